@@ -1,0 +1,23 @@
+//! Merkle trees, tiles, signed notes, checkpoints, policies and evidence files: building and verifying them.
+//!
+//! The formats are not ours but C2SP's and RFC 6962's, so that independent tools can check our log;
+//! only the evidence file (`docs/reference/evidence.md`) is our own.
+//!
+//! What this crate must never do: I/O, read a clock, use unsafe, need the server. Whatever it is given,
+//! it does not panic, and its work is bounded by the bytes given.
+
+pub mod checkpoint;
+pub mod error;
+pub mod note;
+pub mod tile;
+pub mod tree;
+
+pub use checkpoint::Checkpoint;
+pub use error::Error;
+pub use note::{KeyType, Note, NoteSignature, NoteSigner, Verified, VerifierKey};
+pub use tile::{Tile, TileHashReader, TileKind, TileReader};
+pub use tree::{
+    EMPTY_ROOT, Frontier, Hash, HashReader, MemoryTree, consistency_proof, inclusion_proof, leaf_hash,
+    merkle_root, multiproof, node_hash, subtree_root, tree_root, verify_consistency, verify_inclusion,
+    verify_multiproof,
+};
