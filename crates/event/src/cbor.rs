@@ -10,6 +10,7 @@ mod write;
 
 pub use read::Reader;
 pub use write::Writer;
+pub(crate) use write::head_len;
 
 /// A decoded item of the permitted subset.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,9 +112,9 @@ impl Value {
     pub(crate) fn holds_empty_field(&self) -> bool {
         match self {
             Value::Array(items) => items.iter().any(Value::holds_empty_field),
-            Value::Map(pairs) => {
-                pairs.iter().any(|(key, value)| value.is_empty() || key.holds_empty_field() || value.holds_empty_field())
-            }
+            Value::Map(pairs) => pairs
+                .iter()
+                .any(|(key, value)| value.is_empty() || key.holds_empty_field() || value.holds_empty_field()),
             _ => false,
         }
     }

@@ -89,10 +89,20 @@ pub enum EntryKind {
 impl EntryKind {
     /// All kinds of this version.
     pub const ALL: [EntryKind; 14] = [
-        EntryKind::Event, EntryKind::SourceReg, EntryKind::SourceCkpt, EntryKind::Gap,
-        EntryKind::SegmentManifest, EntryKind::Schema, EntryKind::KeyEvent, EntryKind::Erase,
-        EntryKind::Retire, EntryKind::LegalHold, EntryKind::Anchor, EntryKind::Recovery,
-        EntryKind::Access, EntryKind::Config,
+        EntryKind::Event,
+        EntryKind::SourceReg,
+        EntryKind::SourceCkpt,
+        EntryKind::Gap,
+        EntryKind::SegmentManifest,
+        EntryKind::Schema,
+        EntryKind::KeyEvent,
+        EntryKind::Erase,
+        EntryKind::Retire,
+        EntryKind::LegalHold,
+        EntryKind::Anchor,
+        EntryKind::Recovery,
+        EntryKind::Access,
+        EntryKind::Config,
     ];
     /// From the byte in the entry; `None` for a kind this version does not know.
     pub fn from_byte(byte: u8) -> Option<EntryKind> {

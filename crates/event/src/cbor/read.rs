@@ -81,6 +81,10 @@ impl<'a> Reader<'a> {
         let n = self.argument(TEXT, "expected text")?;
         self.utf8(n)
     }
+    /// Whether the next item is text.
+    pub(crate) fn at_text(&self) -> bool {
+        self.bytes.get(self.at).is_some_and(|first| first >> 5 == TEXT)
+    }
     /// Number of items in the array that begins here.
     pub fn array(&mut self) -> Result<usize> {
         let at = self.at;
@@ -235,7 +239,8 @@ impl<'a> Reader<'a> {
     fn utf8(&mut self, n: u64) -> Result<&'a str> {
         let at = self.at;
         let bytes = self.take(n)?;
-        std::str::from_utf8(bytes).map_err(|error| self.error_at(at + error.valid_up_to(), "text is not valid UTF-8"))
+        std::str::from_utf8(bytes)
+            .map_err(|error| self.error_at(at + error.valid_up_to(), "text is not valid UTF-8"))
     }
 
     /// A count of items that the bound permits and the remaining bytes could hold.
