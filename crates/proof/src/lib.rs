@@ -6,6 +6,7 @@
 //! What this crate must never do: I/O, read a clock, use unsafe, need the server. Whatever it is given,
 //! it does not panic, and its work is bounded by the bytes given.
 
+pub mod body;
 pub mod checkpoint;
 pub mod error;
 pub mod note;
