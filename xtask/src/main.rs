@@ -1,2 +1,72 @@
-//! stub
-fn main() {}
+//! The project's own commands: `cargo xtask test`, `lint`, `bench`, `torture`, `tidy`.
+//!
+//! Each does its own set-up, prints how long its stages took, and ends with one line. Nothing here
+//! ships, and nothing here is needed to build or run the product.
+
+mod bench;
+mod stages;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  test               everything CI runs: packages, format, lints, build, all tests; prints each stage's time
+  lint               format check and clippy only
+  bench [WHAT]       ledger, gateway, store, verify or all (default): rates beside this machine's own limits
+  torture [--full]   the long repetitions: a seeded tenth, or with --full all of them
+  tidy               a report on the tree: lengths, unwraps, docs, tests; fails nothing
+
+examples
+  cargo xtask test
+  cargo xtask bench gateway
+  cargo xtask torture --full
+";
+
+/// Why a command ended early.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum XtaskError {
+    /// A stage's command failed; it has printed why.
+    #[error("stage `{0}` failed")]
+    Stage(String),
+    /// The machine lacks something that cannot be installed from here.
+    #[error(transparent)]
+    Testkit(#[from] countersign_testkit::TestkitError),
+    /// Files could not be read or commands not started.
+    #[error("{0}: {1}")]
+    Io(String, std::io::Error),
+    /// A measurement did not hold what it must (a lost record, say).
+    #[error("{0}")]
+    Wrong(String),
+}
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let result = match words.as_slice() {
+        ["test"] => test::test(),
+        ["lint"] => test::lint(),
+        ["bench"] => bench::run("all"),
+        ["bench", what] => bench::run(what),
+        ["torture"] => test::torture(false),
+        ["torture", "--full"] => test::torture(true),
+        ["tidy"] => tidy::report(),
+        [] | ["help" | "--help" | "-h"] => {
+            print!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        other => {
+            eprintln!("error: unknown command `{}`; cargo xtask --help lists them", other.join(" "));
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! `bench`: rates and sizes beside the machine's own limits, and beside the peer in the same run.
+//!
+//! Timing decides nothing here: bars are printed next to results. What does fail a bench is a lost
+//! record, because a lossy run has no rate.
+
+mod gateway;
+mod ledger;
+mod machine;
+mod verify;
+
+use crate::XtaskError;
+use crate::stages::{cargo, programs};
+use countersign_testkit::TempDir;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// Runs one bench, or all.
+pub(crate) fn run(what: &str) -> Result<(), XtaskError> {
+    let known = ["all", "ledger", "gateway", "store", "verify"];
+    if !known.contains(&what) {
+        return Err(XtaskError::Wrong(format!("no bench named `{what}`; known: {}", known.join(", "))));
+    }
+    cargo("build", &["build", "--profile", "quick", "--workspace", "--bins", "--examples"], &[])?;
+    machine::print()?;
+    if matches!(what, "all" | "ledger" | "store") {
+        ledger::run()?;
+    }
+    if matches!(what, "all" | "gateway") {
+        gateway::run()?;
+    }
+    if matches!(what, "all" | "verify") {
+        verify::run()?;
+    }
+    Ok(())
+}
+
+/// One result beside its bar.
+fn row(name: &str, result: &str, bar: &str) {
+    println!("  {name:<44} {result:>26}   bar: {bar}");
+}
+
+/// A `countersign` with state and key in `home`, never the user's own.
+fn countersign(home: &Path) -> Result<Command, XtaskError> {
+    let mut command = Command::new(program("countersign")?);
+    command.env("XDG_CONFIG_HOME", home.join("config")).env("XDG_STATE_HOME", home.join("state"));
+    Ok(command)
+}
+
+fn program(name: &str) -> Result<PathBuf, XtaskError> {
+    Ok(programs()?.join(name))
+}
+
+fn output(what: &str, command: &mut Command) -> Result<Output, XtaskError> {
+    command.output().map_err(|error| XtaskError::Io(format!("starting {what}"), error))
+}
+
+fn temp(label: &str) -> Result<TempDir, XtaskError> {
+    Ok(TempDir::new(label)?)
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}

@@ -1,0 +1,67 @@
+//! Named stages with their times, printed at the end whether or not they passed.
+
+use crate::XtaskError;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// Runs stages in order and remembers how long each took.
+#[derive(Default)]
+pub(crate) struct Stages {
+    done: Vec<(String, Duration, bool)>,
+}
+
+impl Stages {
+    /// Runs one stage; its failure ends the run after the times are printed.
+    pub(crate) fn run(
+        &mut self,
+        name: &str,
+        stage: impl FnOnce() -> Result<(), XtaskError>,
+    ) -> Result<(), XtaskError> {
+        eprintln!("==> {name}");
+        let start = Instant::now();
+        let result = stage();
+        self.done.push((name.to_owned(), start.elapsed(), result.is_ok()));
+        if result.is_err() {
+            self.print();
+        }
+        result
+    }
+
+    /// Prints a line a stage and the sum.
+    pub(crate) fn print(&self) {
+        eprintln!("stages:");
+        for (name, time, passed) in &self.done {
+            eprintln!(
+                "  {:<12} {:>7.1} s  {}",
+                name,
+                time.as_secs_f64(),
+                if *passed { "ok" } else { "FAILED" }
+            );
+        }
+        let sum: Duration = self.done.iter().map(|(_, time, _)| *time).sum();
+        eprintln!("  {:<12} {:>7.1} s", "all", sum.as_secs_f64());
+    }
+}
+
+/// The workspace's root.
+pub(crate) fn root() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.parent().map(PathBuf::from).unwrap_or(here)
+}
+
+/// The directory of built programs: beside this one.
+pub(crate) fn programs() -> Result<PathBuf, XtaskError> {
+    let me = std::env::current_exe().map_err(|error| XtaskError::Io("finding this program".into(), error))?;
+    Ok(me.parent().map(PathBuf::from).unwrap_or_default())
+}
+
+/// `cargo ARGS` in the root, output shown.
+pub(crate) fn cargo(name: &str, args: &[&str], env: &[(&str, &str)]) -> Result<(), XtaskError> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(args).envs(env.iter().copied()).current_dir(root());
+    let status =
+        command.status().map_err(|error| XtaskError::Io(format!("starting cargo for {name}"), error))?;
+    if status.success() { Ok(()) } else { Err(XtaskError::Stage(name.to_owned())) }
+}
