@@ -65,7 +65,7 @@ impl Event {
         let mut groups: [Vec<u8>; GROUPS] = Default::default();
         let mut scratch = Vec::with_capacity(SCRATCH);
         for (g, group) in groups.iter_mut().enumerate() {
-            scratch = encode_group(self, g, scratch).map_err(|(error, _)| error)?;
+            scratch = write_group(self, g, scratch).map_err(|(error, _)| error)?;
             *group = scratch.as_slice().to_vec();
         }
         let frame = Frame { schema: SCHEMA, groups };
@@ -102,8 +102,19 @@ pub fn decode_group(g: usize, bytes: &[u8], into: &mut Event) -> Result<(), Deco
     decode_checked(g, bytes, into, Vec::new()).map(drop)
 }
 
+/// Encodes group `g` of `event` alone.
+///
+/// # Errors
+/// As [`Event::encode`].
+pub fn encode_group(event: &Event, g: usize) -> Result<Vec<u8>, EncodeError> {
+    if g >= GROUPS {
+        return Err(EncodeError::Rule { field: FRAME, rule: format!("there is no group {g}") });
+    }
+    write_group(event, g, Vec::new()).map_err(|(error, _)| error)
+}
+
 /// Writes group `g` over `scratch`; with an error comes the output offset where it arose.
-fn encode_group(event: &Event, g: usize, scratch: Vec<u8>) -> Result<Vec<u8>, (EncodeError, usize)> {
+fn write_group(event: &Event, g: usize, scratch: Vec<u8>) -> Result<Vec<u8>, (EncodeError, usize)> {
     let mut enc = Enc::new(Writer::reuse(scratch));
     let done = match g {
         0 => core::write(&event.core, &mut enc),
@@ -140,7 +151,7 @@ fn decode_checked(
         return Err(fail(GROUP_MAX, format!("{} bytes, at most {GROUP_MAX}", bytes.len())));
     }
     read_group(g, bytes, into).map_err(|error| fail(error.offset, error.rule.to_owned()))?;
-    let again = encode_group(into, g, scratch)
+    let again = write_group(into, g, scratch)
         .map_err(|(EncodeError::Rule { field, rule }, offset)| fail(offset, format!("{field}: {rule}")))?;
     if again != bytes {
         let same = again.iter().zip(bytes).take_while(|(a, b)| a == b).count();

@@ -1,59 +1,79 @@
-//! The registry of fields.
+//! The registry of fields: what `docs/reference/fields.md` prints and what may only ever grow.
+//!
+//! One row a key of every map in the format. A field's meaning, type, bound and group never change and a
+//! retired key is never reused: `tests/fixtures/fields-1.txt` holds what was released, and a test fails
+//! on any change that is not an addition. The codec does not read this table (it is written out by hand,
+//! for speed); a test checks that both know the same keys.
 
-/// Bounds of schema 1, in bytes for texts and byte strings, else in items. One-way: they may never shrink.
-pub mod bound {
-    /// 0.2 `agent`.
-    pub const AGENT: usize = 256;
-    /// 0.12 `proto`.
-    pub const PROTO: usize = 64;
-    /// 0.13 `op`.
-    pub const OP: usize = 256;
-    /// 0.18 `labels`, items.
-    pub const LABELS: usize = 32;
-    /// 0.18 one of `labels`.
-    pub const LABEL: usize = 64;
-    /// 0.19 `tenant`.
-    pub const TENANT: usize = 128;
-    /// 0.23 `route`.
-    pub const ROUTE: usize = 128;
-    /// 1.1 `obo`, items.
-    pub const OBO: usize = 16;
-    /// 1.2 `also`, items.
-    pub const ALSO: usize = 8;
-    /// Principal 0 `id`.
-    pub const PRINCIPAL_ID: usize = 1024;
-    /// Principal 5 `cred`.
-    pub const CRED: usize = 256;
-    /// Principal 9 `groups`, items.
-    pub const GROUPS: usize = 64;
-    /// 2.5 `hops`, items.
-    pub const HOPS: usize = 32;
-    /// 3.0 `svc`.
-    pub const TARGET_SVC: usize = 256;
-    /// 3.1 `res`.
-    pub const RES: usize = 1024;
-    /// 3.2 `raw`.
-    pub const TARGET_RAW: usize = 4096;
-    /// 3.7 `more`, items.
-    pub const MORE: usize = 64;
-    /// 4.4 `corr`, 4.5 `sess`, 4.6 `msg`.
-    pub const LINK: usize = 256;
-    /// 4.11 `causal`, items.
-    pub const CAUSAL: usize = 8;
-    /// 4.11 the score of one cause.
-    pub const SCORE: u64 = 1000;
-    /// 5.1 `stmt`.
-    pub const STMT: usize = 64 << 10;
-    /// 5.4 `headers`, items.
-    pub const HEADERS: usize = 64;
-    /// 5.5 `err`.
-    pub const ERR: usize = 4096;
-    /// 5.6 `unmapped`, entries.
-    pub const UNMAPPED: usize = 1024;
-    /// 5.6 `unmapped`, keys and values together.
-    pub const UNMAPPED_BYTES: usize = 256 << 10;
-    /// Payload 5 `excerpt`.
-    pub const EXCERPT: usize = 4 << 10;
-    /// 6.3 `raw`, its bytes.
-    pub const RAW_BYTES: usize = 64 << 10;
+pub mod bound;
+pub mod detail;
+mod markdown;
+pub mod sys;
+mod table;
+
+pub use markdown::{enums, markdown};
+pub use table::FIELDS;
+
+/// One key of one map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// The map: a group's name, or `principal`, `endpoint`, `tls`, `decision`, `payload`, `cap`, `raw`, `change`.
+    pub home: &'static str,
+    /// Key in that map.
+    pub key: u64,
+    /// Name, as in JSON.
+    pub name: &'static str,
+    /// Type: `u` `i` integers, `t` text, `b` bytes (`bN`: exactly N), `e` enum, `bool`, `[…]` array, a map's name.
+    pub ty: &'static str,
+    /// Largest length in bytes, or items of a list; 0 = no bound but the group's.
+    pub bound: usize,
+    /// Present wherever its map is present.
+    pub required: bool,
+    /// Name in filters and SQL; empty = none of its own.
+    pub column: &'static str,
+    /// Place in OCSF 1.8; `ext` = none, so `unmapped.countersign.*`.
+    pub ocsf: &'static str,
+    /// Place in an OTel log record; `ext` = none, so `countersign.*`.
+    pub otel: &'static str,
+    /// Meaning, in one line.
+    pub meaning: &'static str,
+}
+
+impl Field {
+    /// Field id, group × 256 + key; `None` inside a nested map.
+    pub fn id(&self) -> Option<u64> {
+        let group = crate::GROUP_NAMES.iter().position(|name| *name == self.home)?;
+        Some(group as u64 * 256 + self.key)
+    }
+}
+
+/// One registered key of `detail` or `sys`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// Key in the map.
+    pub key: u64,
+    /// Name, as in JSON and in `detail.<name>`.
+    pub name: &'static str,
+    /// Type, as in [`Field::ty`].
+    pub ty: &'static str,
+}
+
+/// Constants and a table of the registered keys of one kind.
+macro_rules! keys {
+    ($($(#[$doc:meta])* $module:ident { $($name:ident = $key:literal $word:literal $ty:literal),+ $(,)? })+) => {
+        $($(#[$doc])*
+        pub mod $module {
+            $(#[doc = concat!("`", $word, "`, type ", $ty, ".")]
+            pub const $name: u64 = $key;)+
+            /// All keys, ascending.
+            pub const KEYS: &[$crate::fields::Key] =
+                &[$($crate::fields::Key { key: $key, name: $word, ty: $ty }),+];
+        })+
+    };
+}
+pub(crate) use keys;
+
+/// The field with this id (group × 256 + key).
+pub fn by_id(id: u64) -> Option<&'static Field> {
+    FIELDS.iter().find(|field| field.id() == Some(id))
 }

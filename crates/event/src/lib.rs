@@ -12,6 +12,7 @@ pub mod codec;
 pub mod commit;
 pub mod enums;
 pub mod fields;
+pub mod fuzz;
 pub mod id;
 pub mod map;
 pub mod model;

@@ -1,0 +1,41 @@
+//! Fuzz bodies: arbitrary bytes in, a panic only where an invariant is broken. `fuzz/` wraps them for
+//! `cargo fuzz`; stable tests run them from seeds.
+
+use crate::{Event, Frame, GROUPS, cbor, codec};
+
+/// A frame that decodes is the one encoding of its event.
+///
+/// # Panics
+/// When it is not: that is a bug.
+pub fn event_decode(bytes: &[u8]) {
+    let Ok(frame) = Frame::from_bytes(bytes) else { return };
+    assert_eq!(frame.to_bytes(), bytes, "a frame has one encoding");
+    assert_eq!(frame.encoded_len(), bytes.len(), "the length is known beforehand");
+    if let Ok(event) = Event::decode(&frame) {
+        assert_eq!(event.encode().as_ref(), Ok(&frame), "an event has one encoding");
+    }
+}
+
+/// Any bytes as one group: the first byte chooses which.
+///
+/// # Panics
+/// When what was accepted is not written back as it was: that is a bug.
+pub fn event_group(bytes: &[u8]) {
+    let Some((first, bytes)) = bytes.split_first() else { return };
+    let g = usize::from(*first) % GROUPS;
+    let mut event = Event::default();
+    if codec::decode_group(g, bytes, &mut event).is_ok() {
+        let again = codec::encode_group(&event, g);
+        assert_eq!(again.as_deref(), Ok(bytes), "a group has one encoding");
+    }
+}
+
+/// Any bytes as a value.
+///
+/// # Panics
+/// When what was accepted is not written back as it was: that is a bug.
+pub fn event_cbor(bytes: &[u8]) {
+    if let Ok(value) = cbor::decode(bytes) {
+        assert_eq!(cbor::encode(&value).as_deref(), Ok(bytes), "a value has one encoding");
+    }
+}
