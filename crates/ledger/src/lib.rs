@@ -1,1 +1,31 @@
-//! stub
+//! The ledger: it gives each finished event a place nobody can change unnoticed.
+//!
+//! Number, commit, write ahead, sync, acknowledge; then tree, signature, checkpoint. It knows no
+//! protocol and no SQL. `docs/reference/wal.md` and `docs/reference/data-directory.md` describe every
+//! file it writes.
+//!
+//! Invariants: an acknowledgement comes after fdatasync; the signer is never asked about a size that is
+//! not durable; the first failed write or sync poisons the writer, the second stops it; bytes below the
+//! signed size are never cut; every queue is bounded and full means wait.
+
+pub mod clock;
+pub mod error;
+pub mod feed;
+pub mod fsck;
+pub mod keys;
+pub mod ledger;
+pub mod limits;
+pub mod signer;
+pub mod source;
+pub mod types;
+
+pub use clock::{Clock, SystemClock};
+pub use error::LedgerError;
+pub use feed::Reader;
+pub use fsck::{Finding, FindingClass, FsckProgress, FsckReport, NoSegments, SegmentRows, fsck};
+pub use keys::{DigestContext, DigestKey, Kek};
+pub use ledger::{Ledger, Options};
+pub use limits::Limits;
+pub use signer::{LocalSigner, SignRequest, Signer, SignerStatus};
+pub use source::{Source, TryRecordError};
+pub use types::*;
