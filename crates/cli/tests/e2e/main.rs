@@ -1,0 +1,14 @@
+//! The real binaries, end to end: what a stranger, an auditor and an attacker would do with them.
+//!
+//! Each module shows one line of what must hold. Nothing here looks inside: sockets, files and exit
+//! codes only.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod bad_input;
+mod counts;
+mod demo;
+mod proofs;
+mod secrets;
+mod support;
+mod tree;
+mod two_commands;
