@@ -1,1 +1,13 @@
-//! stub
+//! Sans-I/O parsers of network protocols: bytes in, messages out.
+//!
+//! Every protocol has two readers (decision 2 of the gateway's design): a **framer**, inline on the
+//! data path, which finds message boundaries and refuses every ambiguous form, and a **decoder**, off
+//! the path, which reads the fields of a message that the framer let through.
+//!
+//! What this crate must never do: I/O, read a clock, know a runtime, allocate without a named bound,
+//! panic on any input, or take more than linear time over it.
+
+pub mod detect;
+pub mod fuzz;
+pub mod http1;
+pub mod trace;

@@ -1,0 +1,56 @@
+//! Fuzz bodies: plain functions that must return for any input. Stable tests run them from seeds.
+
+use crate::http1::{Framer, PieceKind, fields, target};
+use crate::{detect, trace};
+
+/// Feeds `data` to a framer: the first byte chooses the split, the rest goes to the client's direction,
+/// then to the server's.
+pub fn http1_framer(data: &[u8]) {
+    let Some((first, rest)) = data.split_first() else { return };
+    let step = usize::from(*first % 17) + 1;
+    let half = rest.iter().position(|b| *b == 0xff).unwrap_or(rest.len());
+    let (requests, responses) = rest.split_at(half);
+    let mut framer = Framer::default();
+    feed(step, requests, |buf| framer.request(buf).map(|p| (p.kind, p.len)));
+    let _ = framer.request_eof(false);
+    feed(step, responses.get(1..).unwrap_or_default(), |buf| framer.response(buf).map(|p| (p.kind, p.len)));
+    let _ = framer.response_eof(false);
+}
+
+fn feed<E>(step: usize, bytes: &[u8], mut judge: impl FnMut(&[u8]) -> Result<(PieceKind, usize), E>) {
+    let (mut from, mut to) = (0, 0);
+    while to < bytes.len() {
+        to = (to + step).min(bytes.len());
+        loop {
+            let Some(front) = bytes.get(from..to) else { return };
+            match judge(front) {
+                Err(_) => return,
+                Ok((PieceKind::More | PieceKind::Blocked, _)) => break,
+                Ok((_, 0)) => break,
+                Ok((_, n)) => {
+                    assert!(n <= front.len(), "a piece is part of what was shown");
+                    from += n;
+                }
+            }
+        }
+    }
+}
+
+/// Reads `data` as a request head, a response head and a target.
+pub fn http1_fields(data: &[u8]) {
+    let mut slots = fields::Slots::default();
+    if let Some(request) = fields::request(data, &mut slots) {
+        let _ = (target::path_and_query(request.target), target::authority(request.target));
+        let _ = (request.fields.get("host"), request.fields.iter().count());
+    }
+    let mut slots = fields::Slots::default();
+    let _ = fields::response(data, &mut slots).map(|r| r.fields.iter().count());
+    let _ = (target::form(data), target::path_and_query(data), target::authority(data));
+}
+
+/// Reads `data` as every carrier of trace context, and as the first bytes of a connection.
+pub fn trace_and_detect(data: &[u8]) {
+    let _ = (trace::traceparent(data), trace::b3_single(data), trace::request_id(data));
+    let _ = (trace::tracestate_is_valid(data), trace::b3_multi(data, Some(data), Some(data), Some(data)));
+    let _ = detect::detect(data);
+}

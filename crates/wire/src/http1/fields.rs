@@ -1,0 +1,68 @@
+//! The decoder's view of a head that the framer let through: start line and fields, borrowed, nothing kept.
+
+use super::FIELDS_MAX;
+use httparse::{EMPTY_HEADER, Header, Status};
+
+/// Room for the fields of one head; the caller keeps it while it reads them.
+pub struct Slots<'h>([Header<'h>; FIELDS_MAX]);
+
+impl Default for Slots<'_> {
+    fn default() -> Self {
+        Slots([EMPTY_HEADER; FIELDS_MAX])
+    }
+}
+
+/// A request head.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Method as sent.
+    pub method: &'a str,
+    /// Target as sent.
+    pub target: &'a [u8],
+    /// Minor version, 0 or 1.
+    pub version: u8,
+    /// The fields.
+    pub fields: Fields<'a>,
+}
+
+/// A response head.
+#[derive(Clone, Copy, Debug)]
+pub struct Response<'a> {
+    /// Status code.
+    pub status: u16,
+    /// Minor version, 0 or 1.
+    pub version: u8,
+    /// The fields.
+    pub fields: Fields<'a>,
+}
+
+/// Fields in wire order.
+#[derive(Clone, Copy, Debug)]
+pub struct Fields<'a>(&'a [Header<'a>]);
+
+impl<'a> Fields<'a> {
+    /// Name as sent and value without surrounding white space.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + use<'a> {
+        self.0.iter().map(|f| (f.name, f.value))
+    }
+
+    /// Value of the first field of that name, in any case.
+    pub fn get(&self, name: &str) -> Option<&'a [u8]> {
+        self.0.iter().find(|f| f.name.eq_ignore_ascii_case(name)).map(|f| f.value)
+    }
+}
+
+/// Reads a request head; `None` for anything that the framer would not have let through.
+pub fn request<'a>(head: &'a [u8], slots: &'a mut Slots<'a>) -> Option<Request<'a>> {
+    let mut parsed = httparse::Request::new(&mut slots.0);
+    let Ok(Status::Complete(_)) = parsed.parse(head) else { return None };
+    let (method, target, version) = (parsed.method?, parsed.path?, parsed.version?);
+    Some(Request { method, target: target.as_bytes(), version, fields: Fields(parsed.headers) })
+}
+
+/// Reads a response head; `None` for anything that the framer would not have let through.
+pub fn response<'a>(head: &'a [u8], slots: &'a mut Slots<'a>) -> Option<Response<'a>> {
+    let mut parsed = httparse::Response::new(&mut slots.0);
+    let Ok(Status::Complete(_)) = parsed.parse(head) else { return None };
+    Some(Response { status: parsed.code?, version: parsed.version?, fields: Fields(parsed.headers) })
+}

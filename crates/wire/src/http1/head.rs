@@ -1,0 +1,317 @@
+//! Where a head ends, and what its framing fields say. Called once for each head; refuses, never repairs.
+
+use super::{FIELDS_MAX, HEAD_MAX, Rule, target};
+use httparse::{EMPTY_HEADER, Header, Status};
+use memchr::memchr;
+
+/// How far the search for the end of a head (or trailer section) has come. Reset for each section.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Scan {
+    scanned: usize,
+    line_start: usize,
+}
+
+impl Scan {
+    /// Length of the section that begins at `buf[0]` and ends with an empty line; `None` = hold and read on.
+    ///
+    /// Each byte is looked at once, however the stream is split. `empty` allows the section to be only
+    /// the empty line, which is right for trailers and wrong for heads.
+    pub(super) fn end(&mut self, buf: &[u8], empty: bool) -> Result<Option<usize>, Rule> {
+        loop {
+            let rest = buf.get(self.scanned..).unwrap_or_default();
+            let Some(at) = memchr(b'\n', rest) else {
+                self.scanned = buf.len();
+                return if buf.len() > HEAD_MAX { Err(Rule::HeadTooLarge) } else { Ok(None) };
+            };
+            let newline = self.scanned + at;
+            if newline == 0 || buf.get(newline - 1) != Some(&b'\r') {
+                return Err(Rule::BareLf);
+            }
+            if newline >= HEAD_MAX {
+                return Err(Rule::HeadTooLarge);
+            }
+            let blank = newline - self.line_start == 1;
+            if blank && self.line_start == 0 && !empty {
+                return Err(Rule::EmptyLine);
+            }
+            if blank {
+                return Ok(Some(newline + 1));
+            }
+            self.line_start = newline + 1;
+            self.scanned = newline + 1;
+        }
+    }
+}
+
+/// How the length of a body is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Length {
+    /// No body.
+    None,
+    /// So many bytes; never 0.
+    Bytes(u64),
+    /// Chunked transfer coding.
+    Chunked,
+    /// Until the connection closes; responses only.
+    UntilClose,
+}
+
+/// What framing needs of a request head.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RequestHead {
+    pub(super) length: Length,
+    pub(super) head_method: bool,
+    pub(super) connect: bool,
+    pub(super) upgrade: bool,
+}
+
+/// What framing needs of a response head.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ResponseHead<'h> {
+    pub(super) status: u16,
+    fields: Framing<'h>,
+    version: u8,
+}
+
+/// Reads a complete request head.
+pub(super) fn request(head: &[u8]) -> Result<RequestHead, Rule> {
+    let mut slots = [EMPTY_HEADER; FIELDS_MAX];
+    let mut parsed = httparse::Request::new(&mut slots);
+    match parsed.parse(head) {
+        Ok(Status::Complete(n)) if n == head.len() => {}
+        Ok(_) => return Err(Rule::RequestLine),
+        Err(e) => return Err(classify(e, head, Rule::RequestLine)),
+    }
+    let (Some(method), Some(path), Some(version)) = (parsed.method, parsed.path, parsed.version) else {
+        return Err(Rule::RequestLine);
+    };
+    if !path.bytes().all(|b| (0x21..=0x7e).contains(&b)) {
+        return Err(Rule::TargetChars);
+    }
+    let framing = Framing::read(parsed.headers)?;
+    let connect = method == "CONNECT";
+    check_host(&framing, version, path, connect)?;
+    let length = framing.length(version)?.unwrap_or(Length::None);
+    Ok(RequestHead {
+        length,
+        head_method: method == "HEAD",
+        connect,
+        upgrade: framing.upgrade && framing.connection_upgrade && version == 1,
+    })
+}
+
+/// Reads a complete response head.
+pub(super) fn response(head: &[u8]) -> Result<ResponseHead<'_>, Rule> {
+    let mut slots = [EMPTY_HEADER; FIELDS_MAX];
+    let mut parsed = httparse::Response::new(&mut slots);
+    match parsed.parse(head) {
+        Ok(Status::Complete(n)) if n == head.len() => {}
+        Ok(_) => return Err(Rule::StatusLine),
+        Err(e) => return Err(classify(e, head, Rule::StatusLine)),
+    }
+    let (Some(status), Some(version)) = (parsed.code, parsed.version) else {
+        return Err(Rule::StatusLine);
+    };
+    if !(100..=999).contains(&status) {
+        return Err(Rule::StatusLine);
+    }
+    Ok(ResponseHead { status, version, fields: Framing::read(parsed.headers)? })
+}
+
+impl ResponseHead<'_> {
+    /// Length of the body of a final response that is not to HEAD and not a tunnel.
+    pub(super) fn length(&self) -> Result<Length, Rule> {
+        let length = self.fields.length(self.version)?;
+        match self.status {
+            100..=199 | 204 => match length {
+                None | Some(Length::None) => Ok(Length::None),
+                Some(_) => Err(Rule::BodyNotAllowed),
+            },
+            304 => Ok(Length::None),
+            _ => Ok(length.unwrap_or(Length::UntilClose)),
+        }
+    }
+}
+
+/// Checks a trailer section, its last empty line included.
+pub(super) fn trailers(section: &[u8]) -> Result<(), Rule> {
+    let mut slots = [EMPTY_HEADER; FIELDS_MAX];
+    let fields = match httparse::parse_headers(section, &mut slots) {
+        Ok(Status::Complete((n, fields))) if n == section.len() => fields,
+        Ok(_) => return Err(Rule::FieldName),
+        Err(e) => return Err(classify(e, section, Rule::FieldName)),
+    };
+    let forbidden = ["content-length", "transfer-encoding", "host", "connection", "upgrade"];
+    if fields.iter().any(|f| forbidden.iter().any(|name| f.name.eq_ignore_ascii_case(name))) {
+        return Err(Rule::TrailerForbidden);
+    }
+    Ok(())
+}
+
+/// The fields that decide where a message ends and whom it is for.
+#[derive(Clone, Copy, Debug, Default)]
+struct Framing<'h> {
+    content_length: Option<u64>,
+    chunked: bool,
+    host: Option<&'h [u8]>,
+    upgrade: bool,
+    connection_upgrade: bool,
+}
+
+impl<'h> Framing<'h> {
+    fn read(fields: &[Header<'h>]) -> Result<Framing<'h>, Rule> {
+        let mut framing = Framing::default();
+        for field in fields {
+            framing.field(field.name, field.value)?;
+        }
+        if framing.content_length.is_some() && framing.chunked {
+            return Err(Rule::ClTe);
+        }
+        Ok(framing)
+    }
+
+    fn field(&mut self, name: &str, value: &'h [u8]) -> Result<(), Rule> {
+        match name.len() {
+            4 if name.eq_ignore_ascii_case("host") => self.set_host(value)?,
+            7 if name.eq_ignore_ascii_case("upgrade") => self.upgrade = true,
+            10 if name.eq_ignore_ascii_case("connection") => {
+                self.connection_upgrade |=
+                    value.split(|b| *b == b',').any(|t| t.trim_ascii().eq_ignore_ascii_case(b"upgrade"));
+            }
+            14 if name.eq_ignore_ascii_case("content-length") => {
+                if self.content_length.replace(content_length(value)?).is_some() {
+                    return Err(if self.chunked { Rule::ClTe } else { Rule::ClDuplicate });
+                }
+            }
+            17 if name.eq_ignore_ascii_case("transfer-encoding") => {
+                if self.chunked {
+                    return Err(Rule::TeDuplicate);
+                }
+                self.chunked = transfer_encoding(value, self.content_length.is_some())?;
+            }
+            14 | 17 if is_framing_alias(name) => return Err(Rule::FramingAlias),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn set_host(&mut self, value: &'h [u8]) -> Result<(), Rule> {
+        if !target::is_authority(value) {
+            return Err(Rule::HostInvalid);
+        }
+        if self.host.replace(value).is_some() { Err(Rule::HostDuplicate) } else { Ok(()) }
+    }
+
+    /// What the framing fields say; `None` = nothing.
+    fn length(&self, version: u8) -> Result<Option<Length>, Rule> {
+        match (self.chunked, self.content_length) {
+            (true, _) if version == 0 => Err(Rule::TeHttp10),
+            (true, _) => Ok(Some(Length::Chunked)),
+            (false, Some(0)) => Ok(Some(Length::None)),
+            (false, Some(n)) => Ok(Some(Length::Bytes(n))),
+            (false, None) => Ok(None),
+        }
+    }
+}
+
+fn check_host(framing: &Framing<'_>, version: u8, path: &str, connect: bool) -> Result<(), Rule> {
+    if framing.host.is_none() && version == 1 {
+        return Err(Rule::HostMissing);
+    }
+    let form = target::form(path.as_bytes()).ok_or(Rule::TargetForm)?;
+    let authority = match form {
+        target::Form::Origin | target::Form::Asterisk if connect => return Err(Rule::TargetForm),
+        target::Form::Origin | target::Form::Asterisk => return Ok(()),
+        target::Form::Authority if connect => path.as_bytes(),
+        target::Form::Authority => return Err(Rule::TargetForm),
+        target::Form::Absolute if connect => return Err(Rule::TargetForm),
+        target::Form::Absolute => target::authority(path.as_bytes()).ok_or(Rule::TargetForm)?,
+    };
+    match framing.host {
+        Some(host) if !host.eq_ignore_ascii_case(authority) => Err(Rule::AbsoluteFormMismatch),
+        _ => Ok(()),
+    }
+}
+
+/// 1 to 19 digits and nothing else.
+fn content_length(value: &[u8]) -> Result<u64, Rule> {
+    if memchr(b',', value).is_some() {
+        return Err(Rule::ClList);
+    }
+    if value.is_empty() || value.len() > 19 || !value.iter().all(u8::is_ascii_digit) {
+        return Err(Rule::ClInvalid);
+    }
+    let number = value.iter().fold(0_u64, |n, digit| n * 10 + u64::from(digit - b'0'));
+    if number > i64::MAX as u64 { Err(Rule::ClInvalid) } else { Ok(number) }
+}
+
+/// Only `chunked` alone is let through; `with_length` names the graver rule when both are there.
+fn transfer_encoding(value: &[u8], with_length: bool) -> Result<bool, Rule> {
+    if with_length {
+        return Err(Rule::ClTe);
+    }
+    if value.eq_ignore_ascii_case(b"chunked") {
+        return Ok(true);
+    }
+    let last = value.rsplit(|b| *b == b',').next().unwrap_or_default().trim_ascii();
+    Err(if last.eq_ignore_ascii_case(b"chunked") { Rule::TeUnknown } else { Rule::TeNotChunked })
+}
+
+/// `Content_Length` and `Transfer_Encoding`: servers that map fields to variables read them as the real ones.
+fn is_framing_alias(name: &str) -> bool {
+    let dashed = |b: u8| if b == b'_' { b'-' } else { b.to_ascii_lowercase() };
+    ["content-length", "transfer-encoding"]
+        .iter()
+        .any(|known| known.len() == name.len() && name.bytes().map(dashed).eq(known.bytes()))
+}
+
+/// Names the rule behind a parser error by looking at the lines again. Runs for refused heads only.
+fn classify(error: httparse::Error, head: &[u8], line: Rule) -> Rule {
+    if error == httparse::Error::TooManyHeaders {
+        return Rule::TooManyFields;
+    }
+    if memchr(0, head).is_some() {
+        return Rule::Nul;
+    }
+    let mut at = 0;
+    for cr in memchr::memchr_iter(b'\r', head) {
+        if head.get(cr + 1) != Some(&b'\n') {
+            return Rule::BareCr;
+        }
+        let text = head.get(at..cr).unwrap_or_default();
+        let first = at == 0;
+        at = cr + 2;
+        // A start line that is wrong is named before any later field.
+        let start_line = matches!(line, Rule::RequestLine | Rule::StatusLine);
+        if first && start_line {
+            match error {
+                httparse::Error::Version => return Rule::Version,
+                httparse::Error::Token | httparse::Error::Status => return line,
+                _ => continue,
+            }
+        }
+        if let Some(rule) = field_line(text, first) {
+            return rule;
+        }
+    }
+    match error {
+        httparse::Error::HeaderValue => Rule::FieldValue,
+        httparse::Error::HeaderName => Rule::FieldName,
+        _ => line,
+    }
+}
+
+fn field_line(text: &[u8], first: bool) -> Option<Rule> {
+    match text.first() {
+        None => return None,
+        Some(b' ' | b'\t') => return Some(if first { Rule::FieldName } else { Rule::ObsFold }),
+        Some(_) => {}
+    }
+    let Some(colon) = memchr(b':', text) else { return Some(Rule::FieldName) };
+    let name = text.get(..colon).unwrap_or_default();
+    match name.last() {
+        None => Some(Rule::FieldName),
+        Some(b' ' | b'\t') => Some(Rule::SpaceBeforeColon),
+        Some(_) => None,
+    }
+}
