@@ -14,6 +14,7 @@ pub mod enums;
 pub mod fields;
 pub mod fuzz;
 pub mod id;
+pub mod json;
 pub mod map;
 pub mod model;
 

@@ -1,5 +1,12 @@
 //! The event's format against its golden vectors, a second implementation and random input.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod golden;
+mod json;
+mod properties;
+mod random;
+mod registry;
+mod rfc8949;
+mod second;
+mod vectors;

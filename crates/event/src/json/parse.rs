@@ -1,0 +1,183 @@
+//! The JSON that an event needs: no floats, no null, no duplicate names. Recursion is bounded.
+
+use super::JsonError;
+
+/// Deepest nesting of the text; an event's values nest 8 deep, and twice that as `$map`.
+const DEPTH_MAX: usize = 40;
+
+/// A parsed item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Json {
+    Bool(bool),
+    Int(i128),
+    Text(String),
+    Array(Vec<Json>),
+    Object(Vec<(String, Json)>),
+}
+
+/// The one item of `text`.
+pub(super) fn parse(text: &str) -> Result<Json, JsonError> {
+    let mut parser = Parser { text, at: 0 };
+    let json = parser.item(0)?;
+    parser.space();
+    if parser.at == text.len() { Ok(json) } else { Err(parser.error("text after the end")) }
+}
+
+struct Parser<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl Parser<'_> {
+    fn error(&self, rule: &str) -> JsonError {
+        JsonError { place: format!("byte {}", self.at), rule: rule.to_owned() }
+    }
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+    fn space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+    /// Takes `byte` if it comes next, after white space.
+    fn takes(&mut self, byte: u8) -> bool {
+        self.space();
+        let next = self.peek() == Some(byte);
+        self.at += usize::from(next);
+        next
+    }
+    fn expect(&mut self, byte: u8) -> Result<(), JsonError> {
+        if self.takes(byte) { Ok(()) } else { Err(self.error(&format!("expected {}", char::from(byte)))) }
+    }
+    fn item(&mut self, depth: usize) -> Result<Json, JsonError> {
+        if depth > DEPTH_MAX {
+            return Err(self.error("nested too deep"));
+        }
+        self.space();
+        let rest = &self.text[self.at..];
+        for (word, json) in [("true", Json::Bool(true)), ("false", Json::Bool(false))] {
+            if rest.starts_with(word) {
+                self.at += word.len();
+                return Ok(json);
+            }
+        }
+        match self.peek() {
+            Some(b'"') => self.string().map(Json::Text),
+            Some(b'[') => self.array(depth),
+            Some(b'{') => self.object(depth),
+            Some(b'-' | b'0'..=b'9') => self.int(),
+            Some(b'n') => Err(self.error("null: leave an absent field out")),
+            _ => Err(self.error("expected a value")),
+        }
+    }
+    fn array(&mut self, depth: usize) -> Result<Json, JsonError> {
+        self.expect(b'[')?;
+        let mut items = Vec::new();
+        if self.takes(b']') {
+            return Ok(Json::Array(items));
+        }
+        loop {
+            items.push(self.item(depth + 1)?);
+            if self.takes(b']') {
+                return Ok(Json::Array(items));
+            }
+            self.expect(b',')?;
+        }
+    }
+    fn object(&mut self, depth: usize) -> Result<Json, JsonError> {
+        self.expect(b'{')?;
+        let mut fields = Vec::new();
+        if self.takes(b'}') {
+            return Ok(Json::Object(fields));
+        }
+        loop {
+            self.space();
+            let name = self.string()?;
+            self.expect(b':')?;
+            fields.push((name, self.item(depth + 1)?));
+            if self.takes(b'}') {
+                return Ok(Json::Object(fields));
+            }
+            self.expect(b',')?;
+        }
+    }
+    fn int(&mut self) -> Result<Json, JsonError> {
+        let rest = &self.text[self.at..];
+        let end =
+            rest.find(|c: char| !matches!(c, '0'..='9' | '-' | '+' | '.' | 'e' | 'E')).unwrap_or(rest.len());
+        let digits = &rest[..end];
+        let plain = digits.strip_prefix('-').unwrap_or(digits);
+        let whole =
+            plain == "0" || (!plain.starts_with('0') && plain.bytes().all(|byte| byte.is_ascii_digit()));
+        match digits.parse() {
+            Ok(n) if whole => {
+                self.at += end;
+                Ok(Json::Int(n))
+            }
+            _ => Err(self.error("not a whole number that fits")),
+        }
+    }
+    fn string(&mut self) -> Result<String, JsonError> {
+        self.expect(b'"')?;
+        let mut out = String::new();
+        loop {
+            let rest = &self.text[self.at..];
+            let plain = rest.find(|c: char| c == '"' || c == '\\' || c < ' ').unwrap_or(rest.len());
+            out.push_str(&rest[..plain]);
+            self.at += plain;
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(out);
+                }
+                Some(b'\\') => out.push(self.escape()?),
+                _ => return Err(self.error("text ends too early, or holds a control character")),
+            }
+        }
+    }
+    fn escape(&mut self) -> Result<char, JsonError> {
+        self.at += 1;
+        let escaped = self.peek();
+        self.at += 1;
+        Ok(match escaped {
+            Some(c @ (b'"' | b'\\' | b'/')) => char::from(c),
+            Some(b'b') => '\u{8}',
+            Some(b'f') => '\u{c}',
+            Some(b'n') => '\n',
+            Some(b'r') => '\r',
+            Some(b't') => '\t',
+            Some(b'u') => return self.unicode(),
+            _ => {
+                self.at -= 2;
+                return Err(self.error("unknown escape"));
+            }
+        })
+    }
+    fn unicode(&mut self) -> Result<char, JsonError> {
+        let high = self.four()?;
+        let code = if (0xd800..0xdc00).contains(&high) && self.text[self.at..].starts_with("\\u") {
+            self.at += 2;
+            let low = self.four()?;
+            if !(0xdc00..0xe000).contains(&low) {
+                return Err(self.error("a lone surrogate"));
+            }
+            0x1_0000 + ((high - 0xd800) << 10) + (low - 0xdc00)
+        } else {
+            high
+        };
+        char::from_u32(code).ok_or_else(|| self.error("a lone surrogate"))
+    }
+    fn four(&mut self) -> Result<u32, JsonError> {
+        let digits = self
+            .text
+            .get(self.at..self.at + 4)
+            .filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
+        let code = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        self.at += 4;
+        code.ok_or_else(|| JsonError {
+            place: format!("byte {}", self.at - 4),
+            rule: "expected four hex digits".to_owned(),
+        })
+    }
+}

@@ -1,0 +1,199 @@
+//! What holds for every event and for any bytes.
+
+use crate::golden::{a, salts};
+use crate::random::{Manner, Random};
+use countersign_event::cbor::Value;
+use countersign_event::*;
+use proptest::prelude::*;
+
+/// Cases of one property: a seeded tenth, or all.
+pub(crate) fn cases(whole: u32) -> u32 {
+    if std::env::var("COUNTERSIGN_TORTURE").is_ok_and(|how| how == "full") { whole } else { whole / 10 }
+}
+
+fn tidy_event() -> impl Strategy<Value = Event> {
+    any::<u64>().prop_map(|seed| Random::new(seed, Manner::Tidy).event())
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        any::<u64>().prop_map(Value::Uint),
+        any::<u64>().prop_map(Value::Nint),
+        any::<bool>().prop_map(Value::Bool),
+        proptest::collection::vec(any::<u8>(), 0..40).prop_map(Value::Bytes),
+        ".{0,30}".prop_map(Value::Text),
+    ];
+    leaf.prop_recursive(5, 64, 6, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..6).prop_map(Value::Array),
+            proptest::collection::vec((inner.clone(), inner), 0..6).prop_map(|pairs| {
+                let mut pairs: Vec<_> = pairs
+                    .into_iter()
+                    .map(|pair| (cbor::encode(&pair.0).expect("a key encodes"), pair))
+                    .collect();
+                pairs.sort_by(|a, b| a.0.cmp(&b.0));
+                pairs.dedup_by(|a, b| a.0 == b.0);
+                Value::Map(pairs.into_iter().map(|(_, pair)| pair).collect())
+            }),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(10_000), failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn an_event_survives_its_encoding(event in tidy_event()) {
+        let frame = event.encode().unwrap();
+        prop_assert_eq!(Event::decode(&frame).unwrap(), event);
+        let bytes = frame.to_bytes();
+        prop_assert_eq!(bytes.len(), frame.encoded_len());
+        prop_assert_eq!(Frame::from_bytes(&bytes).unwrap(), frame);
+    }
+
+    #[test]
+    fn a_loose_event_is_encoded_as_its_tidy_twin(seed in any::<u64>()) {
+        let event = Random::new(seed, Manner::Loose).event();
+        if let Ok(frame) = event.encode() {
+            let tidy = Event::decode(&frame).unwrap();
+            prop_assert_eq!(tidy.encode().unwrap(), frame);
+        }
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        fuzz::event_decode(&bytes);
+        fuzz::event_group(&bytes);
+        fuzz::event_cbor(&bytes);
+    }
+
+    #[test]
+    fn a_group_of_changed_bytes_never_panics(seed in any::<u64>()) {
+        let mut random = Random::new(seed, Manner::Tidy);
+        let frame = random.event().encode().unwrap();
+        let g = random.below(GROUPS);
+        let mut bytes = vec![g as u8];
+        bytes.extend(&frame.groups[g]);
+        for _ in 0..=random.below(3) {
+            let at = 1 + random.below(bytes.len() - 1);
+            bytes[at] = random.next() as u8;
+        }
+        fuzz::event_group(&bytes);
+    }
+
+    #[test]
+    fn every_cut_of_a_frame_is_rejected(event in tidy_event(), at in any::<prop::sample::Index>()) {
+        let bytes = event.encode().unwrap().to_bytes();
+        prop_assert!(Frame::from_bytes(&bytes[..at.index(bytes.len())]).is_err());
+    }
+
+    #[test]
+    fn values_agree_with_ciborium(value in value()) {
+        let bytes = cbor::encode(&value).unwrap();
+        prop_assert_eq!(&cbor::decode(&bytes).unwrap(), &value);
+        let theirs: ciborium::Value = ciborium::from_reader(bytes.as_slice()).unwrap();
+        let mut again = Vec::new();
+        ciborium::into_writer(&theirs, &mut again).unwrap();
+        prop_assert_eq!(again, bytes);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(200), failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_one_bit_flip_is_rejected_or_commits_to_something_else(event in tidy_event()) {
+        flip_all(&event);
+    }
+}
+
+#[test]
+fn every_one_bit_flip_of_vector_a_is_rejected_or_commits_to_something_else() {
+    flip_all(&a());
+}
+
+fn flip_all(event: &Event) {
+    let frame = event.encode().unwrap();
+    let honest = commit::event_commitment(&salts(), &frame.groups);
+    let mut bytes = frame.to_bytes();
+    // a frame of many KiB: its first and last bytes, and every ninth between
+    let step = if bytes.len() > 2000 { 9 } else { 1 };
+    for at in (0..bytes.len()).filter(|at| at % step == 0 || *at < 400) {
+        for bit in 0..8 {
+            bytes[at] ^= 1 << bit;
+            if let Ok(frame) = Frame::from_bytes(&bytes)
+                && Event::decode(&frame).is_ok()
+            {
+                assert_ne!(commit::event_commitment(&salts(), &frame.groups), honest, "byte {at}, bit {bit}");
+            }
+            bytes[at] ^= 1 << bit;
+        }
+    }
+}
+
+#[test]
+fn a_claimed_length_is_not_allocated() {
+    // heads that promise 4,096 items, or 2^64 bytes, with nothing behind them
+    for claim in ["991000", "b91000", "9bffffffffffffffff", "5bffffffffffffffff", "7bffffffffffffffff"] {
+        assert!(cbor::decode(&crate::golden::unhex(claim)).is_err());
+    }
+}
+
+#[test]
+fn bounds_on_size_are_enforced_both_ways() {
+    let mut event = a();
+    event.content.params = vec!["x".repeat(1024); 512];
+    let error = event.encode().unwrap_err();
+    assert_eq!(error.to_string().split(':').next(), Some("content"), "{error}");
+    event.content.params.truncate(500);
+    event.who.other = vec![(9, Value::Bytes(vec![0; 500 << 10]))];
+    event.target.id = "x".repeat(100 << 10);
+    let error = event.encode().unwrap_err();
+    assert_eq!(error.to_string().split(':').next(), Some("frame"), "{error}");
+    assert!(Frame::from_bytes(&vec![0x88; EVENT_MAX + 1]).is_err());
+    let mut frame = a().encode().unwrap();
+    frame.groups[5] = vec![0; GROUP_MAX + 1];
+    assert_eq!(Event::decode(&frame).unwrap_err().place, "content");
+}
+
+#[test]
+fn refusals_name_the_field_and_the_rule() {
+    let refused = |change: fn(&mut Event)| {
+        let mut event = a();
+        change(&mut event);
+        event.encode().unwrap_err().to_string()
+    };
+    assert_eq!(refused(|e| e.core.agent.clear()), "agent: required in every event");
+    assert_eq!(refused(|e| e.core.agent = "x".repeat(257)), "agent: 257 bytes, at most 256");
+    assert_eq!(refused(|e| e.core.n = Some(1)), "n: the default 1 is never written");
+    assert_eq!(refused(|e| e.core.seq = 0), "seq: required in every event, from 1");
+    assert_eq!(refused(|e| e.core.labels = vec!["x".repeat(65)]), "labels: 65 bytes in one, at most 64");
+    assert_eq!(
+        refused(|e| e.core.sys = KeyedMap::from([(0, Value::Uint(1))])),
+        "sys: only with rec finding or platform"
+    );
+    assert_eq!(
+        refused(|e| e.who.who.as_mut().unwrap().rel = Some(Relation::Via)),
+        "principal.rel: only in obo"
+    );
+    assert_eq!(refused(|e| e.links.conn_seq = Some(0)), "conn_seq: counts from 1");
+    assert_eq!(
+        refused(|e| e.core.other = vec![(24, Value::Uint(1))]),
+        "core: key 24 is known to this version, or out of order"
+    );
+    assert_eq!(
+        refused(|e| e.target.more = vec![Target { more: vec![Target::default()], ..Target::default() }]),
+        "more: a further resource holds no further ones"
+    );
+}
+
+#[test]
+fn a_withheld_group_does_not_keep_the_others_from_decoding() {
+    let frame = a().encode().unwrap();
+    let mut event = Event::default();
+    codec::decode_group(0, &frame.groups[0], &mut event).unwrap();
+    codec::decode_group(3, &frame.groups[3], &mut event).unwrap();
+    assert_eq!((event.core, event.target, event.who), (a().core, a().target, Who::default()));
+    assert!(codec::decode_group(7, &[0xa0], &mut Event::default()).is_err());
+    assert!(codec::encode_group(&a(), 7).is_err());
+}
