@@ -10,6 +10,7 @@ pub mod body;
 pub mod checkpoint;
 pub mod error;
 pub mod evidence;
+pub mod fuzz;
 pub mod note;
 pub mod policy;
 pub mod report;

@@ -228,7 +228,9 @@ impl Report {
         if hidden > 0 {
             let _ = writeln!(out, "proven      and {hidden} more entries");
         }
-        let _ = writeln!(out, "groups      {}", self.verdict_text());
+        if self.events > 0 && self.verdicts.iter().flatten().any(|count| *count > 0) {
+            let _ = writeln!(out, "groups      {}", self.verdict_text());
+        }
         let _ = writeln!(out, "result      {}", self.result_text());
         out
     }

@@ -88,7 +88,7 @@ fn parse_seconds(value: &str) -> Result<u64, String> {
 }
 
 /// The name of `names` with the smallest edit distance to `word`; `names` must not be empty.
-pub(crate) fn nearest<'a>(word: &str, names: &[&'a str]) -> &'a str {
+pub fn nearest<'a>(word: &str, names: &[&'a str]) -> &'a str {
     names.iter().copied().min_by_key(|name| distance(word, name)).unwrap_or_default()
 }
 

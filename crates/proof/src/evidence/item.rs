@@ -14,7 +14,7 @@ pub(crate) enum Item<'a> {
     Inclusion { index: u64, path: &'a [Hash] },
     Multiproof { indices: &'a [[u8; 8]], hashes: &'a [Hash] },
     Consistency(&'a [Hash]),
-    Entry(EntryItem<'a>),
+    Entry(Box<EntryItem<'a>>),
     Body { index: u64, entry: [u8; ENTRY_LEN], body: Option<&'a [u8]> },
     End { counts: [u64; 6], digest: [u8; 32] },
 }
@@ -163,7 +163,7 @@ fn entry<'a>(reader: &mut Reader<'a>) -> Result<Item<'a>> {
     })?;
     match (index, bytes, schema, groups) {
         (Some(index), Some(entry), Some(schema), Some(groups)) => {
-            Ok(Item::Entry(EntryItem { index, entry, schema, groups }))
+            Ok(Item::Entry(Box::new(EntryItem { index, entry, schema, groups })))
         }
         _ => absent(reader, at),
     }
