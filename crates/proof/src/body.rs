@@ -4,7 +4,7 @@
 //! so that a later version may say more; what is known must be well-formed. No personal data, ever.
 
 use crate::Error;
-use countersign_event::cbor::{CborError, Reader, Writer};
+use countersign_event::cbor::{self, CborError, Reader, Value, Writer};
 
 /// Largest body of an entry in bytes.
 pub const BODY_MAX: usize = 64 << 10;
@@ -63,8 +63,10 @@ pub struct SourceReg {
     pub source_ref: u32,
     /// The agent of its events.
     pub identity: String,
-    /// Its boot epoch: the stream of its events.
+    /// Its run: the stream of its events.
     pub stream: [u8; 16],
+    /// How many runs of this identity there were, plus one.
+    pub boot_epoch: u64,
     /// Ed25519 key of its heartbeats.
     pub public_key: [u8; 32],
     /// The same capture point's number before its restart.
@@ -77,33 +79,35 @@ impl SourceReg {
     /// The body's bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Writer::with_capacity(128);
-        out.map(5 + usize::from(self.previous.is_some()));
+        out.map(6 + usize::from(self.previous.is_some()));
         field_uint(&mut out, 0, self.source_ref.into());
         out.uint(1);
         out.text(&self.identity);
         out.uint(2);
         out.bytes(&self.stream);
-        out.uint(3);
+        field_uint(&mut out, 3, self.boot_epoch);
+        out.uint(4);
         out.bytes(&self.public_key);
         if let Some(previous) = self.previous {
-            field_uint(&mut out, 4, previous.into());
+            field_uint(&mut out, 5, previous.into());
         }
-        field_uint(&mut out, 5, self.heartbeat_s);
+        field_uint(&mut out, 6, self.heartbeat_s);
         out.into_bytes()
     }
 
     /// From the body's bytes.
     pub fn decode(bytes: &[u8]) -> Result<SourceReg, Error> {
         let (mut source_ref, mut identity, mut stream, mut key) = (None, None, None, None);
-        let (mut previous, mut heartbeat) = (None, None);
+        let (mut epoch, mut previous, mut heartbeat) = (None, None, None);
         read("source registration", bytes, |reader, field| {
             match field {
                 0 => source_ref = Some(small(reader)?),
                 1 => identity = Some(reader.text()?.to_owned()),
                 2 => stream = Some(reader.bytes_of()?),
-                3 => key = Some(reader.bytes_of()?),
-                4 => previous = Some(small(reader)?),
-                5 => heartbeat = Some(reader.uint()?),
+                3 => epoch = Some(reader.uint()?),
+                4 => key = Some(reader.bytes_of()?),
+                5 => previous = Some(small(reader)?),
+                6 => heartbeat = Some(reader.uint()?),
                 _ => drop(reader.value()?),
             }
             Ok(())
@@ -113,12 +117,92 @@ impl SourceReg {
                 source_ref: source_ref?,
                 identity: identity?,
                 stream: stream?,
+                boot_epoch: epoch?,
                 public_key: key?,
                 previous,
                 heartbeat_s: heartbeat?,
             })
         };
         make().ok_or_else(|| Error::malformed("source registration", "a required key is absent"))
+    }
+}
+
+/// SOURCE_CKPT: a heartbeat over a window of sequence numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceCkpt {
+    /// Whose.
+    pub source_ref: u32,
+    /// First number of the window.
+    pub first_seq: u64,
+    /// Last number given out so far.
+    pub last_seq: u64,
+    /// Events presented in the window.
+    pub seen: u64,
+    /// Of these, sent to the log, refused, and dropped.
+    pub sent: u64,
+    /// Refused, over all reasons.
+    pub rejected: u64,
+    /// Dropped, over all reasons.
+    pub dropped: u64,
+    /// Ed25519 signature of the source over [`SourceCkpt::signed`].
+    pub signature: [u8; 64],
+    /// What the source signed: [`SOURCE_DOMAIN`] and the body without its signature.
+    pub signed: Vec<u8>,
+}
+
+/// Bytes in front of what a source signs.
+pub const SOURCE_DOMAIN: &[u8] = b"countersign/source/1\n";
+
+impl SourceCkpt {
+    /// From the body's bytes.
+    pub fn decode(bytes: &[u8]) -> Result<SourceCkpt, Error> {
+        const WHAT: &str = "heartbeat";
+        if bytes.len() > BODY_MAX {
+            return Err(Error::Limit { what: "body of an entry in bytes", max: BODY_MAX as u64 });
+        }
+        let bad = |error: CborError| Error::malformed(WHAT, error.to_string());
+        let Value::Map(mut pairs) = cbor::decode(bytes).map_err(bad)? else {
+            return Err(Error::malformed(WHAT, "not a map"));
+        };
+        let at =
+            |key: u64| pairs.iter().find(|(known, _)| *known == Value::Uint(key)).map(|(_, value)| value);
+        let uint = |key: u64| at(key).and_then(Value::as_uint);
+        let sum = |key: u64| match at(key) {
+            Some(Value::Map(counts)) => {
+                counts.iter().try_fold(0u64, |sum, (_, count)| sum.checked_add(count.as_uint()?))
+            }
+            _ => None,
+        };
+        let make = || {
+            Some(SourceCkpt {
+                source_ref: u32::try_from(uint(0)?).ok()?,
+                first_seq: uint(1)?,
+                last_seq: uint(2)?,
+                seen: uint(3)?,
+                sent: uint(4)?,
+                rejected: sum(5)?,
+                dropped: sum(6)?,
+                signature: at(10)?.as_bytes()?.try_into().ok()?,
+                signed: SOURCE_DOMAIN.to_vec(),
+            })
+        };
+        let mut heartbeat =
+            make().ok_or_else(|| Error::malformed(WHAT, "a required key is absent or too large"))?;
+        pairs.retain(|(key, _)| *key != Value::Uint(10));
+        heartbeat.signed.extend(cbor::encode(&Value::Map(pairs)).map_err(bad)?);
+        Ok(heartbeat)
+    }
+
+    /// The rule of conservation: seen = sent + rejected + dropped.
+    pub fn adds_up(&self) -> bool {
+        self.sent.checked_add(self.rejected).and_then(|sum| sum.checked_add(self.dropped)) == Some(self.seen)
+    }
+
+    /// Whether the source of this Ed25519 key signed it.
+    pub fn is_signed_by(&self, public_key: &[u8; 32]) -> bool {
+        let signature = ed25519_dalek::Signature::from_bytes(&self.signature);
+        ed25519_dalek::VerifyingKey::from_bytes(public_key)
+            .is_ok_and(|key| !key.is_weak() && key.verify_strict(&self.signed, &signature).is_ok())
     }
 }
 
@@ -135,8 +219,8 @@ pub struct Gap {
     pub count: u64,
     /// Whether `count` is exact rather than an estimate.
     pub exact: bool,
-    /// Who declares it: `ledger`, or the source's identity.
-    pub declared_by: String,
+    /// Who declares it: 0 = the ledger, else the source of this number.
+    pub declared_by: u32,
 }
 
 impl Gap {
@@ -153,8 +237,7 @@ impl Gap {
         field_uint(&mut out, 4, self.count);
         out.uint(5);
         out.bool(self.exact);
-        out.uint(6);
-        out.text(&self.declared_by);
+        field_uint(&mut out, 6, self.declared_by.into());
         out.into_bytes()
     }
 
@@ -170,7 +253,7 @@ impl Gap {
                 3 => reason = GapReason::from_number(reader.uint()?),
                 4 => count = Some(reader.uint()?),
                 5 => exact = Some(reader.bool()?),
-                6 => by = Some(reader.text()?.to_owned()),
+                6 => by = Some(small(reader)?),
                 _ => drop(reader.value()?),
             }
             Ok(())

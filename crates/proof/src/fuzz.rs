@@ -2,7 +2,7 @@
 //!
 //! Each asserts more than "no panic": what is accepted must be written back as it was read.
 
-use crate::body::{Erase, Gap, Retire, SourceReg};
+use crate::body::{Erase, Gap, Retire, SourceCkpt, SourceReg};
 use crate::evidence::verify_evidence;
 use crate::report::Status;
 use crate::tile::{encode_bundle, parse_bundle};
@@ -69,6 +69,10 @@ pub fn tlog_proof(data: &[u8]) {
 /// Bodies of entries.
 pub fn body(data: &[u8]) {
     let _ = (SourceReg::decode(data), Gap::decode(data), Retire::decode(data));
+    if let Ok(heartbeat) = SourceCkpt::decode(data) {
+        assert!(!heartbeat.is_signed_by(&[0; 32]), "a weak key signs nothing");
+        let _ = heartbeat.adds_up();
+    }
     if let Ok(erase) = Erase::decode(data) {
         let _ = (0..=u8::MAX).filter(|group| erase.covers(7, *group)).count();
     }

@@ -56,6 +56,8 @@ pub enum Check {
     Commitment,
     /// Group 0 agrees with the entry, the source and the event id.
     Core,
+    /// Heartbeats are signed by their sources and their counts add up.
+    Heartbeats,
     /// Ledger time never falls.
     Time,
     /// A claimed range is whole.
@@ -76,6 +78,7 @@ impl Check {
             Check::Inclusion => "inclusion",
             Check::Commitment => "commitment",
             Check::Core => "core",
+            Check::Heartbeats => "heartbeats",
             Check::Time => "time",
             Check::Range => "range",
             Check::Verdicts => "verdicts",
@@ -104,6 +107,9 @@ impl Check {
                  withheld groups are bound by their commitments and shown by nobody"
             }
             Check::Core => "the event's own source, number and id agree with the log's",
+            Check::Heartbeats => {
+                "the sources themselves signed how much they saw, sent, refused and dropped, and the sums hold"
+            }
             Check::Time => {
                 "the log's receive times never run backwards; it is the log's clock, not the source's"
             }

@@ -105,6 +105,10 @@ impl Verifier<'_> {
         if self.cores > 0 || self.findings.has(Check::Core) {
             self.push(Check::Core, format!("{} events agree with their entries", self.cores));
         }
+        if self.heartbeats > 0 || self.findings.has(Check::Heartbeats) {
+            let good = format!("{} signed by their sources, and their counts add up", self.heartbeats);
+            self.push(Check::Heartbeats, good);
+        }
         self.push(Check::Time, "never falls along the index".to_owned());
     }
 
@@ -121,6 +125,10 @@ impl Unchecked {
             (self.other_schema, "contents of {} events: their schema is not known to this version"),
             (self.import_id, "id of {} events: made from an id that is not shown"),
             (self.unregistered, "source of {} events: its registration is not in the file"),
+            (
+                self.heartbeats,
+                "signatures of {} heartbeats: their sources' registrations are not in the file",
+            ),
             (self.bodies, "contents of {} other entries: their bodies are not shown"),
             (
                 self.unread_bodies,

@@ -9,11 +9,10 @@ use super::content::{Core, Removal};
 use super::item::{EntryItem, Group, Item, read};
 use super::range::RangeCheck;
 use super::{FILE_MAX, ITEM_MAX, ITEMS_MAX, MULTIPROOF_MAX};
-use crate::body::{Erase, Gap, Retire, SourceReg};
+use crate::body::{Erase, Gap, Retire, SourceCkpt, SourceReg};
 use crate::report::{Check, Findings, Report, SHOWN_MAX, Status, Verdict, rfc3339, shown};
 use crate::{Checkpoint, Error, Hash, Policy, Trust};
 use crate::{verify_consistency, verify_inclusion, verify_multiproof};
-use countersign_event::cbor::Reader;
 use countersign_event::commit::body_commitment;
 use countersign_event::{
     Commitment, ENTRY_LEN, Entry, EntryKind, GROUP_NAMES, GROUPS, SCHEMA, commitment, group_commitment,
@@ -56,6 +55,7 @@ pub(super) struct Unchecked {
     pub(super) other_schema: u64,
     pub(super) import_id: u64,
     pub(super) unregistered: u64,
+    pub(super) heartbeats: u64,
     pub(super) bodies: u64,
     pub(super) unread_bodies: u64,
     pub(super) consistency: u64,
@@ -82,6 +82,7 @@ pub(super) struct Verifier<'a> {
     pub(super) leaves: u64,
     pub(super) groups: u64,
     pub(super) cores: u64,
+    pub(super) heartbeats: u64,
     pub(super) registered: BTreeMap<u32, SourceReg>,
     pub(super) removals: BTreeMap<u64, Removal>,
     pub(super) claims: Vec<Claim>,
@@ -108,6 +109,7 @@ impl<'a> Verifier<'a> {
             leaves: 0,
             groups: 0,
             cores: 0,
+            heartbeats: 0,
             registered: BTreeMap::new(),
             removals: BTreeMap::new(),
             claims: Vec::new(),
@@ -482,9 +484,11 @@ impl<'a> Verifier<'a> {
                 self.registered.insert(source.source_ref, source);
             }
             EntryKind::SourceCkpt => {
-                if let (Some(range), Some(source)) = (&mut self.range, heartbeat_of(body)) {
-                    range.heard(source, entry.time_ns);
+                let heartbeat = SourceCkpt::decode(body)?;
+                if let Some(range) = &mut self.range {
+                    range.heard(heartbeat.source_ref, entry.time_ns);
                 }
+                self.heartbeat(index, &heartbeat);
             }
             EntryKind::Gap => {
                 let gap = Gap::decode(body)?;
@@ -497,6 +501,22 @@ impl<'a> Verifier<'a> {
             _ => {}
         }
         Ok(())
+    }
+
+    fn heartbeat(&mut self, index: u64, heartbeat: &SourceCkpt) {
+        let source_ref = heartbeat.source_ref;
+        match self.registered.get(&source_ref) {
+            None => self.unchecked.heartbeats += 1,
+            Some(source) if heartbeat.is_signed_by(&source.public_key) => self.heartbeats += 1,
+            Some(_) => self.findings.add(Check::Heartbeats, Status::Broken, || {
+                format!("heartbeat {index} is not signed by source {source_ref}")
+            }),
+        }
+        if !heartbeat.adds_up() {
+            self.findings.add(Check::Heartbeats, Status::Insufficient, || {
+                format!("heartbeat {index} of source {source_ref}: seen is not sent + rejected + dropped")
+            });
+        }
     }
 
     fn show(&mut self, index: u64, entry: &Entry, agent: Option<&str>) {
@@ -532,18 +552,4 @@ impl<'a> Verifier<'a> {
         }
         Ok(())
     }
-}
-
-/// The source that a heartbeat speaks for: key 0 of its body.
-fn heartbeat_of(body: &[u8]) -> Option<u32> {
-    let mut reader = Reader::new(body);
-    let mut source = None;
-    let read = reader.fields(|reader, key| {
-        match key {
-            0 => source = u32::try_from(reader.uint()?).ok(),
-            _ => drop(reader.value()?),
-        }
-        Ok(())
-    });
-    read.ok().and(source)
 }

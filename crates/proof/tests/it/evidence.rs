@@ -353,6 +353,25 @@ fn a_missing_quorum_or_second_algorithm_is_not_enough() {
 }
 
 #[test]
+fn heartbeats_are_checked_against_the_key_that_their_source_registered() {
+    for (body, with_registration, code, part) in [
+        (heartbeat(1, 6, 1, &source_key(1)), true, 0, "1 signed by their sources"),
+        (heartbeat(1, 6, 1, &source_key(1)), false, 0, "signatures of 1 heartbeats"),
+        (heartbeat(1, 6, 1, &source_key(2)), true, 3, "is not signed by source 1"),
+        (heartbeat(1, 7, 1, &source_key(1)), true, 1, "seen is not sent + rejected + dropped"),
+        (heartbeat(1, 6, u64::MAX, &source_key(1)), true, 1, "seen is not sent"),
+    ] {
+        let mut log = Log::new();
+        log.register(1);
+        log.other(EntryKind::SourceCkpt, body);
+        let builder = if with_registration { log.add(log.builder(), 0, 0) } else { log.builder() };
+        let report = run(&log.add(builder, 1, 0).finish().unwrap());
+        assert_eq!(report.exit_code(), code, "{}", report.to_text(true));
+        assert!(report.to_text(false).contains(part), "{}", report.to_text(false));
+    }
+}
+
+#[test]
 fn unknown_kinds_are_counted_and_named() {
     let mut log = Log::new();
     log.event(1, 1);

@@ -2,11 +2,12 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use countersign_event::cbor::Writer;
+use countersign_event::cbor::{Value, Writer, encode};
 use countersign_event::commit::body_commitment;
 use countersign_event::{Entry, EntryKind, commitment, eid, group_commitment};
 use countersign_proof::body::{Erase, Gap, GapReason, Retire, SourceReg};
 use countersign_proof::*;
+use ed25519_dalek::{Signer as _, SigningKey};
 
 pub(crate) const ORIGIN: &str = "log.example/7f3a/1";
 pub(crate) const SECOND: u64 = 1_000_000_000;
@@ -68,6 +69,31 @@ pub(crate) fn core(agent: &str, stream: &[u8; 16], seq: u64, id: &[u8; 16]) -> V
     out.into_bytes()
 }
 
+pub(crate) fn source_key(source: u32) -> SigningKey {
+    SigningKey::from_bytes(&[source as u8; 32])
+}
+
+/// A heartbeat body: `seen` events, 4 sent, 1 rejected, `dropped` dropped.
+pub(crate) fn heartbeat(source: u32, seen: u64, dropped: u64, key: &SigningKey) -> Vec<u8> {
+    let count = |name: Value, count: u64| Value::Map(vec![(name, Value::Uint(count))]);
+    let mut fields: Vec<(Value, Value)> = vec![
+        (0u64.into(), u64::from(source).into()),
+        (1u64.into(), 1u64.into()),
+        (2u64.into(), 6u64.into()),
+        (3u64.into(), seen.into()),
+        (4u64.into(), 4u64.into()),
+        (5u64.into(), count("too long".into(), 1)),
+        (6u64.into(), count(3u64.into(), dropped)),
+        (7u64.into(), 1u64.into()),
+        (8u64.into(), Value::Bytes(vec![5; 32])),
+        (9u64.into(), false.into()),
+    ];
+    let mut signed = b"countersign/source/1\n".to_vec();
+    signed.extend(encode(&Value::Map(fields.clone())).unwrap());
+    fields.push((10u64.into(), Value::Bytes(key.sign(&signed).to_bytes().to_vec())));
+    encode(&Value::Map(fields)).unwrap()
+}
+
 impl Log {
     pub(crate) fn new() -> Log {
         Log { tree: MemoryTree::new(), entries: Vec::new(), known: Vec::new(), own: 0 }
@@ -101,7 +127,8 @@ impl Log {
             source_ref: source,
             identity: agent(source),
             stream: stream(source),
-            public_key: [9; 32],
+            boot_epoch: 1,
+            public_key: source_key(source).verifying_key().to_bytes(),
             previous: None,
             heartbeat_s: 10,
         };
@@ -194,7 +221,7 @@ pub(crate) fn small_log() -> Log {
         reason: GapReason::Crash,
         count: 2,
         exact: true,
-        declared_by: "ledger".to_owned(),
+        declared_by: 0,
     };
     log.other(EntryKind::Gap, gap.encode());
     log.event(1, 6);
@@ -209,6 +236,6 @@ pub(crate) fn small_log() -> Log {
     let root = subtree_root(0, 2, &log.tree).unwrap();
     let retire = Retire { policy: "p".to_owned(), first: 0, end: 2, root, level: 0, no_hold: true };
     log.other(EntryKind::Retire, retire.encode());
-    log.other(EntryKind::SourceCkpt, vec![0xa1, 0x00, 0x01]);
+    log.other(EntryKind::SourceCkpt, heartbeat(1, 6, 1, &source_key(1)));
     log
 }
