@@ -55,6 +55,8 @@ const SCRATCH: usize = 512;
 /// The head of the frame's array of eight.
 const FRAME_HEAD: u8 = 0x88;
 const FRAME: &str = "frame";
+/// An empty group: common, and canonical for every group but core.
+const EMPTY: [u8; 1] = [0xa0];
 
 impl Event {
     /// The canonical frame of this event.
@@ -86,7 +88,8 @@ impl Event {
         }
         frame.check_size()?;
         let mut event = Event::default();
-        let mut scratch = Vec::new();
+        let largest = frame.groups.iter().map(Vec::len).max().unwrap_or_default();
+        let mut scratch = Vec::with_capacity(largest);
         for (g, bytes) in frame.groups.iter().enumerate() {
             scratch = decode_checked(g, bytes, &mut event, scratch)?;
         }
@@ -99,7 +102,8 @@ impl Event {
 /// # Errors
 /// As [`Event::decode`]. After an error the group's fields in `into` are unspecified.
 pub fn decode_group(g: usize, bytes: &[u8], into: &mut Event) -> Result<(), DecodeError> {
-    decode_checked(g, bytes, into, Vec::new()).map(drop)
+    clear_group(g, into);
+    decode_checked(g, bytes, into, Vec::with_capacity(bytes.len().min(GROUP_MAX))).map(drop)
 }
 
 /// Encodes group `g` of `event` alone.
@@ -146,6 +150,9 @@ fn decode_checked(
     let Some(&place) = GROUP_NAMES.get(g) else {
         return Err(frame_error(0, format!("there is no group {g}")));
     };
+    if g > 0 && bytes == EMPTY {
+        return Ok(scratch);
+    }
     let fail = |offset, rule| DecodeError { offset, place, rule };
     if bytes.len() > GROUP_MAX {
         return Err(fail(GROUP_MAX, format!("{} bytes, at most {GROUP_MAX}", bytes.len())));
@@ -160,18 +167,31 @@ fn decode_checked(
     Ok(again)
 }
 
+/// Reads group `g` into its fields, which hold their defaults.
 fn read_group(g: usize, bytes: &[u8], into: &mut Event) -> Result<(), CborError> {
     let mut reader = Reader::new(bytes);
     match g {
-        0 => into.core = core::read(&mut reader)?,
-        1 => into.who = who::read(&mut reader)?,
-        2 => into.peer = context::read_peer(&mut reader)?,
-        3 => into.target = context::read_target(&mut reader)?,
-        4 => into.links = context::read_links(&mut reader)?,
-        5 => into.content = content::read(&mut reader)?,
-        _ => into.body = content::read_body(&mut reader)?,
+        0 => core::read(&mut reader, &mut into.core)?,
+        1 => who::read(&mut reader, &mut into.who)?,
+        2 => context::read_peer(&mut reader, &mut into.peer)?,
+        3 => context::read_target(&mut reader, &mut into.target)?,
+        4 => context::read_links(&mut reader, &mut into.links)?,
+        5 => content::read(&mut reader, &mut into.content)?,
+        _ => content::read_body(&mut reader, &mut into.body)?,
     }
     reader.end()
+}
+
+fn clear_group(g: usize, event: &mut Event) {
+    match g {
+        0 => event.core = Default::default(),
+        1 => event.who = Default::default(),
+        2 => event.peer = Default::default(),
+        3 => event.target = Default::default(),
+        4 => event.links = Default::default(),
+        5 => event.content = Default::default(),
+        _ => event.body = Default::default(),
+    }
 }
 
 impl Frame {

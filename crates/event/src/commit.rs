@@ -13,23 +13,21 @@ pub type Commitment = [u8; 32];
 
 /// `SHA-256(0x02 || salt || g || bytes)`: the commitment of group `g`.
 pub fn group_commitment(salt: &Salt, g: u8, bytes: &[u8]) -> Commitment {
+    let mut prefix = [0x02; 18];
+    prefix[1..17].copy_from_slice(salt);
+    prefix[17] = g;
     let mut hash = Sha256::new();
-    hash.update([0x02]);
-    hash.update(salt);
-    hash.update([g]);
+    hash.update(prefix);
     hash.update(bytes);
     hash.finalize().into()
 }
 
 /// `SHA-256(0x03 || schema u16 BE || c_0 … c_6)`: the commitment of an event.
 pub fn commitment(schema: u16, groups: &[Commitment; GROUPS]) -> Commitment {
-    let mut hash = Sha256::new();
-    hash.update([0x03]);
-    hash.update(schema.to_be_bytes());
-    for group in groups {
-        hash.update(group);
-    }
-    hash.finalize().into()
+    let mut message = [0x03; 3 + 32 * GROUPS];
+    message[1..3].copy_from_slice(&schema.to_be_bytes());
+    message[3..].copy_from_slice(groups.as_flattened());
+    Sha256::digest(message).into()
 }
 
 /// Commitment of a whole event of schema [`SCHEMA`] from its seven groups and their salts.
@@ -171,10 +169,9 @@ impl Entry {
 
     /// RFC 6962 leaf hash: `SHA-256(0x00 || entry)`.
     pub fn leaf(&self) -> [u8; 32] {
-        let mut hash = Sha256::new();
-        hash.update([0x00]);
-        hash.update(self.to_bytes());
-        hash.finalize().into()
+        let mut message = [0x00; 1 + ENTRY_LEN];
+        message[1..].copy_from_slice(&self.to_bytes());
+        Sha256::digest(message).into()
     }
 }
 

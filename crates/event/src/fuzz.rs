@@ -1,7 +1,7 @@
 //! Fuzz bodies: arbitrary bytes in, a panic only where an invariant is broken. `fuzz/` wraps them for
 //! `cargo fuzz`; stable tests run them from seeds.
 
-use crate::{Event, Frame, GROUPS, cbor, codec};
+use crate::{Event, Frame, GROUPS, cbor, codec, json};
 
 /// A frame that decodes is the one encoding of its event.
 ///
@@ -37,5 +37,18 @@ pub fn event_group(bytes: &[u8]) {
 pub fn event_cbor(bytes: &[u8]) {
     if let Ok(value) = cbor::decode(bytes) {
         assert_eq!(cbor::encode(&value).as_deref(), Ok(bytes), "a value has one encoding");
+    }
+}
+
+/// Any text as the JSON of an event: what is read and can be encoded comes back the same.
+///
+/// # Panics
+/// When it does not: that is a bug.
+pub fn event_json(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(event) = json::from_json(text) else { return };
+    if let Ok(frame) = event.encode() {
+        let again = json::from_json(&json::to_json(&event)).map(|event| event.encode());
+        assert_eq!(again, Ok(Ok(frame)), "JSON loses nothing");
     }
 }

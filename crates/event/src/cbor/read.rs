@@ -22,14 +22,17 @@ pub struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// At the first byte of `bytes`.
+    #[inline]
     pub fn new(bytes: &'a [u8]) -> Reader<'a> {
         Reader { bytes, at: 0, depth: 0 }
     }
     /// Bytes read so far.
+    #[inline]
     pub fn position(&self) -> usize {
         self.at
     }
     /// Refuses anything after the last item.
+    #[inline]
     pub fn end(&self) -> Result<()> {
         if self.at == self.bytes.len() { Ok(()) } else { Err(self.error_at(self.at, "bytes after the end")) }
     }
@@ -39,10 +42,12 @@ impl<'a> Reader<'a> {
     }
 
     /// Unsigned integer.
+    #[inline]
     pub fn uint(&mut self) -> Result<u64> {
         self.argument(UINT, "expected an unsigned integer")
     }
     /// Signed integer of 64 bits.
+    #[inline]
     pub fn int(&mut self) -> Result<i64> {
         let at = self.at;
         let (major, n) = self.head()?;
@@ -55,6 +60,7 @@ impl<'a> Reader<'a> {
         Ok(n)
     }
     /// Boolean.
+    #[inline]
     pub fn bool(&mut self) -> Result<bool> {
         let at = self.at;
         let flag = match self.bytes.get(at) {
@@ -66,43 +72,51 @@ impl<'a> Reader<'a> {
         Ok(flag)
     }
     /// Byte string, borrowed.
+    #[inline]
     pub fn bytes(&mut self) -> Result<&'a [u8]> {
         let n = self.argument(BYTES, "expected a byte string")?;
         self.take(n)
     }
     /// Byte string of exactly `N` bytes.
+    #[inline]
     pub fn bytes_of<const N: usize>(&mut self) -> Result<[u8; N]> {
         let at = self.at;
         let bytes = self.bytes()?;
         bytes.try_into().map_err(|_| self.error_at(at, "byte string of the wrong length"))
     }
     /// Text, borrowed.
+    #[inline]
     pub fn text(&mut self) -> Result<&'a str> {
         let n = self.argument(TEXT, "expected text")?;
         self.utf8(n)
     }
     /// Whether the next item is text.
+    #[inline]
     pub(crate) fn at_text(&self) -> bool {
         self.bytes.get(self.at).is_some_and(|first| first >> 5 == TEXT)
     }
     /// Number of items in the array that begins here.
+    #[inline]
     pub fn array(&mut self) -> Result<usize> {
         let at = self.at;
         let n = self.argument(ARRAY, "expected an array")?;
         self.items(n, at)
     }
     /// Refuses an array of any length but `n`.
+    #[inline]
     pub fn array_of(&mut self, n: usize) -> Result<()> {
         let at = self.at;
         if self.array()? == n { Ok(()) } else { Err(self.error_at(at, "array of the wrong length")) }
     }
     /// Number of pairs in the map that begins here.
+    #[inline]
     pub fn map(&mut self) -> Result<usize> {
         let at = self.at;
         let n = self.argument(MAP, "expected a map")?;
         self.items(n, at)
     }
     /// A map with unsigned keys: calls `field` with each key, ascending, to read its value.
+    #[inline]
     pub fn fields(&mut self, mut field: impl FnMut(&mut Self, u64) -> Result<()>) -> Result<()> {
         self.enter()?;
         let pairs = self.map()?;
@@ -121,6 +135,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
     /// Counts one level of nesting; pair with [`Reader::leave`].
+    #[inline]
     pub(crate) fn enter(&mut self) -> Result<()> {
         if self.depth == NESTING_MAX {
             return Err(self.error_at(self.at, "nested deeper than 8"));
@@ -129,6 +144,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
     /// Ends the level that [`Reader::enter`] began.
+    #[inline]
     pub(crate) fn leave(&mut self) {
         self.depth -= 1;
     }
@@ -201,8 +217,14 @@ impl<'a> Reader<'a> {
             return Err(self.error_at(at, refused(first)));
         }
         self.at += 1;
+        if info < 24 {
+            return Ok((major, u64::from(info)));
+        }
+        Ok((major, self.long_argument(at, major, info)?))
+    }
+
+    fn long_argument(&mut self, at: usize, major: u8, info: u8) -> Result<u64> {
         let (n, least) = match info {
-            0..=23 => return Ok((major, u64::from(info))),
             24 => (u64::from(u8::from_be_bytes(self.fixed()?)), 24),
             25 => (u64::from(u16::from_be_bytes(self.fixed()?)), 0x100),
             26 => (u64::from(u32::from_be_bytes(self.fixed()?)), 0x1_0000),
@@ -210,12 +232,10 @@ impl<'a> Reader<'a> {
             31 if major >= BYTES => return Err(self.error_at(at, "indefinite length")),
             _ => return Err(self.error_at(at, "reserved additional information")),
         };
-        if n < least {
-            return Err(self.error_at(at, "not the shortest form"));
-        }
-        Ok((major, n))
+        if n < least { Err(self.error_at(at, "not the shortest form")) } else { Ok(n) }
     }
 
+    #[inline]
     fn fixed<const N: usize>(&mut self) -> Result<[u8; N]> {
         let Some(chunk) = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk::<N>()) else {
             return Err(self.error_at(self.bytes.len(), "ends too early"));
@@ -236,6 +256,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline]
     fn utf8(&mut self, n: u64) -> Result<&'a str> {
         let at = self.at;
         let bytes = self.take(n)?;
@@ -244,6 +265,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A count of items that the bound permits and the remaining bytes could hold.
+    #[inline]
     fn items(&self, n: u64, at: usize) -> Result<usize> {
         match usize::try_from(n) {
             Ok(n) if n > ITEMS_MAX => Err(self.error_at(at, "more than 4096 items")),

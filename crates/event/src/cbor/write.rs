@@ -29,10 +29,12 @@ impl Writer {
         &self.out
     }
     /// Bytes written so far.
+    #[inline]
     pub fn position(&self) -> usize {
         self.out.len()
     }
     /// Takes back everything after `position`.
+    #[inline]
     pub(crate) fn truncate(&mut self, position: usize) {
         self.out.truncate(position);
     }
@@ -76,6 +78,7 @@ impl Writer {
     }
 
     /// Counts one level of nesting; pair with [`Writer::leave`].
+    #[inline]
     pub(crate) fn enter(&mut self) -> Result<(), CborError> {
         if self.depth == NESTING_MAX {
             return Err(self.error("nested deeper than 8"));
@@ -84,16 +87,19 @@ impl Writer {
         Ok(())
     }
     /// Ends the level that [`Writer::enter`] began.
+    #[inline]
     pub(crate) fn leave(&mut self) {
         self.depth -= 1;
     }
 
     /// Opens a map whose length is not known yet; returns its mark for [`Writer::close_map`].
+    #[inline]
     pub(crate) fn open_map(&mut self) -> usize {
         self.out.push(0xa0);
         self.out.len() - 1
     }
     /// Writes the length of the map opened at `mark`, with more head bytes if it takes them.
+    #[inline]
     pub(crate) fn close_map(&mut self, mark: usize, pairs: usize) {
         match pairs {
             0..=23 => self.out[mark] = 0xa0 | pairs as u8,
@@ -183,7 +189,13 @@ impl Writer {
         let major = major << 5;
         match n {
             0..=23 => self.out.push(major | n as u8),
-            24..=0xff => self.out.extend_from_slice(&[major | 24, n as u8]),
+            _ => self.long_head(major, n),
+        }
+    }
+
+    fn long_head(&mut self, major: u8, n: u64) {
+        match n {
+            0..=0xff => self.out.extend_from_slice(&[major | 24, n as u8]),
             0x100..=0xffff => {
                 let [a, b] = (n as u16).to_be_bytes();
                 self.out.extend_from_slice(&[major | 25, a, b]);

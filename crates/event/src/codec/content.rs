@@ -79,8 +79,7 @@ impl Unmapped {
     }
 }
 
-pub(super) fn read(r: &mut Reader) -> Read<Content> {
-    let mut content = Content::default();
+pub(super) fn read(r: &mut Reader, content: &mut Content) -> Read<()> {
     r.fields(|r, key| {
         match key {
             0 => content.detail = dec::keyed(r)?,
@@ -96,7 +95,7 @@ pub(super) fn read(r: &mut Reader) -> Read<Content> {
         }
         Ok(())
     })?;
-    Ok(content)
+    Ok(())
 }
 
 /// Text inside an array, where empty is a value.
@@ -194,8 +193,7 @@ fn write_change(change: &Change, e: &mut Enc) -> Done {
     e.other(2, &change.other, "change")
 }
 
-pub(super) fn read_body(r: &mut Reader) -> Read<Body> {
-    let mut body = Body::default();
+pub(super) fn read_body(r: &mut Reader, body: &mut Body) -> Read<()> {
     r.fields(|r, key| {
         match key {
             0 => body.req = Some(read_payload(r)?),
@@ -207,7 +205,7 @@ pub(super) fn read_body(r: &mut Reader) -> Read<Body> {
         }
         Ok(())
     })?;
-    Ok(body)
+    Ok(())
 }
 
 fn read_payload(r: &mut Reader) -> Read<Payload> {

@@ -65,8 +65,7 @@ fn write_tls(tls: &Tls, e: &mut Enc) -> Done {
     e.other(6, &tls.other, "tls")
 }
 
-pub(super) fn read_peer(r: &mut Reader) -> Read<Peer> {
-    let mut peer = Peer::default();
+pub(super) fn read_peer(r: &mut Reader, peer: &mut Peer) -> Read<()> {
     r.fields(|r, key| {
         match key {
             0 => peer.src = Some(read_endpoint(r)?),
@@ -85,7 +84,7 @@ pub(super) fn read_peer(r: &mut Reader) -> Read<Peer> {
         }
         Ok(())
     })?;
-    Ok(peer)
+    Ok(())
 }
 
 fn read_endpoint(r: &mut Reader) -> Read<Endpoint> {
@@ -167,12 +166,17 @@ fn write_target_fields(target: &Target, nested: bool, e: &mut Enc) -> Done {
     e.other(8, &target.other, "target")
 }
 
-pub(super) fn read_target(r: &mut Reader) -> Read<Target> {
-    read_target_fields(r, false)
+pub(super) fn read_target(r: &mut Reader, target: &mut Target) -> Read<()> {
+    read_target_fields(r, false, target)
 }
 
-fn read_target_fields(r: &mut Reader, nested: bool) -> Read<Target> {
+fn read_further_target(r: &mut Reader) -> Read<Target> {
     let mut target = Target::default();
+    read_target_fields(r, true, &mut target)?;
+    Ok(target)
+}
+
+fn read_target_fields(r: &mut Reader, nested: bool, target: &mut Target) -> Read<()> {
     r.fields(|r, key| {
         match key {
             0 => target.svc = text(r)?,
@@ -183,13 +187,13 @@ fn read_target_fields(r: &mut Reader, nested: bool) -> Read<Target> {
             5 => target.ns = text(r)?,
             6 => target.region = text(r)?,
             7 if nested => return Err(r.error_at(r.position(), "a further resource holds no further ones")),
-            7 => target.more = dec::list(r, bound::MORE, |r| read_target_fields(r, true))?,
+            7 => target.more = dec::list(r, bound::MORE, read_further_target)?,
             8 => target.tags = dec::set(r, ITEMS_MAX)?,
             _ => target.other.push((key, dec::value(r)?)),
         }
         Ok(())
     })?;
-    Ok(target)
+    Ok(())
 }
 
 pub(super) fn write_links(links: &Links, e: &mut Enc) -> Done {
@@ -223,8 +227,7 @@ pub(super) fn write_links(links: &Links, e: &mut Enc) -> Done {
     Ok(())
 }
 
-pub(super) fn read_links(r: &mut Reader) -> Read<Links> {
-    let mut links = Links::default();
+pub(super) fn read_links(r: &mut Reader, links: &mut Links) -> Read<()> {
     r.fields(|r, key| {
         match key {
             0 => links.trace = dec::blob_not_zero(r)?,
@@ -248,5 +251,5 @@ pub(super) fn read_links(r: &mut Reader) -> Read<Links> {
         }
         Ok(())
     })?;
-    Ok(links)
+    Ok(())
 }

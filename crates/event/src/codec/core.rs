@@ -87,8 +87,7 @@ fn write_decision(decision: &Decision, e: &mut Enc) -> Done {
     e.other(4, &decision.other, "decision")
 }
 
-pub(super) fn read(r: &mut Reader) -> Read<Core> {
-    let mut core = Core::default();
+pub(super) fn read(r: &mut Reader, core: &mut Core) -> Read<()> {
     // ver, eid, agent, stream, seq, t_obs: one bit a required key
     let mut seen = 0_u8;
     r.fields(|r, key| {
@@ -132,7 +131,7 @@ pub(super) fn read(r: &mut Reader) -> Read<Core> {
         Ok(())
     })?;
     if seen == 0b11_1111 {
-        Ok(core)
+        Ok(())
     } else {
         Err(r.error_at(r.position(), "a required field is missing: ver, eid, agent, stream, seq, t_obs"))
     }

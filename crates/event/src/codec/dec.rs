@@ -15,6 +15,7 @@ pub(super) fn text(r: &mut Reader) -> Read<String> {
     }
 }
 /// Bytes; empty is never written.
+#[inline]
 pub(super) fn bytes(r: &mut Reader) -> Read<Vec<u8>> {
     let at = r.position();
     match r.bytes()? {
@@ -42,6 +43,7 @@ pub(super) fn word<T>(r: &mut Reader, from_code: fn(u64) -> Option<T>) -> Read<T
     from_code(code).ok_or_else(|| r.error_at(at, "the number 0 of an enum is never written"))
 }
 /// A count of which 1 is the default.
+#[inline]
 pub(super) fn not_one(r: &mut Reader) -> Read<Option<u64>> {
     let at = r.position();
     match r.uint()? {
@@ -50,6 +52,7 @@ pub(super) fn not_one(r: &mut Reader) -> Read<Option<u64>> {
     }
 }
 /// A list of at most `max`; empty is never written.
+#[inline]
 pub(super) fn list<T>(
     r: &mut Reader,
     max: usize,
@@ -72,6 +75,7 @@ pub(super) fn list<T>(
     Ok(items)
 }
 /// A set of texts: sorted bytewise, no duplicates.
+#[inline]
 pub(super) fn set(r: &mut Reader, max: usize) -> Read<Vec<String>> {
     let at = r.position();
     let items = list(r, max, |r| r.text().map(str::to_owned))?;
@@ -82,6 +86,7 @@ pub(super) fn set(r: &mut Reader, max: usize) -> Read<Vec<String>> {
     }
 }
 /// A value of a key that this version does not know, or of `detail` and `sys`.
+#[inline]
 pub(super) fn value(r: &mut Reader) -> Read<Value> {
     let at = r.position();
     let value = r.value()?;
@@ -91,6 +96,7 @@ pub(super) fn value(r: &mut Reader) -> Read<Value> {
     Ok(value)
 }
 /// `detail` and `sys`.
+#[inline]
 pub(super) fn keyed(r: &mut Reader) -> Read<KeyedMap> {
     let mut map = KeyedMap::new();
     full_fields(r, |r, key| {
@@ -100,6 +106,7 @@ pub(super) fn keyed(r: &mut Reader) -> Read<KeyedMap> {
     Ok(map)
 }
 /// The fields of a map that stands as a field itself: empty is never written.
+#[inline]
 pub(super) fn full_fields(r: &mut Reader, mut field: impl FnMut(&mut Reader, u64) -> Read<()>) -> Read<()> {
     let at = r.position();
     let mut any = false;

@@ -32,11 +32,13 @@ impl Enc {
         self.out.into_bytes()
     }
     /// The plain writer, for the elements of arrays.
+    #[inline]
     pub(super) fn out(&mut self) -> &mut Writer {
         &mut self.out
     }
 
     /// A map as a whole group or as an element of a list; `fill` writes its fields, ascending.
+    #[inline]
     pub(super) fn map(
         &mut self,
         field: &'static str,
@@ -53,6 +55,7 @@ impl Enc {
         Ok(pairs)
     }
     /// A map as a field; one that turns out empty is not written.
+    #[inline]
     pub(super) fn map_field(
         &mut self,
         key: u64,
@@ -139,6 +142,7 @@ impl Enc {
     }
 
     /// A list in the given order; `item` writes one element.
+    #[inline]
     pub(super) fn list<T>(
         &mut self,
         key: u64,
@@ -161,6 +165,7 @@ impl Enc {
         Ok(())
     }
     /// A set of texts, sorted bytewise and without duplicates whatever the order given.
+    #[inline]
     pub(super) fn set(
         &mut self,
         key: u64,

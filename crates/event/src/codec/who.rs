@@ -46,8 +46,7 @@ fn write_principal(p: &Principal, in_obo: bool, e: &mut Enc) -> Done {
     Ok(())
 }
 
-pub(super) fn read(r: &mut Reader) -> Read<Who> {
-    let mut who = Who::default();
+pub(super) fn read(r: &mut Reader, who: &mut Who) -> Read<()> {
     r.fields(|r, key| {
         match key {
             0 => who.who = Some(read_principal(r)?),
@@ -57,7 +56,7 @@ pub(super) fn read(r: &mut Reader) -> Read<Who> {
         }
         Ok(())
     })?;
-    Ok(who)
+    Ok(())
 }
 
 fn read_principal(r: &mut Reader) -> Read<Principal> {

@@ -38,16 +38,20 @@ impl Json {
     }
     fn string(&mut self, text: &str) {
         self.out.push('"');
-        for c in text.chars() {
-            match c {
-                '"' | '\\' => self.out.extend(['\\', c]),
-                '\n' => self.out.push_str("\\n"),
-                c if c < ' ' || c == '\u{7f}' => {
-                    let _ = write!(self.out, "\\u{:04x}", u32::from(c));
+        let mut rest = text;
+        // what needs escaping is ASCII, so every cut is between characters
+        while let Some(at) = rest.bytes().position(|byte| matches!(byte, b'"' | b'\\' | 0x7f | 0..0x20)) {
+            self.out.push_str(&rest[..at]);
+            match rest.as_bytes()[at] {
+                b'\n' => self.out.push_str("\\n"),
+                byte @ (b'"' | b'\\') => self.out.extend(['\\', char::from(byte)]),
+                byte => {
+                    let _ = write!(self.out, "\\u{byte:04x}");
                 }
-                c => self.out.push(c),
             }
+            rest = &rest[at + 1..];
         }
+        self.out.push_str(rest);
         self.out.push('"');
     }
     fn name(&mut self, name: &str) {

@@ -240,3 +240,43 @@ fn bytes_that_must_be_rejected_are_rejected_by_rule() {
     let n_1 = codec::decode_group(0, &g0, &mut event).unwrap_err();
     assert_eq!((n_1.offset, n_1.rule.as_str()), (g0.len() - 1, "the default 1 is never written"));
 }
+
+#[test]
+fn an_import_takes_its_event_id_from_its_own_id() {
+    let mut message = b"countersign/eid/1".to_vec();
+    message.extend([0, 7]);
+    message.extend(b"input:x");
+    message.extend(Sha256::digest(b"4f2a"));
+    assert_eq!(import_eid("input:x", b"4f2a"), Sha256::digest(message)[..16]);
+    assert_ne!(import_eid("input:x", b"4f2a"), import_eid("input:y", b"4f2a"));
+}
+
+#[test]
+fn entries_keep_unknown_kinds_and_refuse_kind_0() {
+    let entry = Entry { kind: 0x7f, source_ref: 2, source_seq: 3, time_ns: 4, commitment: [5; 32] };
+    let mut bytes = entry.to_bytes();
+    assert_eq!(bytes[..21], unhex("7f0000000200000000000000030000000000000004"));
+    assert_eq!(Entry::from_bytes(&bytes), Some(entry));
+    bytes[0] = 0;
+    assert_eq!(Entry::from_bytes(&bytes), None);
+    assert_eq!(EntryKind::from_byte(0x7f), None);
+    for kind in EntryKind::ALL {
+        assert_eq!(EntryKind::from_byte(kind as u8), Some(kind));
+    }
+    assert_eq!(hex(&commit::body_commitment(b"x")), hex(&Sha256::digest(b"\x04x")));
+}
+
+#[test]
+fn words_and_numbers_of_enums_lead_back_to_their_value() {
+    for kind in Kind::ALL {
+        assert_eq!((Kind::from_word(kind.word()), Kind::from_code(kind.code())), (Some(*kind), Some(*kind)));
+    }
+    assert_eq!(Kind::from_code(0), None);
+    assert_eq!(Kind::from_code(99), Some(Kind::Other(99)));
+    assert_eq!((Kind::Other(99).word(), Kind::from_word("other")), ("other", None));
+    let mut last = ("", 0, "");
+    for (name, code, word) in fields::enums() {
+        assert_eq!(code, if name == last.0 { last.1 + 1 } else { 1 }, "{name} {word}");
+        last = (name, code, word);
+    }
+}

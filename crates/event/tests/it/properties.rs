@@ -65,6 +65,18 @@ proptest! {
         fuzz::event_decode(&bytes);
         fuzz::event_group(&bytes);
         fuzz::event_cbor(&bytes);
+        fuzz::event_json(&bytes);
+    }
+
+    #[test]
+    fn changed_json_never_panics_and_loses_nothing(seed in any::<u64>()) {
+        let mut random = Random::new(seed, Manner::Tidy);
+        let mut text = json::to_json(&random.event()).into_bytes();
+        for _ in 0..=random.below(2) {
+            let at = random.below(text.len());
+            text[at] = b"\"\\{}[]:,0129-.ntz "[random.below(18)];
+        }
+        fuzz::event_json(&text);
     }
 
     #[test]
@@ -196,4 +208,30 @@ fn a_withheld_group_does_not_keep_the_others_from_decoding() {
     assert_eq!((event.core, event.target, event.who), (a().core, a().target, Who::default()));
     assert!(codec::decode_group(7, &[0xa0], &mut Event::default()).is_err());
     assert!(codec::encode_group(&a(), 7).is_err());
+}
+
+#[test]
+fn the_dearest_value_costs_32_bytes_an_input_byte() {
+    fn cost(value: &Value) -> usize {
+        match value {
+            Value::Array(items) => {
+                items.capacity() * size_of::<Value>() + items.iter().map(cost).sum::<usize>()
+            }
+            Value::Map(pairs) => {
+                let inner = pairs.iter().map(|(key, value)| cost(key) + cost(value));
+                pairs.capacity() * 2 * size_of::<Value>() + inner.sum::<usize>()
+            }
+            Value::Text(text) => text.capacity(),
+            Value::Bytes(bytes) => bytes.capacity(),
+            _ => 0,
+        }
+    }
+    let numbers = Value::Array(vec![Value::Uint(0); ITEMS_MAX]);
+    let arrays = Value::Array(vec![Value::Array(vec![]); ITEMS_MAX]);
+    let pairs = Value::Map((0..24).map(|n| (Value::Uint(n), Value::Bool(true))).collect());
+    for value in [numbers, arrays, pairs] {
+        let bytes = cbor::encode(&value).unwrap();
+        let cost = cost(&cbor::decode(&bytes).unwrap());
+        assert!(cost <= 32 * bytes.len(), "{cost} bytes for {}", bytes.len());
+    }
 }

@@ -60,3 +60,18 @@ fn bytes_of_the_vectors_are_accepted_or_rejected_as_written_there() {
     }
     assert!(count >= 100, "{count} byte strings");
 }
+
+#[test]
+fn the_vectors_as_seeds_of_the_fuzz_bodies_break_nothing() {
+    for (line, vector) in VECTORS.lines().zip(vectors()) {
+        fuzz::event_json(line.as_bytes());
+        for name in ["hex", "frame", "cbor"] {
+            let bytes = unhex(vector[name].as_str().unwrap_or_default());
+            fuzz::event_cbor(&bytes);
+            fuzz::event_decode(&bytes);
+            for g in 0..GROUPS as u8 {
+                fuzz::event_group(&[&[g], bytes.as_slice()].concat());
+            }
+        }
+    }
+}
