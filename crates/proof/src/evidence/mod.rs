@@ -6,6 +6,7 @@
 mod build;
 mod conclude;
 mod content;
+mod heads;
 pub(crate) mod item;
 mod range;
 mod verify;

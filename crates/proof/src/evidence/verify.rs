@@ -12,7 +12,7 @@ use super::{FILE_MAX, ITEM_MAX, ITEMS_MAX, MULTIPROOF_MAX};
 use crate::body::{Erase, Gap, Retire, SourceCkpt, SourceReg};
 use crate::report::{Check, Findings, Report, SHOWN_MAX, Status, Verdict, rfc3339, shown};
 use crate::{Checkpoint, Error, Hash, Policy, Trust};
-use crate::{verify_consistency, verify_inclusion, verify_multiproof};
+use crate::{verify_inclusion, verify_multiproof};
 use countersign_event::commit::body_commitment;
 use countersign_event::{
     Commitment, ENTRY_LEN, Entry, EntryKind, GROUP_NAMES, GROUPS, SCHEMA, commitment, group_commitment,
@@ -32,13 +32,19 @@ pub fn verify_evidence(file: &[u8], policy: &Policy, trust: &Trust) -> Report {
 }
 
 /// Why reading stopped: the file is not well-formed.
-type Structural = String;
+pub(super) type Structural = String;
 
 /// The proof that the next entries need.
 pub(super) enum Pending<'a> {
     None,
     One { index: u64, path: &'a [Hash] },
     Many { indices: &'a [[u8; 8]], hashes: &'a [Hash], leaves: Vec<(u64, Hash)> },
+}
+
+impl Pending<'_> {
+    pub(super) fn is_none(&self) -> bool {
+        matches!(self, Pending::None)
+    }
 }
 
 /// A group that the file says was removed by an entry, to be settled when all entries are read.
@@ -179,85 +185,11 @@ impl<'a> Verifier<'a> {
         Ok(())
     }
 
-    fn checkpoint(&mut self, note: &str) -> Result<(), Structural> {
-        if self.counts[3] + self.counts[4] > 0 || !matches!(self.pending, Pending::None) {
-            return Err("a checkpoint after the first proof or entry".to_owned());
-        }
-        if !self.linked {
-            self.unchecked.consistency += 1;
-        }
-        let head = match self.policy.accept(note.as_bytes()) {
-            Ok(accepted) => {
-                let cosigners: Vec<String> = accepted.cosigned.iter().map(|(name, _)| shown(name)).collect();
-                if !accepted.quorum_met {
-                    self.findings.add(Check::Quorum, Status::Insufficient, || {
-                        let have =
-                            if cosigners.is_empty() { "nobody".to_owned() } else { cosigners.join(", ") };
-                        format!("quorum {} is not met; cosigned by {have}", shown(&self.policy.quorum_name()))
-                    });
-                }
-                self.unchecked.unknown_lines += accepted.unknown;
-                self.quorum = cosigners;
-                accepted.checkpoint
-            }
-            Err(error) if error.is_integrity() => {
-                self.findings.add(Check::Checkpoint, Status::Broken, || shown(&error.to_string()));
-                // Its proofs are checked all the same, so that the report names everything that is wrong.
-                let text = crate::Note::parse(note.as_bytes()).map_err(|error| error.to_string())?;
-                Checkpoint::parse(text.text()).map_err(|error| error.to_string())?
-            }
-            Err(error) => return Err(shown(&error.to_string())),
-        };
-        self.push_head(head)
-    }
-
-    fn push_head(&mut self, head: Checkpoint) -> Result<(), Structural> {
-        if self.origin != Some(&head.origin) {
-            self.findings.add(Check::Checkpoint, Status::Broken, || {
-                format!("the checkpoint is of {}, the file of another log", shown(&head.origin))
-            });
-        }
-        self.linked = true;
-        if let Some(before) = self.heads.last() {
-            if head.size < before.size {
-                return Err("checkpoints are not in order of size".to_owned());
-            }
-            if head.size == before.size && head.root != before.root {
-                self.findings.add(Check::Checkpoint, Status::Broken, || {
-                    format!("FORK: two signed checkpoints of size {} with different roots", head.size)
-                });
-            }
-            self.linked = head.size == before.size;
-        }
-        if self.heads.len() > 1 {
-            self.heads.remove(0);
-        }
-        self.heads.push(head);
-        Ok(())
-    }
-
-    fn consistency(&mut self, hashes: &[Hash]) -> Result<(), Structural> {
-        let [before, after] = self.heads.as_slice() else {
-            return Err("a consistency proof without two checkpoints before it".to_owned());
-        };
-        if self.counts[3] + self.counts[4] > 0 || !matches!(self.pending, Pending::None) {
-            return Err("a consistency proof after the first entry".to_owned());
-        }
-        let verdict = verify_consistency(before.size, after.size, &before.root, &after.root, hashes);
-        if let Err(error) = verdict {
-            self.findings.add(Check::Consistency, Status::Broken, || {
-                format!("size {} does not extend size {}: {error}", after.size, before.size)
-            });
-        }
-        (self.linked, self.links) = (true, self.links + 1);
-        Ok(())
-    }
-
     fn proof(&mut self, item: Item<'a>) -> Result<(), Structural> {
         if self.heads.is_empty() {
             return Err("a proof before the first checkpoint".to_owned());
         }
-        if self.shared_proof || !matches!(self.pending, Pending::None) {
+        if self.shared_proof || !self.pending.is_none() {
             return Err("a proof that no entry follows".to_owned());
         }
         match item {
@@ -537,7 +469,7 @@ impl<'a> Verifier<'a> {
         if self.heads.is_empty() {
             return Err("no checkpoint".to_owned());
         }
-        if !matches!(self.pending, Pending::None) {
+        if !self.pending.is_none() {
             return Err("a proof that no entry follows".to_owned());
         }
         if *counts != self.counts {

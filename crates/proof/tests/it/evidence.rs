@@ -434,6 +434,16 @@ fn borders(file: &[u8]) -> Vec<usize> {
     borders
 }
 
+/// The first released format. This file is never written again: it must stay readable for ever.
+#[test]
+fn the_fixture_of_version_1_is_still_proven_and_still_written() {
+    let fixture = include_bytes!("../fixtures/evidence-v1.csne");
+    let report = run(fixture);
+    assert_eq!(report.exit_code(), 0, "{}", report.to_text(true));
+    assert_eq!((report.events, report.count(Verdict::Disclosed)), (5, 10));
+    assert!(whole() == fixture, "the writer gives other bytes than version 1");
+}
+
 #[test]
 fn a_file_cut_anywhere_is_never_proven() {
     let file = whole();
