@@ -434,6 +434,63 @@ fn borders(file: &[u8]) -> Vec<usize> {
     borders
 }
 
+/// Groups of the published event A of schema 1: an HTTP success by an SVID, number 7.
+const VECTOR_A: [&str; 7] = [
+    "b00001015039a7cf97307106bd4d78dc098d79b05902777370696666653a2f2f6578616d706c652e6f72672f67770350101112131415161718191a1b1c1d1e1f0407051b18d75b8423f30000061b18d75b8423dc1ca00701091a0016e3600a010b010c68687474702f312e310d634745540e010f0110820163323030",
+    "a100a500781c7370696666653a2f2f6578616d706c652e6f72672f62696c6c696e670102020203040575783530393a61626162616261626162616261626162",
+    "a300a200440a0000050119a35e01a200440a000009011920fb0301",
+    "a300666f7264657273016c2f6f72646572732f7b69647d046431323334",
+    "a300500af7651916cd43dd8448eb211c80319c0148b7ad6b71692033310301",
+    "a0",
+    "a201a10019020002a200010301",
+];
+/// Groups of the published event C of schema 1: a raw syslog record, number 1.
+const VECTOR_C: [&str; 7] = [
+    "a8000101504d311f6115e1a5df560e273e36eb9262026e696e7075743a7379736c6f672d310350101112131415161718191a1b1c1d1e1f0401051b18d75b8423f3000007040a09",
+    "a0",
+    "a200a10044c00002070302",
+    "a0",
+    "a0",
+    "a106a1622f7864312e3530",
+    "a202a40004016a7379736c6f67353432340303080103a20118220358223c31333e31206e6f7420612074696d6520686f737420617070202d202d202d206869",
+];
+
+fn unhex(text: &str) -> Vec<u8> {
+    (0..text.len() / 2).map(|at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).unwrap()).collect()
+}
+
+#[test]
+fn the_published_events_have_the_published_leaves_and_are_proven() {
+    let leaf_a = "e391a4ae5ccfd9c90b4e1dbc492c2743b1416154ca5744d83579b9f91b0adb56";
+    let leaf_c = "3b17ef4e29d794954263f10ecdcc6d962e1b9f70596dce28ff8f438039a4f8b3";
+    for (vector, seq, published) in [(VECTOR_A, 7, leaf_a), (VECTOR_C, 1, leaf_c)] {
+        let groups = vector.map(unhex);
+        let salts: [[u8; 16]; 7] = std::array::from_fn(|g| [0xa0 + g as u8; 16]);
+        let parts = std::array::from_fn(|g| group_commitment(&salts[g], g as u8, &groups[g]));
+        let commitment = countersign_event::commitment(1, &parts);
+        let entry =
+            Entry { kind: 1, source_ref: 1, source_seq: seq, time_ns: 1_790_000_000_000_000_000, commitment };
+        assert_eq!(entry.leaf().to_vec(), unhex(published));
+        let head = Checkpoint { origin: ORIGIN.to_owned(), size: 1, root: entry.leaf() };
+        let event = EventEvidence {
+            index: 0,
+            entry: entry.to_bytes(),
+            schema: 1,
+            groups: std::array::from_fn(|g| GroupEvidence::Disclosed {
+                bytes: groups[g].clone(),
+                salt: salts[g],
+            }),
+            inclusion: Vec::new(),
+        };
+        let note = head.sign(0, &[&log_signer()]).unwrap().to_string();
+        let report =
+            run(&EvidenceBuilder::new(ORIGIN, "", 0).checkpoint(&note).event(event).finish().unwrap());
+        assert_eq!(report.exit_code(), 0, "{}", report.to_text(true));
+        assert_eq!(status_of(&report, Check::Core), Some(Status::Ok));
+        assert!(!report.not_checked.iter().any(|text| text.contains("an id that is not shown")));
+    }
+}
+
 /// The first released format. This file is never written again: it must stay readable for ever.
 #[test]
 fn the_fixture_of_version_1_is_still_proven_and_still_written() {
