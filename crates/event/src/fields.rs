@@ -63,7 +63,7 @@ macro_rules! keys {
     ($($(#[$doc:meta])* $module:ident { $($name:ident = $key:literal $word:literal $ty:literal),+ $(,)? })+) => {
         $($(#[$doc])*
         pub mod $module {
-            $(#[doc = concat!("`", $word, "`, type ", $ty, ".")]
+            $(#[doc = concat!("`", $word, "`, type `", $ty, "`.")]
             pub const $name: u64 = $key;)+
             /// All keys, ascending.
             pub const KEYS: &[$crate::fields::Key] =

@@ -1,7 +1,7 @@
 //! The JSON export: rules of the interface, nothing lost, hostile text refused.
 
 use crate::golden::{TIME, a};
-use crate::properties::cases;
+use crate::properties::config;
 use crate::random::{Manner, Random};
 use countersign_event::json::time::{parse_rfc3339, rfc3339};
 use countersign_event::json::{base64url, from_json, hex, to_json, unbase64url, unhex};
@@ -116,7 +116,7 @@ fn spellings_of_bytes_are_strict() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(10_000), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config(10_000))]
 
     #[test]
     fn an_event_survives_json(seed in any::<u64>()) {

@@ -11,6 +11,16 @@ pub(crate) fn cases(whole: u32) -> u32 {
     if std::env::var("COUNTERSIGN_TORTURE").is_ok_and(|how| how == "full") { whole } else { whole / 10 }
 }
 
+/// The same cases in every run, so that a failure comes again; PROPTEST_RNG_SEED chooses others.
+pub(crate) fn config(whole: u32) -> ProptestConfig {
+    let mut config =
+        ProptestConfig { cases: cases(whole), failure_persistence: None, ..ProptestConfig::default() };
+    if std::env::var_os("PROPTEST_RNG_SEED").is_none() {
+        config.rng_seed = proptest::test_runner::RngSeed::Fixed(1);
+    }
+    config
+}
+
 fn tidy_event() -> impl Strategy<Value = Event> {
     any::<u64>().prop_map(|seed| Random::new(seed, Manner::Tidy).event())
 }
@@ -40,7 +50,7 @@ fn value() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(10_000), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config(10_000))]
 
     #[test]
     fn an_event_survives_its_encoding(event in tidy_event()) {
@@ -111,7 +121,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(200), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config(200))]
 
     #[test]
     fn every_one_bit_flip_is_rejected_or_commits_to_something_else(event in tidy_event()) {
