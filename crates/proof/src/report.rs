@@ -183,6 +183,8 @@ pub struct Report {
     pub not_checked: Vec<String>,
     /// Descriptions of proven entries, at most [`SHOWN_MAX`].
     pub entries: Vec<String>,
+    /// Groups removed by an entry that says so, at most [`SHOWN_MAX`].
+    pub removed: Vec<String>,
     /// Proven events.
     pub events: u64,
     /// Other entries, by name of their kind.
@@ -234,6 +236,9 @@ impl Report {
         if hidden > 0 {
             let _ = writeln!(out, "proven      and {hidden} more entries");
         }
+        for text in &self.removed {
+            let _ = writeln!(out, "removed     {text}");
+        }
         if self.events > 0 && self.verdicts.iter().flatten().any(|count| *count > 0) {
             let _ = writeln!(out, "groups      {}", self.verdict_text());
         }
@@ -267,7 +272,12 @@ impl Report {
             );
         }
         let _ = write!(out, "],\"not_checked\":{},", quote_all(&self.not_checked));
-        let _ = write!(out, "\"entries\":{},\"others\":{{", quote_all(&self.entries));
+        let _ = write!(
+            out,
+            "\"entries\":{},\"removed\":{},\"others\":{{",
+            quote_all(&self.entries),
+            quote_all(&self.removed)
+        );
         for (n, (kind, count)) in self.others.iter().enumerate() {
             let _ = write!(out, "{}{}:{count}", comma(n), quote(kind));
         }

@@ -3,8 +3,9 @@
 //! Invariant: no finding is lost. Whatever has no line of its own yet gets one before the report leaves.
 
 use super::verify::{Claim, Unchecked, Verifier};
-use crate::report::{Check, Report, Status, Verdict, shown};
+use crate::report::{Check, Report, SHOWN_MAX, Status, Verdict, shown};
 use crate::{Checkpoint, Require, Trust};
+use countersign_event::GROUP_NAMES;
 
 impl Verifier<'_> {
     fn settle_claims(&mut self) {
@@ -12,8 +13,15 @@ impl Verifier<'_> {
             let Claim { index, group, by, retired } = claim;
             let word = if retired { "retired" } else { "erased" };
             match self.removals.get(&by) {
-                Some(removal) if removal.covers(retired, index, group) => {
-                    self.tally(group, if retired { Verdict::Retired } else { Verdict::Erased });
+                // An entry can only speak of what came before it.
+                Some(removal) if by > index && removal.covers(retired, index, group) => {
+                    let verdict = if retired { Verdict::Retired } else { Verdict::Erased };
+                    self.tally(group, verdict);
+                    if self.report.removed.len() < SHOWN_MAX {
+                        let name = GROUP_NAMES.get(usize::from(group)).copied().unwrap_or_default();
+                        let text = format!("group {name} of event {index}: {} (entry {by})", verdict.name());
+                        self.report.removed.push(text);
+                    }
                 }
                 Some(_) => {
                     self.missing(

@@ -150,6 +150,7 @@ fn erased_groups_need_the_entry_that_erased_them() {
     let shown = log.builder().event(log.event_evidence(2, erased(&log, 2, 0b110, 8)));
     let report = run(&log.add(shown.clone(), 8, 0).finish().unwrap());
     assert_eq!((report.exit_code(), report.count(Verdict::Erased)), (0, 2), "{}", report.to_text(true));
+    assert!(report.to_text(false).contains("removed     group who of event 2: ERASED (entry 8)"));
 
     let report = run(&shown.finish().unwrap());
     assert_eq!((report.exit_code(), report.count(Verdict::Missing)), (1, 2));
@@ -160,6 +161,23 @@ fn erased_groups_need_the_entry_that_erased_them() {
         let report = run(&log.add(builder, by, 0).finish().unwrap());
         assert_eq!((report.exit_code(), report.count(Verdict::Missing)), (1, 1), "{index} {mask} {by}");
     }
+}
+
+#[test]
+fn an_erasure_cannot_speak_of_later_events() {
+    let mut log = Log::new();
+    let erase = body::Erase {
+        ranges: vec![(0, 99)],
+        mask: 0x7f,
+        ground: "x".into(),
+        approvers: vec![],
+        request: [0; 32],
+    };
+    log.other(EntryKind::Erase, erase.encode());
+    log.event(1, 1);
+    let builder = log.builder().event(log.event_evidence(1, erased(&log, 1, 0b10, 0)));
+    let report = run(&log.add(builder, 0, 0).finish().unwrap());
+    assert_eq!((report.exit_code(), report.count(Verdict::Missing)), (1, 1));
 }
 
 #[test]
