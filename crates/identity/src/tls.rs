@@ -15,7 +15,7 @@ use std::sync::Arc;
 const PEM_MAX_BYTES: u64 = 4 << 20;
 
 /// Where Debian keeps the system's authorities; used when an upstream's are not configured.
-pub const SYSTEM_CA: &str = "/etc/ssl/certs/ca-certificates.crt";
+pub(crate) const SYSTEM_CA: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// Whether a client must show a certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,7 +72,7 @@ pub fn server_tls(
     Ok(Arc::new(config))
 }
 
-/// TLS towards an upstream: the authorities it may be signed by (`ca`; empty = [`SYSTEM_CA`]) and, where the
+/// TLS towards an upstream: the authorities it may be signed by (`ca`; empty = the system's, `/etc/ssl/certs/ca-certificates.crt`) and, where the
 /// upstream asks for one, our own certificate chain and key.
 ///
 /// # Errors

@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn its_decision_fits_an_event() {
         let mut event = Event::default();
-        event.core.agent = "spiffe://example.org/gw".into();
+        (event.core.agent, event.core.seq, event.core.t_obs) = ("spiffe://example.org/gw".into(), 1, 1);
         event.core.decision = Some(AllowAll.decide(&Request::default()));
         assert!(event.encode().is_ok());
     }
