@@ -1,0 +1,3 @@
+//! `cargo fuzz run event_group`
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| countersign_event::fuzz::event_group(data));

@@ -1,0 +1,3 @@
+//! `cargo fuzz run event_json`
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| countersign_event::fuzz::event_json(data));
