@@ -65,7 +65,8 @@ impl LedgerTime {
         let most = elapsed.saturating_mul(SLEW_PPM) / 1_000_000;
         let apart = wall.abs_diff(anchored);
         let pull = apart.min(most);
-        self.base = if wall > anchored { anchored.saturating_add(pull) } else { anchored - pull.min(anchored) };
+        self.base =
+            if wall > anchored { anchored.saturating_add(pull) } else { anchored - pull.min(anchored) };
         self.mono = mono;
         if apart > STEP_NS && !self.stepped {
             self.steps += 1;

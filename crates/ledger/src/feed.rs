@@ -1,22 +1,239 @@
-//! Readers (stub).
-use crate::{Feed, LedgerError};
-use std::time::Duration;
+//! Readers: any number of cursors over durable entries, live from memory, older from the write-ahead log.
+//!
+//! Nobody waits for a reader. Invariant: a reader sees every index once, in order, or is told by
+//! [`Feed::Missed`] which ones left the write-ahead log because their segments are sealed.
+
+use crate::core::Core;
+use crate::wal::frame::{FrameKind, OpenFrame};
+use crate::wal::payload::parse_batch;
+use crate::wal::reader::{FileCursor, Step, open_header};
+use crate::wal::{file_path, writer::FramePlace};
+use crate::{Batch, Committed, Feed, LedgerError, Payload};
+use countersign_event::{EntryKind, Event, Frame};
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Recent batches in memory, bounded in bytes.
+#[derive(Default)]
+pub(crate) struct FeedRing {
+    state: Mutex<RingState>,
+    news: Condvar,
+}
+
+#[derive(Default)]
+struct RingState {
+    batches: VecDeque<(Arc<Batch>, usize)>,
+    bytes: usize,
+    end: u64,
+    ended: bool,
+    nudge: u64,
+}
+
+impl FeedRing {
+    pub(crate) fn push(&self, batch: Arc<Batch>, bytes: usize, limit: usize) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.end = batch.first + batch.records.len() as u64;
+        state.batches.push_back((batch, bytes));
+        state.bytes += bytes;
+        while state.bytes > limit && state.batches.len() > 1 {
+            if let Some((_, bytes)) = state.batches.pop_front() {
+                state.bytes -= bytes;
+            }
+        }
+        drop(state);
+        self.news.notify_all();
+    }
+
+    pub(crate) fn set_end(&self, end: u64) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).end = end;
+    }
+
+    /// Wakes readers so that they look at closed parts.
+    pub(crate) fn nudge(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).nudge += 1;
+        self.news.notify_all();
+    }
+
+    /// Nothing more will come.
+    pub(crate) fn end(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).ended = true;
+        self.news.notify_all();
+    }
+
+    fn find(&self, index: u64) -> Found {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if index >= state.end {
+            return Found::NotYet;
+        }
+        let at = state.batches.partition_point(|(batch, _)| batch.first <= index);
+        match at.checked_sub(1).and_then(|at| state.batches.get(at)) {
+            Some((batch, _)) if index < batch.first + batch.records.len() as u64 => {
+                Found::Batch(batch.clone())
+            }
+            _ => Found::Older,
+        }
+    }
+
+    /// Waits for news after `index`; `false` when nothing will come or the time is up.
+    fn wait(&self, index: u64, nudge: u64, deadline: Instant) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        while state.end <= index && state.nudge == nudge && !state.ended {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            state = self.news.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.end > index || state.nudge != nudge
+    }
+
+    fn nudges(&self) -> u64 {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).nudge
+    }
+}
+
+enum Found {
+    Batch(Arc<Batch>),
+    Older,
+    NotYet,
+}
 
 /// A cursor into the ledger; any number of them, on any thread.
 pub struct Reader {
+    core: Arc<Core>,
     next: u64,
+    /// Parts that end here or below were announced (or lie before the start).
+    announced: u64,
+    wal: Option<(u64, FileCursor)>,
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader").field("next", &self.next).finish_non_exhaustive()
+    }
 }
 
 impl Reader {
-    pub(crate) fn stub(next: u64) -> Reader {
-        Reader { next }
+    pub(crate) fn new(core: Arc<Core>, next: u64) -> Reader {
+        Reader { core, next, announced: next, wal: None }
     }
-    /// The next piece; `None` after `timeout` without news, or at once for a read-only ledger at its end.
-    pub fn next(&mut self, _timeout: Duration) -> Result<Option<Feed>, LedgerError> {
-        Err(LedgerError::Closed)
+
+    /// The next piece; `None` after `timeout` without news, or at once when nothing will come any more.
+    pub fn next(&mut self, timeout: Duration) -> Result<Option<Feed>, LedgerError> {
+        let deadline =
+            Instant::now().checked_add(timeout).unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
+        loop {
+            let nudge = self.core.feed.nudges();
+            if let Some(feed) = self.ready()? {
+                return Ok(Some(feed));
+            }
+            if self.core.read_only || !self.core.feed.wait(self.next, nudge, deadline) {
+                return self.ready();
+            }
+        }
     }
+
     /// Leaf index of the next record.
     pub fn position(&self) -> u64 {
         self.next
     }
+
+    fn ready(&mut self) -> Result<Option<Feed>, LedgerError> {
+        if let Some((first, end)) =
+            self.core.part_closed_at(self.next).filter(|(_, end)| *end > self.announced)
+        {
+            self.announced = end;
+            return Ok(Some(Feed::PartClosed { first, end }));
+        }
+        match self.core.feed.find(self.next) {
+            Found::NotYet => Ok(None),
+            Found::Batch(batch) => Ok(Some(self.give(batch))),
+            Found::Older => self.older(),
+        }
+    }
+
+    /// Hands out a batch from `self.next` on.
+    fn give(&mut self, batch: Arc<Batch>) -> Feed {
+        let end = batch.first + batch.records.len() as u64;
+        let skip = self.next - batch.first;
+        let given = if skip == 0 {
+            batch
+        } else {
+            Arc::new(Batch { first: self.next, records: batch.records[skip as usize..].to_vec() })
+        };
+        self.next = end;
+        Feed::Batch(given)
+    }
+
+    /// From the write-ahead log; a file that is recycled under our eyes is looked up again.
+    fn older(&mut self) -> Result<Option<Feed>, LedgerError> {
+        for _ in 0..3 {
+            let start = self.core.wal_start();
+            if self.next < start {
+                let from = self.next;
+                (self.next, self.announced, self.wal) = (start, start, None);
+                return Ok(Some(Feed::Missed { from, to: start }));
+            }
+            match self.read_frame() {
+                Ok(batch) => return Ok(Some(self.give(Arc::new(batch)))),
+                Err(LedgerError::Io { .. }) if self.core.wal_start() > start => self.wal = None,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(LedgerError::NotFound { what: "entry", index: self.next })
+    }
+
+    fn read_frame(&mut self) -> Result<Batch, LedgerError> {
+        let missing = LedgerError::NotFound { what: "entry", index: self.next };
+        let (number, place) = self.core.wal_place(self.next).ok_or(missing)?;
+        if self.wal.as_ref().is_none_or(|(open, _)| *open != number) {
+            let path = file_path(&self.core.wal_dir(), number);
+            let (file, header) = open_header(&path)?;
+            let key = self.core.wal_key(number).ok_or_else(|| {
+                LedgerError::io("open key of", &path, std::io::Error::from(std::io::ErrorKind::NotFound))
+            })?;
+            self.wal = Some((number, FileCursor::new(&path, file, header, &key)?));
+        }
+        let Some((_, cursor)) = &mut self.wal else {
+            return Err(LedgerError::NotFound { what: "entry", index: self.next });
+        };
+        let FramePlace { offset, number, previous, .. } = place;
+        cursor.seek(offset, number, previous);
+        match cursor.step()? {
+            Step::Frame(at, frame) => decode_batch(cursor.path(), at, &frame),
+            Step::End | Step::Bad(_) => {
+                Err(LedgerError::corrupt(cursor.path(), offset, "a frame that was good is not any more"))
+            }
+        }
+    }
+}
+
+/// The records of a batch frame, decoded.
+pub(crate) fn decode_batch(path: &Path, offset: u64, frame: &OpenFrame) -> Result<Batch, LedgerError> {
+    let fault = |what: String| LedgerError::Corrupt {
+        file: path.to_owned(),
+        offset,
+        index: Some(frame.head.first),
+        what,
+    };
+    if frame.head.kind != FrameKind::Batch {
+        return Err(fault("not a batch frame".to_owned()));
+    }
+    let first = frame.head.first;
+    let mut records = Vec::with_capacity(frame.head.count as usize);
+    for (at, record) in
+        parse_batch(&frame.plain, frame.head.count).map_err(|what| fault(what.to_owned()))?.iter().enumerate()
+    {
+        let payload = if record.entry.kind == EntryKind::Event as u8 {
+            let frame = Frame::from_bytes(record.content).map_err(|error| fault(error.to_string()))?;
+            let event = Event::decode(&frame).map_err(|error| fault(error.to_string()))?;
+            Payload::Event { event: Arc::new(event), frame: Arc::new(frame) }
+        } else {
+            Payload::Body(record.content.into())
+        };
+        records.push(Committed { index: first + at as u64, entry: record.entry, payload });
+    }
+    Ok(Batch { first, records })
 }

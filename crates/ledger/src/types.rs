@@ -107,8 +107,12 @@ pub enum GapReason {
 impl GapReason {
     /// All reasons.
     pub const ALL: [GapReason; 6] = [
-        GapReason::Overload, GapReason::DiskFull, GapReason::Crash,
-        GapReason::LostAfterAck, GapReason::Unexplained, GapReason::SourceDeclared,
+        GapReason::Overload,
+        GapReason::DiskFull,
+        GapReason::Crash,
+        GapReason::LostAfterAck,
+        GapReason::Unexplained,
+        GapReason::SourceDeclared,
     ];
     /// From its number.
     pub fn from_number(number: u64) -> Option<GapReason> {
