@@ -1,79 +1,36 @@
 //! Streaming detectors: committed events in, findings out.
 //!
-//! No I/O of its own, and no wall clock: time is the ledger's, so the findings of a range of the ledger are
-//! the same on every replay and however the range is cut into batches.
+//! No I/O of its own and no wall clock: batches and the ledger's time come in, findings go out. Invariants:
+//! the findings of a range of the ledger are the same on every replay and however the range is cut into
+//! batches; every piece of state has a named bound; a finding carries the numbers that caused it.
+//!
+//! A detector is one file that implements [`Detector`]; `first_seen.rs` shows the shape.
 
-#![allow(missing_docs, clippy::all, unused, clippy::allow_attributes_without_reason)]
-use countersign_event::*;
+mod edges;
+mod explain;
+mod finding;
+mod first_seen;
+
+use countersign_event::Event;
 use std::sync::Arc;
 
-/// HMAC-SHA-256 under the tenant's digest key.
+pub use edges::{EDGES_MAX, Seen};
+pub use explain::explain;
+pub use finding::{Evidence, Finding, Flag, Rule, detail};
+pub use first_seen::{Edge, FirstSeen, FirstSeenConfig, FirstSeenStats};
+
+/// HMAC-SHA-256 under the tenant's digest key: state and finding ids never hold a plain hash of a name.
 pub type Hmac = Arc<dyn Fn(&[u8]) -> [u8; 32] + Send + Sync>;
 
-/// The identity under which findings are recorded: register the ledger source with it.
+/// The identity under which findings are recorded. Register the ledger source with it: the event ids of
+/// findings are derived from it.
 pub const AGENT: &str = "countersign:detect";
 
 /// Turns committed events into findings.
 pub trait Detector: Send {
+    /// Its id, as in findings and configuration.
     fn id(&self) -> &'static str;
-    /// `(ledger index, ledger time ns, event)`, ascending, each index once.
+    /// Looks at events in ledger order: `(index, ledger time in ns, event)`, ascending, each index once over
+    /// the detector's life.
     fn batch(&mut self, events: &[(u64, u64, &Event)]) -> Vec<Finding>;
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    pub id: [u8; 16],
-    pub revision: u64,
-    pub severity: Severity,
-}
-impl Finding {
-    /// The finding as an event; its eid is the same on every replay.
-    pub fn to_event(&self) -> Event {
-        Event::default()
-    }
-}
-
-/// The one-line explanation of a finding's event, rendered with hostile values escaped.
-pub fn explain(event: &Event) -> Option<String> {
-    None
-}
-
-#[derive(Clone, Debug)]
-pub struct FirstSeenConfig {
-    /// Learning lasts until both have passed.
-    pub learn_ns: u64,
-    pub learn_events: u64,
-}
-impl Default for FirstSeenConfig {
-    fn default() -> Self {
-        FirstSeenConfig { learn_ns: 7 * 86_400_000_000_000, learn_events: 1000 }
-    }
-}
-/// A known edge, as the store counts them; for [`FirstSeen::warm`].
-#[derive(Clone, Debug, Default)]
-pub struct Edge {
-    pub tenant: String,
-    pub caller: String,
-    pub service: String,
-    pub operation: String,
-    /// Ledger index and time (ns) of the last event on it, and how many.
-    pub last_index: u64,
-    pub last_ns: u64,
-    pub count: u64,
-}
-pub struct FirstSeen {}
-impl FirstSeen {
-    pub fn new(config: FirstSeenConfig, hmac: Hmac) -> FirstSeen {
-        FirstSeen {}
-    }
-    /// After a start: when the ledger's first event was, how many there are, and the known edges.
-    pub fn warm(&mut self, first_ns: u64, events: u64, edges: impl IntoIterator<Item = Edge>) {}
-}
-impl Detector for FirstSeen {
-    fn id(&self) -> &'static str {
-        "first-seen-edge"
-    }
-    fn batch(&mut self, events: &[(u64, u64, &Event)]) -> Vec<Finding> {
-        Vec::new()
-    }
 }
