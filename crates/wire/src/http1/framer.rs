@@ -97,6 +97,11 @@ impl Framer {
         self.open.len()
     }
 
+    /// Whether the oldest open request is a HEAD: an answer to it must have no body.
+    pub fn front_is_head(&self) -> bool {
+        self.open.front().is_some_and(|open| open.head_method)
+    }
+
     /// Whether both sides agreed on another protocol: from here on bytes pass unread.
     pub fn is_tunnel(&self) -> bool {
         self.tunnel

@@ -178,11 +178,7 @@ impl<'h> Framing<'h> {
                 self.connection_upgrade |=
                     value.split(|b| *b == b',').any(|t| t.trim_ascii().eq_ignore_ascii_case(b"upgrade"));
             }
-            14 if name.eq_ignore_ascii_case("content-length") => {
-                if self.content_length.replace(content_length(value)?).is_some() {
-                    return Err(if self.chunked { Rule::ClTe } else { Rule::ClDuplicate });
-                }
-            }
+            14 if name.eq_ignore_ascii_case("content-length") => self.set_length(value)?,
             17 if name.eq_ignore_ascii_case("transfer-encoding") => {
                 if self.chunked {
                     return Err(Rule::TeDuplicate);
@@ -193,6 +189,15 @@ impl<'h> Framing<'h> {
             _ => {}
         }
         Ok(())
+    }
+
+    fn set_length(&mut self, value: &[u8]) -> Result<(), Rule> {
+        let before = self.content_length.replace(content_length(value)?);
+        match before {
+            None => Ok(()),
+            Some(_) if self.chunked => Err(Rule::ClTe),
+            Some(_) => Err(Rule::ClDuplicate),
+        }
     }
 
     fn set_host(&mut self, value: &'h [u8]) -> Result<(), Rule> {

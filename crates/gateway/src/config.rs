@@ -1,0 +1,198 @@
+//! What a gateway is told: listeners, limits, names. Plain data; the command line turns TOML into it.
+
+use countersign_identity::ClientAuth;
+use ring::digest;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A whole gateway.
+#[derive(Clone, Debug)]
+pub struct GatewayConfig {
+    /// Where it listens, and to where each leads.
+    pub listeners: Vec<Listener>,
+    /// Bounds and timeouts.
+    pub limits: Limits,
+    /// `agent` of its events: a SPIFFE id or a name, 1 to 200 bytes.
+    pub agent: String,
+    /// Data threads; 0 = cores less one, at least 1.
+    pub workers: usize,
+    /// Whether the decision is made before a request passes, so that a deny in enforce mode refuses it with
+    /// 403. Otherwise it is made off the path, for the record only.
+    pub enforce: bool,
+}
+
+impl GatewayConfig {
+    /// Default limits, no listener.
+    pub fn new(agent: impl Into<String>) -> GatewayConfig {
+        GatewayConfig {
+            listeners: Vec::new(),
+            limits: Limits::default(),
+            agent: agent.into(),
+            workers: 0,
+            enforce: false,
+        }
+    }
+
+    /// First 8 bytes of the SHA-256 of this snapshot: `core.config` of every event.
+    pub fn digest(&self) -> [u8; 8] {
+        // Paths and names only, no secret is part of it; the debug form names every field.
+        let full = digest::digest(&digest::SHA256, format!("{self:?}").as_bytes());
+        let mut out = [0; 8];
+        out.copy_from_slice(full.as_ref().get(..8).unwrap_or(&[0; 8]));
+        out
+    }
+}
+
+/// One listening address.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// `core.route` of its events; 1 to 128 bytes.
+    pub name: String,
+    /// Address to listen on; port 0 = any.
+    pub listen: SocketAddr,
+    /// Where its connections lead.
+    pub upstream: Upstream,
+    /// `target.svc` of its events; empty = `host:port` of the upstream.
+    pub service: String,
+    /// TLS towards callers; `None` = clear text.
+    pub tls: Option<ListenerTls>,
+    /// What is spoken on it.
+    pub protocol: Protocol,
+    /// What happens when records cannot be kept.
+    pub durability: Durability,
+}
+
+impl Listener {
+    /// A clear-text listener that finds out the protocol by itself.
+    pub fn new(name: impl Into<String>, listen: SocketAddr, upstream: Upstream) -> Listener {
+        Listener {
+            name: name.into(),
+            listen,
+            upstream,
+            service: String::new(),
+            tls: None,
+            protocol: Protocol::Auto,
+            durability: Durability::Bounded,
+        }
+    }
+}
+
+/// The server behind a listener.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Host name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// TLS towards it; `None` = clear text.
+    pub tls: Option<UpstreamTls>,
+}
+
+impl Upstream {
+    /// A clear-text server.
+    pub fn new(host: impl Into<String>, port: u16) -> Upstream {
+        Upstream { host: host.into(), port, tls: None }
+    }
+}
+
+/// TLS towards the server.
+#[derive(Clone, Debug, Default)]
+pub struct UpstreamTls {
+    /// PEM files of authorities; empty = those of the system.
+    pub ca: Vec<PathBuf>,
+    /// Name that its certificate must have; empty = the host.
+    pub server_name: String,
+    /// Our certificate and key (PEM), for servers that ask for one.
+    pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+/// TLS towards callers.
+#[derive(Clone, Debug)]
+pub struct ListenerTls {
+    /// Certificate chain, PEM.
+    pub cert: PathBuf,
+    /// Private key, PEM.
+    pub key: PathBuf,
+    /// Authorities of client certificates, PEM.
+    pub client_ca: Vec<PathBuf>,
+    /// Whether client certificates are asked for.
+    pub client_auth: ClientAuth,
+}
+
+/// What a listener speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// Found out from the client's first bytes; a server that speaks first makes the connection opaque.
+    #[default]
+    Auto,
+    /// HTTP/1.x; anything else is refused.
+    Http1,
+    /// Bytes, counted and not read.
+    Opaque,
+}
+
+/// What happens when records cannot be kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// Reading stops until the ledger takes records again: `docs/guide/gateway.md`.
+    #[default]
+    Bounded,
+}
+
+/// Bounds and timeouts, with the defaults of the design. Every one is counted when it acts.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Open connections, all listeners.
+    pub connections: usize,
+    /// Open connections of one listener.
+    pub connections_listener: usize,
+    /// Open connections of one verified (mTLS) identity.
+    pub connections_identity: usize,
+    /// TLS handshake, both sides.
+    pub tls_handshake: Duration,
+    /// How long an `auto` listener waits for first bytes before it also listens to the server.
+    pub detect: Duration,
+    /// From the first byte of a request head to its last.
+    pub head_time: Duration,
+    /// Window over which a request body must average at least [`Limits::body_rate`].
+    pub body_window: Duration,
+    /// Least rate of a request body, bytes a second.
+    pub body_rate: u64,
+    /// No byte either way and no request open.
+    pub idle: Duration,
+    /// From the end of a request to the head of its response.
+    pub response_time: Duration,
+    /// Establishing the upstream connection.
+    pub connect: Duration,
+    /// After one side ended its direction, how long the other may stay silent.
+    pub half_closed: Duration,
+    /// Bytes waiting to be written in one direction at which reading its other side stops.
+    pub write_high: usize,
+    /// Bytes that wait for one decoder at which reading stops.
+    pub ring: usize,
+    /// Body bytes of one connection that wait for the decoder at which its reading stops.
+    pub ring_connection: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            connections: 20_000,
+            connections_listener: 10_000,
+            connections_identity: 1_000,
+            tls_handshake: Duration::from_secs(10),
+            detect: Duration::from_millis(200),
+            head_time: Duration::from_secs(10),
+            body_window: Duration::from_secs(10),
+            body_rate: 500,
+            idle: Duration::from_secs(3600),
+            response_time: Duration::from_secs(300),
+            connect: Duration::from_secs(5),
+            half_closed: Duration::from_secs(30),
+            write_high: 256 << 10,
+            ring: 32 << 20,
+            ring_connection: 4 << 20,
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Events: the part that every record of a connection shares, and the part that an exchange's end adds.
+
+use super::Context;
+use super::exchange::{BodySoFar, Conn, Exchange};
+use countersign_event::cbor::Value;
+use countersign_event::{
+    Body, Capture, CaptureConf, CaptureMode, Class, Core, DigestAlg, Endpoint, Event, Kind, Links, Outcome,
+    Payload, Peer, Rec, StatusSpace, Target, TimeBasis, Transport,
+};
+use std::net::SocketAddr;
+
+/// Name and version of this parser, for `body.cap`.
+const PARSER: &str = concat!("gateway@", env!("CARGO_PKG_VERSION"));
+
+/// Keys of `content.detail` for l4.
+mod l4 {
+    pub(super) const BYTES_UP: u64 = 0;
+    pub(super) const BYTES_DOWN: u64 = 1;
+    pub(super) const FIRST: u64 = 2;
+}
+
+/// What every record of a connection has.
+pub(super) fn connection_event(conn: &Conn, context: &Context, t: u64) -> Event {
+    let wall = context.wall(t);
+    let route = context.routes.get(conn.open.route);
+    Event {
+        core: Core {
+            t_obs: wall,
+            t_event: i64::try_from(wall).ok(),
+            t_basis: Some(TimeBasis::Measured),
+            config: Some(context.config),
+            route: route.map_or(String::new(), |r| r.name.clone()),
+            ..Core::default()
+        },
+        who: conn.base_who.0.clone(),
+        peer: peer(conn),
+        target: Target { svc: route.map_or(String::new(), |r| r.service.clone()), ..Target::default() },
+        links: Links { conn: Some(conn_id(conn, context)), ..Links::default() },
+        body: Body {
+            cap: Some(Capture {
+                mode: Some(CaptureMode::Inline),
+                conf: Some(CaptureConf::Full),
+                parser: PARSER.to_owned(),
+                ..Capture::default()
+            }),
+            ..Body::default()
+        },
+        ..Event::default()
+    }
+}
+
+/// What a request's record has before its head is read. `who` is set by the caller.
+pub(super) fn request_event(conn: &Conn, context: &Context, t: u64) -> Event {
+    let mut event = connection_event(conn, context, t);
+    event.core.rec = Some(Rec::Interaction);
+    event.core.kind = Some(Kind::Http);
+    event.links.conn_seq = Some(conn.seq);
+    event
+}
+
+fn peer(conn: &Conn) -> Peer {
+    Peer {
+        src: Some(endpoint(conn.open.src)),
+        dst: Some(endpoint(conn.open.dst)),
+        up: conn.upstream.map(|(address, _)| endpoint(address)),
+        transport: Some(Transport::Tcp),
+        tls: conn.tls.clone(),
+        ..Peer::default()
+    }
+}
+
+fn endpoint(address: SocketAddr) -> Endpoint {
+    Endpoint { ip: Some(address.ip().to_canonical()), port: Some(address.port()), ..Endpoint::default() }
+}
+
+/// The run's random half, then the connection's number.
+fn conn_id(conn: &Conn, context: &Context) -> [u8; 16] {
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&context.run);
+    id[8..].copy_from_slice(&conn.id.to_be_bytes());
+    id
+}
+
+/// The event of an exchange that has ended at `t`. `cut` = why, when it ended without an answer.
+pub(super) fn finish(conn: &Conn, context: &Context, exchange: Exchange, t: u64, cut: Option<&str>) -> Event {
+    let Exchange { mut event, started, request, response, response_at, status, own, .. } = exchange;
+    event.core.t_obs = context.wall(t);
+    event.core.dur = Some(t.saturating_sub(started));
+    // The upstream may have become known after the request was read.
+    if event.peer.up.is_none() {
+        event.peer.up = conn.upstream.map(|(address, _)| endpoint(address));
+    }
+    event.core.lat = latencies(conn, started, response_at, response.ended);
+    let status = own.map_or(status, |o| Some(o.status));
+    event.core.outcome = match (cut, own) {
+        (Some(_), _) => None,
+        (None, Some(o)) if o.refused => Some(if o.status == 403 { Outcome::Denied } else { refused(o.status) }),
+        // The server may or may not have acted: its answer is unknown, ours is not its answer.
+        (None, Some(o)) if o.why.starts_with("upstream closed") || o.why.starts_with("upstream reset") => None,
+        (None, _) => status.map(outcome_of),
+    };
+    event.core.status = status.map(|s| (StatusSpace::Http, s.to_string()));
+    if let Some(why) = own.map(|o| o.why).or(cut) {
+        event.content.err = why.to_owned();
+    }
+    event.body.req = payload(request, false);
+    event.body.rsp = payload(response, response_at.is_some());
+    event
+}
+
+fn refused(status: u16) -> Outcome {
+    if status == 408 { Outcome::Timeout } else { Outcome::CallerError }
+}
+
+/// By status code (RFC 9110 section 15).
+fn outcome_of(status: u16) -> Outcome {
+    match status {
+        401 | 403 | 407 => Outcome::Denied,
+        408 | 504 => Outcome::Timeout,
+        100..=399 => Outcome::Success,
+        400..=499 => Outcome::CallerError,
+        _ => Outcome::ServerError,
+    }
+}
+
+/// Queued until the upstream was there, time to the first byte of the answer, time that the upstream took.
+fn latencies(conn: &Conn, started: u64, first: Option<u64>, ended: Option<u64>) -> Option<[u64; 3]> {
+    let (_, connected) = conn.upstream?;
+    let first = first?;
+    let sent = connected.max(started);
+    Some([sent - started, first.saturating_sub(started), ended.unwrap_or(first).saturating_sub(sent)])
+}
+
+fn payload(body: BodySoFar, empty_too: bool) -> Option<Payload> {
+    if body.size == 0 && !empty_too {
+        return None;
+    }
+    let digest = body.digest.map(|d| d.finish());
+    Some(Payload {
+        size: Some(body.size),
+        alg: digest.map(|_| DigestAlg::HmacSha256),
+        digest,
+        content_type: body.content_type,
+        truncated: None,
+        ..Payload::default()
+    })
+}
+
+/// The record of a connection, or of the rest of one, whose bytes passed unread.
+pub(super) fn opaque_event(
+    conn: &Conn,
+    context: &Context,
+    (since, t): (u64, u64),
+    first: &str,
+    (up, down): (u64, u64),
+    cut: Option<&str>,
+) -> Event {
+    let mut event = connection_event(conn, context, since);
+    event.core.rec = Some(Rec::Opaque);
+    event.core.kind = Some(Kind::L4);
+    event.core.proto = "tcp".to_owned();
+    event.core.op = "session".to_owned();
+    event.core.class = Some(Class::Connect);
+    event.core.t_obs = context.wall(t);
+    event.core.dur = Some(t.saturating_sub(since));
+    event.core.outcome = cut.is_none().then_some(Outcome::Success);
+    event.content.detail.insert(l4::BYTES_UP, Value::Uint(up));
+    event.content.detail.insert(l4::BYTES_DOWN, Value::Uint(down));
+    event.content.detail.insert(l4::FIRST, Value::Text(first.to_owned()));
+    event.content.err = cut.unwrap_or_default().to_owned();
+    event.links.conn_seq = Some(conn.seq + 1);
+    if let Some(cap) = &mut event.body.cap {
+        cap.conf = Some(CaptureConf::Partial);
+    }
+    event
+}
+
+/// A connection that did not come to a first message.
+pub(super) fn session_event(
+    conn: &Conn,
+    context: &Context,
+    t: u64,
+    op: &str,
+    outcome: Outcome,
+    why: &str,
+) -> Event {
+    let mut event = connection_event(conn, context, t);
+    event.core.rec = Some(Rec::SessionOpen);
+    event.core.kind = Some(Kind::Auth);
+    event.core.op = op.to_owned();
+    event.core.class = Some(Class::Authenticate);
+    event.core.outcome = Some(outcome);
+    event.content.err = why.to_owned();
+    event
+}

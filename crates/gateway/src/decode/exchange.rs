@@ -1,0 +1,219 @@
+//! One connection as the decoder sees it: requests in order, each with the response that answers it.
+
+use super::event::{connection_event, finish, opaque_event, session_event};
+use super::request::{begin, begin_refused, read_response};
+use super::{Context, identify};
+use crate::recorder::BodyDigest;
+use crate::ring::{ConnOpen, Way, What, Why};
+use bytes::Bytes;
+use countersign_event::{Event, Outcome, Principal, Rec, Tls, Who};
+use countersign_identity::TlsIdentity;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+
+/// One message's body so far.
+#[derive(Default)]
+pub(super) struct BodySoFar {
+    pub(super) size: u64,
+    pub(super) digest: Option<BodyDigest>,
+    pub(super) content_type: String,
+    pub(super) ended: Option<u64>,
+}
+
+/// A request and what is known of its answer.
+pub(super) struct Exchange {
+    /// Everything that the request's head told.
+    pub(super) event: Event,
+    pub(super) started: u64,
+    pub(super) request: BodySoFar,
+    pub(super) response: BodySoFar,
+    pub(super) response_at: Option<u64>,
+    pub(super) status: Option<u16>,
+    /// Set when the gateway refused it or answered in the server's place.
+    pub(super) own: Option<Own>,
+    /// Rule that the server's answer broke.
+    pub(super) fault: Option<&'static str>,
+}
+
+/// What the gateway did itself.
+#[derive(Clone, Copy)]
+pub(super) struct Own {
+    pub(super) status: u16,
+    pub(super) why: &'static str,
+    pub(super) refused: bool,
+}
+
+/// See the module's documentation.
+pub(crate) struct Conn {
+    pub(super) id: u64,
+    pub(super) open: ConnOpen,
+    pub(super) upstream: Option<(SocketAddr, u64)>,
+    pub(super) tls: Option<Tls>,
+    pub(super) identity: Option<TlsIdentity>,
+    pub(super) address: Principal,
+    /// Who it is by the connection alone; most requests carry nothing more.
+    pub(super) base_who: (Who, Vec<String>),
+    pub(super) seq: u64,
+    /// At most as many as the framer lets be open, plus those whose body is still on its way.
+    exchanges: VecDeque<Exchange>,
+    opaque: Option<(&'static str, (u64, u64), u64)>,
+}
+
+impl Conn {
+    pub(super) fn new(context: &Context, id: u64, open: ConnOpen) -> Conn {
+        let address = context.identities.address(open.src.ip());
+        let base_who = identify::who(address.clone(), None, Default::default());
+        Conn {
+            id,
+            open,
+            upstream: None,
+            tls: None,
+            identity: None,
+            address,
+            base_who,
+            seq: 0,
+            exchanges: VecDeque::new(),
+            opaque: None,
+        }
+    }
+
+    /// Records that are promised and not made.
+    pub(super) fn owed(&self) -> usize {
+        self.exchanges.len() + usize::from(self.opaque.is_some())
+    }
+
+    pub(super) fn tap(&mut self, context: &mut Context, t: u64, what: What, out: &mut Vec<Event>) {
+        match what {
+            What::Secured(secured) => {
+                self.base_who = identify::who(self.address.clone(), Some(&secured.identity), Default::default());
+                self.tls = Some(secured.tls);
+                self.identity = Some(secured.identity);
+            }
+            What::Upstream(address) => self.upstream = Some((address, t)),
+            What::Request { head, end, decided } => {
+                self.seq += 1;
+                let mut exchange = begin(self, context, t, &head, decided);
+                exchange.request.ended = end.then_some(t);
+                self.exchanges.push_back(exchange);
+            }
+            What::Response { head, end } => {
+                if let Some(exchange) = self.answering() {
+                    exchange.response_at = Some(t);
+                    read_response(exchange, &head);
+                    exchange.response.ended = end.then_some(t);
+                }
+                self.finish_front(context, out);
+            }
+            What::Data { way, bytes, end } => self.data(context, t, way, &bytes, end, out),
+            What::End { way } => self.data(context, t, way, &Bytes::new(), true, out),
+            What::Refused { rule, status, current: true, .. } => {
+                if let Some(last) = self.exchanges.back_mut() {
+                    last.own = Some(Own { status, why: rule, refused: true });
+                }
+            }
+            What::Refused { head, rule, status, current: false } => {
+                self.seq += 1;
+                let mut exchange = begin_refused(self, context, t, &head);
+                exchange.own = Some(Own { status, why: rule, refused: true });
+                out.push(finish(self, context, exchange, t, None));
+            }
+            What::Answered { status, why } => {
+                if let Some(exchange) = self.answering() {
+                    exchange.own = Some(Own { status, why, refused: false });
+                    exchange.response.ended = Some(t);
+                }
+            }
+            What::BadResponse { rule } => {
+                if let Some(exchange) = self.answering() {
+                    exchange.fault = Some(rule);
+                }
+            }
+            What::Opaque { first, before } => self.opaque = Some((first, before, t)),
+            What::HandshakeFailed { why, timeout } => {
+                let outcome = if timeout { Outcome::Timeout } else { Outcome::Denied };
+                out.push(session_event(self, context, t, "tls", outcome, why));
+            }
+            What::Open(_) | What::Close { .. } | What::Limited { .. } => {}
+        }
+    }
+
+    /// The oldest exchange whose answer has not ended.
+    fn answering(&mut self) -> Option<&mut Exchange> {
+        self.exchanges.iter_mut().find(|e| e.response.ended.is_none())
+    }
+
+    fn data(&mut self, context: &mut Context, t: u64, way: Way, bytes: &[u8], end: bool, out: &mut Vec<Event>) {
+        self.open.waiting.fetch_sub(bytes.len(), Ordering::Relaxed);
+        let exchange = match way {
+            Way::Up => self.exchanges.back_mut(),
+            Way::Down => self.answering(),
+        };
+        if let Some(exchange) = exchange {
+            let body = if way == Way::Up { &mut exchange.request } else { &mut exchange.response };
+            if !bytes.is_empty() {
+                body.size += bytes.len() as u64;
+                body.digest.get_or_insert_with(|| context.key.start()).update(bytes);
+            }
+            if end {
+                body.ended = Some(t);
+            }
+        }
+        if end {
+            self.finish_front(context, out);
+        }
+    }
+
+    /// Emits what is complete, oldest first.
+    fn finish_front(&mut self, context: &mut Context, out: &mut Vec<Event>) {
+        let done = |e: &Exchange| e.request.ended.is_some() && e.response.ended.is_some() && e.own.is_none();
+        while self.exchanges.front().is_some_and(done) {
+            let Some(exchange) = self.exchanges.pop_front() else { return };
+            let t = exchange.request.ended.max(exchange.response.ended).unwrap_or(exchange.started);
+            let event = finish(self, context, exchange, t, None);
+            // Only calls that succeeded teach the templates, so a scanner's guesses do not.
+            if event.core.outcome == Some(Outcome::Success) {
+                context.templates.learn(self.open.route, &event.target.raw);
+            }
+            out.push(event);
+        }
+    }
+
+    /// The connection ended: everything still open ends with it.
+    pub(super) fn close(
+        mut self,
+        context: &mut Context,
+        t: u64,
+        up: u64,
+        down: u64,
+        why: Why,
+        out: &mut Vec<Event>,
+    ) {
+        let reason = match why {
+            Why::Cut(reason) => Some(reason),
+            Why::Done => None,
+        };
+        while let Some(exchange) = self.exchanges.pop_front() {
+            let ended = exchange.response.ended.unwrap_or(t);
+            let missing = exchange.own.is_none() && exchange.response.ended.is_none();
+            let why = if missing { Some(exchange.fault.or(reason).unwrap_or("connection ended before the answer was complete")) } else { None };
+            out.push(finish(&self, context, exchange, ended, why));
+        }
+        if let Some((first, before, since)) = self.opaque.take() {
+            let bytes = (up.saturating_sub(before.0), down.saturating_sub(before.1));
+            out.push(opaque_event(&self, context, (since, t), first, bytes, reason));
+        }
+    }
+
+    pub(super) fn limited(&self, context: &Context, t: u64, n: u64, which: &str) -> Event {
+        let mut event = connection_event(self, context, t);
+        event.core.rec = Some(Rec::SessionOpen);
+        event.core.kind = Some(countersign_event::Kind::L4);
+        event.core.op = "accept".to_owned();
+        event.core.class = Some(countersign_event::Class::Connect);
+        event.core.outcome = Some(Outcome::Denied);
+        event.core.n = (n > 1).then_some(n);
+        event.content.err = format!("limit: {which}");
+        event
+    }
+}

@@ -1,0 +1,178 @@
+//! Who sent a request, by its connection and its head, and what the policy says to it.
+//!
+//! Checking a token's signature costs more than all the rest of a record, so answers are kept for a short
+//! time, keyed by a digest of exactly those header values that the check asked for, and the certificate.
+
+use super::path::{Templates, clean};
+use crate::ring::Decided;
+use countersign_event::{Class, Principal, Who};
+use countersign_identity::{HeaderLookup, HttpIdentity, Identities, TlsIdentity, who_of};
+use countersign_policy::{Policy, Request};
+use countersign_wire::http1::fields::{self, Fields, Slots};
+use countersign_wire::http1::target;
+use ring::digest;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+/// Kept answers; when full, all are forgotten.
+const KEPT_MAX: usize = 4_096;
+/// How long an answer is kept, seconds; less when a credential expires earlier.
+const KEPT_S: i64 = 60;
+/// Names of headers that a check may ask for before nothing is kept any more.
+const NAMES_MAX: usize = 16;
+
+/// Remembers which headers the check asks for.
+struct Asked<'a> {
+    fields: Fields<'a>,
+    names: RefCell<Vec<String>>,
+}
+
+impl HeaderLookup for Asked<'_> {
+    fn get(&self, name: &str) -> Option<&[u8]> {
+        let mut names = self.names.borrow_mut();
+        if !names.iter().any(|n| n == name) {
+            names.push(name.to_owned());
+        }
+        self.fields.get(name)
+    }
+
+    fn count(&self, name: &str) -> usize {
+        self.fields.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)).count()
+    }
+}
+
+struct Kept {
+    identity: HttpIdentity,
+    until_s: i64,
+}
+
+/// Answers of identity checks, kept for a short time.
+#[derive(Default)]
+pub(crate) struct Checks {
+    /// Headers that any check asked for so far; an answer depends on no other.
+    names: Vec<String>,
+    kept: HashMap<[u8; 32], Kept>,
+}
+
+impl Checks {
+    /// Who the headers prove. `now_s` is Unix time.
+    pub(crate) fn http(
+        &mut self,
+        identities: &Identities,
+        fields: Fields<'_>,
+        tls: Option<&TlsIdentity>,
+        now_s: i64,
+    ) -> HttpIdentity {
+        let none = !self.names.is_empty() && self.names.iter().all(|n| fields.get(n).is_none());
+        if none {
+            return HttpIdentity::default();
+        }
+        let key = (!self.names.is_empty()).then(|| self.key(fields, tls));
+        if let Some(kept) = key.and_then(|k| self.kept.get(&k))
+            && now_s < kept.until_s
+        {
+            return kept.identity.clone();
+        }
+        let asked = Asked { fields, names: RefCell::default() };
+        let identity = identities.from_http_over(&asked, tls, now_s);
+        self.note(asked.names.into_inner());
+        if self.names.len() <= NAMES_MAX {
+            if self.kept.len() >= KEPT_MAX {
+                self.kept.clear();
+            }
+            let expiry = identity.principals.iter().filter_map(|p| p.cred_exp).min();
+            let until_s = expiry.unwrap_or(i64::MAX).min(now_s + KEPT_S);
+            let key = self.key(fields, tls);
+            self.kept.insert(key, Kept { identity: identity.clone(), until_s });
+        }
+        identity
+    }
+
+    fn note(&mut self, names: Vec<String>) {
+        for name in names {
+            if !self.names.contains(&name) {
+                // A key made of fewer names could hide a difference in this one.
+                self.kept.clear();
+                self.names.push(name);
+            }
+        }
+    }
+
+    fn key(&self, fields: Fields<'_>, tls: Option<&TlsIdentity>) -> [u8; 32] {
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(&tls.and_then(|t| t.cert_sha256).unwrap_or([0; 32]));
+        for name in &self.names {
+            for (_, value) in fields.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)) {
+                context.update(&(value.len() as u64 + 1).to_be_bytes());
+                context.update(value);
+            }
+            context.update(&0_u64.to_be_bytes());
+        }
+        let mut key = [0; 32];
+        key.copy_from_slice(context.finish().as_ref());
+        key
+    }
+}
+
+/// Everything seen on one request, sorted.
+pub(crate) fn who(address: Principal, tls: Option<&TlsIdentity>, http: HttpIdentity) -> (Who, Vec<String>) {
+    let mut failures: Vec<String> = tls.into_iter().flat_map(|t| &t.failures).map(|f| f.reason.clone()).collect();
+    failures.extend(http.failures.iter().map(|f| f.reason.clone()));
+    let mut found = http.into_found();
+    found.extend(tls.map(TlsIdentity::found).unwrap_or_default());
+    found.push(address);
+    (who_of(found), failures)
+}
+
+/// One request that waits for its verdict.
+pub(crate) struct Call<'a> {
+    pub(crate) head: &'a [u8],
+    pub(crate) identities: &'a Identities,
+    pub(crate) tls: Option<&'a TlsIdentity>,
+    pub(crate) peer: IpAddr,
+    pub(crate) service: &'a str,
+    pub(crate) time_ns: u64,
+}
+
+/// Identity and decision in line. Nothing is kept here: a verdict must not outlive what it rests on.
+pub(crate) fn decide(call: &Call<'_>, policy: &dyn Policy) -> Decided {
+    let mut slots = Slots::default();
+    let parsed = fields::request(call.head, &mut slots);
+    let now_s = i64::try_from(call.time_ns / 1_000_000_000).unwrap_or(i64::MAX);
+    let http = match &parsed {
+        Some(request) => Checks::default().http(call.identities, request.fields, call.tls, now_s),
+        None => HttpIdentity::default(),
+    };
+    let (who, failures) = who(call.identities.address(call.peer), call.tls, http);
+    let method = parsed.map_or("", |r| r.method);
+    let path = parsed.map_or(&b""[..], |r| target::path_and_query(r.target).0);
+    let (resource, _) = Templates::default().of(0, &clean(path).raw);
+    let decision = policy.decide(&Request {
+        principal: who.who.as_ref(),
+        on_behalf_of: &who.obo,
+        protocol: "http/1.1",
+        operation: method,
+        service: call.service,
+        resource: &resource,
+        class: class_of(method),
+        time_ns: call.time_ns,
+        peer: Some(call.peer),
+        tls: call.tls.is_some(),
+        ..Request::default()
+    });
+    Decided { who, decision, failures }
+}
+
+/// Operation class of a method; `None` = unknown.
+pub(crate) fn class_of(method: &str) -> Option<Class> {
+    Some(match method {
+        "GET" | "HEAD" => Class::Read,
+        "POST" => Class::Create,
+        "PUT" | "PATCH" => Class::Modify,
+        "DELETE" => Class::Delete,
+        "OPTIONS" | "TRACE" => Class::Meta,
+        "CONNECT" => Class::Connect,
+        _ => return None,
+    })
+}

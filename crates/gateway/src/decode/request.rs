@@ -1,0 +1,364 @@
+//! From the heads of an exchange to the fields of its event. Secrets end here: what is not named below as
+//! kept is not kept.
+
+use super::exchange::{BodySoFar, Conn, Exchange};
+use super::path::{Cleaned, clean};
+use super::redact::{REDACTED, clean_text, cut_at, looks_secret};
+use super::{Context, event, identify};
+use crate::ring::Decided;
+use countersign_event::cbor::Value;
+use countersign_event::{Class, Event, LinkVia, Links, Unmapped, Verified};
+use countersign_policy::Request as PolicyRequest;
+use countersign_wire::http1::fields::{self, Fields, Request, Slots};
+use countersign_wire::http1::target;
+use countersign_wire::trace;
+
+/// Request headers that are kept, in lower case. Credentials can never be added: see the test below.
+const KEPT_HEADERS: [&str; 15] = [
+    "host", "user-agent", "accept", "accept-encoding", "accept-language", "content-type", "content-encoding",
+    "origin", "range", "expect", "cache-control", "te", "via", "x-forwarded-host", "x-forwarded-proto",
+];
+/// Longest kept header value, bytes.
+const HEADER_MAX: usize = 512;
+/// Query keys kept, and the longest of them.
+const QUERY_KEYS_MAX: usize = 64;
+const QUERY_KEY_MAX: usize = 64;
+/// Forwarded hops kept.
+const HOPS_MAX: usize = 32;
+/// Methods that may stand in `core`, which must never need erasing; any other goes to `content.unmapped`.
+const METHODS: [&str; 24] = [
+    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "PROPPATCH",
+    "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "SEARCH", "REPORT", "MERGE", "LINK", "UNLINK", "QUERY", "PURGE",
+    "LIST",
+];
+const AUTH_SCHEMES: [&str; 12] = [
+    "Basic", "Bearer", "Digest", "DPoP", "GNAP", "HOBA", "Mutual", "Negotiate", "NTLM", "PrivateToken",
+    "SCRAM-SHA-256", "AWS4-HMAC-SHA256",
+];
+const UPGRADES: [&str; 3] = ["websocket", "h2c", "tls/1.0"];
+
+/// Keys of `content.detail` for http.
+mod detail {
+    pub(super) const SCHEME: u64 = 0;
+    pub(super) const QUERY_KEYS: u64 = 1;
+    pub(super) const AUTH_SCHEME: u64 = 2;
+    pub(super) const UPGRADE: u64 = 3;
+}
+
+/// The exchange of a request that was let through.
+pub(super) fn begin(
+    conn: &Conn,
+    context: &mut Context,
+    t: u64,
+    head: &[u8],
+    decided: Option<Box<Decided>>,
+) -> Exchange {
+    let mut slots = Slots::default();
+    let mut exchange = empty(conn, context, t);
+    let event = &mut exchange.event;
+    // The framer has read this head already, so this cannot fail; if it did, the record would still be made.
+    let Some(request) = fields::request(head, &mut slots) else {
+        event.content.err = "head could not be read again".to_owned();
+        return exchange;
+    };
+    event.core.proto = if request.version == 0 { "http/1.0" } else { "http/1.1" }.to_owned();
+    set_method(event, request.method);
+    set_target(event, conn, context, request.target, request.method == "CONNECT");
+    event.content.detail.insert(detail::SCHEME, Value::Text(scheme(conn).to_owned()));
+    read_fields(event, request.fields);
+    exchange.request.content_type = content_type(request.fields);
+    set_who(&mut exchange.event, conn, context, t, &request, decided);
+    exchange
+}
+
+/// The exchange of a request that was refused: of its head only a sound-looking first line is read.
+pub(super) fn begin_refused(conn: &Conn, context: &mut Context, t: u64, head: &[u8]) -> Exchange {
+    let mut exchange = empty(conn, context, t);
+    let event = &mut exchange.event;
+    event.core.proto = "http/1.1".to_owned();
+    event.who = conn.base_who.0.clone();
+    let line = head.split(|b| matches!(b, b'\r' | b'\n')).next().unwrap_or_default();
+    let mut words = line.split(|b| *b == b' ');
+    let method = words.next().and_then(|m| std::str::from_utf8(m).ok()).filter(|m| METHODS.contains(m));
+    if let (Some(method), Some(target), Some(_)) = (method, words.next(), words.next()) {
+        set_method(event, method);
+        set_target(event, conn, context, target, method == "CONNECT");
+    }
+    exchange
+}
+
+fn empty(conn: &Conn, context: &Context, t: u64) -> Exchange {
+    Exchange {
+        event: event::request_event(conn, context, t),
+        started: t,
+        request: BodySoFar::default(),
+        response: BodySoFar::default(),
+        response_at: None,
+        status: None,
+        own: None,
+        fault: None,
+    }
+}
+
+/// Reads a final response head into `exchange`.
+pub(super) fn read_response(exchange: &mut Exchange, head: &[u8]) {
+    let mut slots = Slots::default();
+    if let Some(response) = fields::response(head, &mut slots) {
+        exchange.status = Some(response.status);
+        exchange.response.content_type = content_type(response.fields);
+    }
+}
+
+fn scheme(conn: &Conn) -> &'static str {
+    if conn.tls.is_some() { "https" } else { "http" }
+}
+
+fn set_method(event: &mut Event, method: &str) {
+    event.core.class = identify::class_of(method);
+    if METHODS.contains(&method) {
+        event.core.op = method.to_owned();
+        return;
+    }
+    event.core.op = "other".to_owned();
+    let (text, _) = clean_text(method.as_bytes(), QUERY_KEY_MAX);
+    event.content.unmapped.insert("/method".to_owned(), Unmapped::Bytes(text.into_bytes()));
+}
+
+fn set_target(event: &mut Event, conn: &Conn, context: &Context, sent: &[u8], authority: bool) {
+    let (path, query) = if authority { (sent, None) } else { target::path_and_query(sent) };
+    let Cleaned { raw, redacted, cut } = clean(path);
+    let (res, id) = context.templates.of(conn.open.route, &raw);
+    event.target.svc.clone_from(&context.routes.get(conn.open.route).map_or(String::new(), |r| r.service.clone()));
+    event.target.res = res;
+    event.target.id = id;
+    event.target.raw = raw;
+    if redacted > 0 {
+        event.content.redacted.push(("path".to_owned(), redacted));
+    }
+    if let Some(length) = cut {
+        event.content.cut.push((3 * 256 + 2, length));
+    }
+    if let Some(query) = query.filter(|q| !q.is_empty()) {
+        set_query(event, query);
+    }
+}
+
+/// Keys only. An item without `=` may be a value, so it is not kept.
+fn set_query(event: &mut Event, query: &[u8]) {
+    let mut keys = Vec::new();
+    let (mut values, mut bare) = (0, 0);
+    for item in query.split(|b| *b == b'&').filter(|i| !i.is_empty()) {
+        let Some(at) = memchr_eq(item) else {
+            bare += 1;
+            continue;
+        };
+        values += 1;
+        let (mut key, hits) = clean_text(item.get(..at).unwrap_or_default(), QUERY_KEY_MAX);
+        if hits > 0 || looks_secret(&key) {
+            key = REDACTED.to_owned();
+        }
+        if keys.len() < QUERY_KEYS_MAX {
+            keys.push(Value::Text(key));
+        }
+    }
+    if !keys.is_empty() {
+        event.content.detail.insert(detail::QUERY_KEYS, Value::Array(keys));
+    }
+    for (rule, hits) in [("query-value", values), ("query-bare", bare)] {
+        if hits > 0 {
+            event.content.redacted.push((rule.to_owned(), hits));
+        }
+    }
+}
+
+fn memchr_eq(item: &[u8]) -> Option<usize> {
+    item.iter().position(|b| *b == b'=')
+}
+
+/// One pass over the fields: kept ones, trace context, forwarded hops, schemes.
+fn read_fields(event: &mut Event, fields: Fields<'_>) {
+    let mut secrets = 0;
+    let mut b3: [Option<&[u8]>; 4] = [None; 4];
+    let mut context = None;
+    for (name, value) in fields.iter() {
+        let mut lower = [0_u8; 32];
+        let Some(name) = lower_case(name, &mut lower) else { continue };
+        match name {
+            "traceparent" => match trace::traceparent(value) {
+                Some(found) => context = context.or(Some((found, LinkVia::Traceparent))),
+                None => keep_malformed(event, "/traceparent", value),
+            },
+            "b3" => {
+                let found = trace::b3_single(value).map(|c| (c, LinkVia::B3));
+                context = context.filter(|(_, via)| *via == LinkVia::Traceparent).or(found);
+            }
+            "x-b3-traceid" => b3[0] = Some(value),
+            "x-b3-spanid" => b3[1] = Some(value),
+            "x-b3-parentspanid" => b3[2] = Some(value),
+            "x-b3-sampled" => b3[3] = Some(value),
+            "x-request-id" => set_request_id(&mut event.links, value, &mut secrets),
+            "x-forwarded-for" => add_hops(event, value),
+            "authorization" => {
+                let scheme = one_of(&AUTH_SCHEMES, value.split(|b| *b == b' ').next().unwrap_or_default());
+                event.content.detail.insert(detail::AUTH_SCHEME, Value::Text(scheme));
+                secrets += 1;
+            }
+            "cookie" | "proxy-authorization" | "x-api-key" => secrets += 1,
+            "upgrade" => {
+                let upgrade = one_of(&UPGRADES, value);
+                event.content.detail.insert(detail::UPGRADE, Value::Text(upgrade));
+            }
+            _ if KEPT_HEADERS.contains(&name) => keep_header(event, name, value, &mut secrets),
+            _ => {}
+        }
+    }
+    if context.is_none()
+        && let Some(id) = b3[0]
+    {
+        context = trace::b3_multi(id, b3[1], b3[2], b3[3]).map(|c| (c, LinkVia::B3));
+    }
+    if let Some((found, via)) = context {
+        event.links.trace = Some(found.trace);
+        event.links.span = found.span;
+        event.links.parent = found.parent;
+        event.links.tflags = found.flags.map(u64::from);
+        event.links.via = Some(via);
+    }
+    if secrets > 0 {
+        event.content.redacted.push(("header".to_owned(), secrets));
+    }
+}
+
+/// The name in lower case, without an allocation; `None` for names longer than any that matters.
+fn lower_case<'b>(name: &str, buffer: &'b mut [u8; 32]) -> Option<&'b str> {
+    let place = buffer.get_mut(..name.len())?;
+    place.copy_from_slice(name.as_bytes());
+    place.make_ascii_lowercase();
+    std::str::from_utf8(place).ok()
+}
+
+/// The entry of `known` that `word` is, else `other`: an odd word may be the secret itself.
+fn one_of(known: &[&str], word: &[u8]) -> String {
+    let found = known.iter().find(|k| k.as_bytes().eq_ignore_ascii_case(word));
+    found.map_or("other", |k| *k).to_owned()
+}
+
+fn keep_header(event: &mut Event, name: &str, value: &[u8], secrets: &mut u64) {
+    // User information in a URL is a password.
+    if name != "user-agent" && value.contains(&b'@') {
+        *secrets += 1;
+        return;
+    }
+    let (text, hits) = clean_text(value, HEADER_MAX);
+    *secrets += hits;
+    if value.len() > HEADER_MAX {
+        event.content.cut.push((5 * 256 + 4, value.len() as u64));
+    }
+    if event.content.headers.len() < 64 {
+        event.content.headers.push((name.to_owned(), text));
+    }
+}
+
+fn set_request_id(links: &mut Links, value: &[u8], secrets: &mut u64) {
+    match trace::request_id(value) {
+        Some(id) if !looks_secret(id) => links.corr = id.to_owned(),
+        Some(_) => *secrets += 1,
+        None => {}
+    }
+}
+
+fn keep_malformed(event: &mut Event, pointer: &str, value: &[u8]) {
+    let (text, _) = clean_text(value, HEADER_MAX);
+    event.content.unmapped.insert(pointer.to_owned(), Unmapped::Bytes(text.into_bytes()));
+}
+
+/// What the caller says of the way here: claimed, so level 1.
+fn add_hops(event: &mut Event, value: &[u8]) {
+    for hop in value.split(|b| *b == b',').map(<[u8]>::trim_ascii).filter(|h| !h.is_empty()) {
+        if event.peer.hops.len() >= HOPS_MAX {
+            return;
+        }
+        let (text, _) = clean_text(hop, QUERY_KEY_MAX);
+        event.peer.hops.push((text, Verified::Claimed));
+    }
+}
+
+/// Media type without parameters.
+fn content_type(fields: Fields<'_>) -> String {
+    let value = fields.get("content-type").unwrap_or_default();
+    let essence = value.split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
+    let (mut text, _) = clean_text(essence, 127);
+    cut_at(&mut text, 127);
+    text
+}
+
+fn set_who(
+    event: &mut Event,
+    conn: &Conn,
+    context: &mut Context,
+    t: u64,
+    request: &Request<'_>,
+    decided: Option<Box<Decided>>,
+) {
+    let (who, decision, failures) = match decided {
+        Some(decided) => (decided.who, decided.decision, decided.failures),
+        None => {
+            let now_s = i64::try_from(context.wall(t) / 1_000_000_000).unwrap_or(i64::MAX);
+            let tls = conn.identity.as_ref();
+            let http = context.checks.http(&context.identities, request.fields, tls, now_s);
+            let (who, failures) = if http.principals.is_empty() && http.failures.is_empty() {
+                conn.base_who.clone()
+            } else {
+                identify::who(conn.address.clone(), tls, http)
+            };
+            let decision = context.policy.decide(&PolicyRequest {
+                principal: who.who.as_ref(),
+                on_behalf_of: &who.obo,
+                protocol: "http/1.1",
+                operation: request.method,
+                service: &event.target.svc,
+                resource: &event.target.res,
+                class: event.core.class.filter(|c| *c != Class::Other(0)),
+                time_ns: context.wall(t),
+                peer: Some(conn.open.src.ip()),
+                tls: conn.tls.is_some(),
+                ..PolicyRequest::default()
+            });
+            (who, decision, failures)
+        }
+    };
+    event.who = who;
+    event.core.decision = Some(decision);
+    if let Some(reason) = failures.first() {
+        event.content.err = format!("identity: {reason}");
+        cut_at(&mut event.content.err, HEADER_MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_can_never_be_kept_headers() {
+        for secret in ["authorization", "cookie", "set-cookie", "proxy-authorization", "x-api-key"] {
+            assert!(!KEPT_HEADERS.contains(&secret));
+        }
+        assert!(KEPT_HEADERS.iter().all(|h| h.len() <= 32 && *h == h.to_ascii_lowercase()));
+    }
+
+    #[test]
+    fn query_values_and_bare_items_are_not_kept() {
+        let mut event = Event::default();
+        set_query(&mut event, b"a=secret&b=&ghp_16C7e42F292c6912E7710c838347Ae178B4a=1&hunter2");
+        let shown = format!("{event:?}");
+        assert!(!shown.contains("secret") && !shown.contains("hunter2") && !shown.contains("ghp_"));
+        assert_eq!(event.content.redacted, [("query-value".to_owned(), 3), ("query-bare".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn an_odd_authorization_is_not_taken_for_a_scheme() {
+        assert_eq!(one_of(&AUTH_SCHEMES, b"bearer"), "Bearer");
+        assert_eq!(one_of(&AUTH_SCHEMES, b"hunter2"), "other");
+    }
+}

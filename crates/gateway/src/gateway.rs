@@ -1,0 +1,300 @@
+//! A running gateway: its threads, its listeners, its end.
+
+use crate::config::{GatewayConfig, Listener};
+use crate::decode::{Context, Decoder, RouteFacts};
+use crate::error::GatewayError;
+use crate::listen::accept;
+use crate::pump::worker::{Drain, WorkerParts};
+use crate::pump::{Route, Worker};
+use crate::recorder::{BodyKey, Recorder, SourceRecorder};
+use crate::ring::Ring;
+use crate::stats::{Counters, GatewayStats};
+use countersign_identity::{Identities, client_tls, server_tls};
+use countersign_ledger::{Clock, Ledger, SourceSpec, SystemClock};
+use countersign_policy::Policy;
+use ring::rand::{SecureRandom, SystemRandom};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::runtime;
+use tokio::sync::watch;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+/// How often a shutdown looks whether the last connection has ended.
+const DRAIN_STEP: Duration = Duration::from_millis(10);
+/// After the deadline of a drain, how long connections have to notice that they are cut.
+const CUT_TIME: Duration = Duration::from_secs(2);
+
+/// What a gateway works with besides its configuration.
+pub struct Parts {
+    /// One recorder for each data thread, in order; as many as there are data threads.
+    pub recorders: Vec<Arc<dyn Recorder>>,
+    /// Key of body digests.
+    pub key: BodyKey,
+    /// Who is calling.
+    pub identities: Arc<Identities>,
+    /// May they.
+    pub policy: Arc<dyn Policy>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// A running gateway. Shut it down: dropping it ends its threads without draining.
+pub struct Gateway {
+    addresses: Vec<(String, SocketAddr)>,
+    counters: Arc<Counters>,
+    drain: Arc<Drain>,
+    stop: watch::Sender<Stop>,
+    rings: Vec<Arc<Ring>>,
+    threads: Vec<JoinHandle<()>>,
+    decoders: Vec<JoinHandle<()>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
+enum Stop {
+    Run,
+    /// Accept nothing more.
+    Drain,
+    /// End the runtime.
+    End,
+}
+
+impl Gateway {
+    /// Starts listening; every data thread becomes a source of `ledger`.
+    ///
+    /// # Errors
+    /// The first listener, file or thread that does not work.
+    pub fn start(
+        config: GatewayConfig,
+        ledger: &Ledger,
+        identities: Arc<Identities>,
+        policy: Arc<dyn Policy>,
+    ) -> Result<Gateway, GatewayError> {
+        let mut recorders: Vec<Arc<dyn Recorder>> = Vec::new();
+        for _ in 0..workers(&config) {
+            let source = ledger.register(SourceSpec { identity: config.agent.clone(), stream: random()? })?;
+            recorders.push(Arc::new(SourceRecorder::new(source)));
+        }
+        let key = BodyKey::Ledger(ledger.digest_key());
+        let clock = Arc::new(SystemClock::default());
+        Gateway::start_with(config, Parts { recorders, key, identities, policy, clock })
+    }
+
+    /// As [`Gateway::start`], with everything given.
+    ///
+    /// # Errors
+    /// As [`Gateway::start`].
+    pub fn start_with(config: GatewayConfig, parts: Parts) -> Result<Gateway, GatewayError> {
+        let mut sockets = Vec::new();
+        let mut routes = Vec::new();
+        for (index, listener) in config.listeners.iter().enumerate() {
+            routes.push(Arc::new(route(index, listener)?));
+            sockets.push(bind(listener)?);
+        }
+        let addresses = config.listeners.iter().zip(&sockets);
+        let addresses = addresses.filter_map(|(l, s)| Some((l.name.clone(), s.local_addr().ok()?))).collect();
+        let (stop, _) = watch::channel(Stop::Run);
+        let mut gateway = Gateway {
+            addresses,
+            counters: Arc::default(),
+            drain: Arc::default(),
+            stop,
+            rings: Vec::new(),
+            threads: Vec::new(),
+            decoders: Vec::new(),
+        };
+        let limits = Arc::new(config.limits.clone());
+        let by_identity = Arc::new(Mutex::new(std::collections::HashMap::new()));
+        let run = random::<8>()?;
+        for recorder in &parts.recorders {
+            let ring = Arc::new(Ring::new(limits.ring));
+            gateway.rings.push(Arc::clone(&ring));
+            gateway.decoder(&config, &parts, Arc::clone(&ring), Arc::clone(recorder), run)?;
+            let worker = Worker::new(WorkerParts {
+                ring,
+                recorder: Arc::clone(recorder),
+                counters: Arc::clone(&gateway.counters),
+                clock: Arc::clone(&parts.clock),
+                limits: Arc::clone(&limits),
+                identities: Arc::clone(&parts.identities),
+                enforce: config.enforce.then(|| Arc::clone(&parts.policy)),
+                by_identity: Arc::clone(&by_identity),
+                drain: Arc::clone(&gateway.drain),
+            });
+            gateway.worker(Arc::new(worker), &routes, &sockets)?;
+        }
+        Ok(gateway)
+    }
+
+    /// Names and addresses of the listeners.
+    pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
+        self.addresses.clone()
+    }
+
+    /// Counters since start.
+    pub fn stats(&self) -> GatewayStats {
+        self.counters.read()
+    }
+
+    /// Stops accepting, lets open exchanges end for at most `drain`, cuts the rest, and returns when every
+    /// record was handed over. Blocks.
+    pub fn shutdown(mut self, drain: Duration) {
+        self.stop.send_replace(Stop::Drain);
+        self.drain.end(false);
+        self.wait_closed(drain);
+        self.drain.end(true);
+        self.wait_closed(CUT_TIME);
+        self.join();
+    }
+
+    fn wait_closed(&self, at_most: Duration) {
+        let deadline = Instant::now() + at_most;
+        while self.counters.open.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {
+            std::thread::sleep(DRAIN_STEP);
+        }
+    }
+
+    /// Data threads first: their last taps must be in the rings before these are closed.
+    fn join(&mut self) {
+        self.stop.send_replace(Stop::End);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+        self.rings.iter().for_each(|ring| ring.close());
+        for thread in self.decoders.drain(..) {
+            let _ = thread.join();
+        }
+    }
+
+    fn decoder(
+        &mut self,
+        config: &GatewayConfig,
+        parts: &Parts,
+        ring: Arc<Ring>,
+        recorder: Arc<dyn Recorder>,
+        run: [u8; 8],
+    ) -> Result<(), GatewayError> {
+        let facts = |l: &Listener| RouteFacts { name: l.name.clone(), service: service(l) };
+        let context = Context {
+            routes: config.listeners.iter().map(facts).collect(),
+            identities: Arc::clone(&parts.identities),
+            policy: Arc::clone(&parts.policy),
+            key: parts.key.clone(),
+            clock: Arc::clone(&parts.clock),
+            config: config.digest(),
+            run,
+            templates: Default::default(),
+            checks: Default::default(),
+            wall_offset: 0,
+        };
+        let decoder = Decoder::new(ring, recorder, Arc::clone(&self.counters), context);
+        let thread = std::thread::Builder::new().name("gw-decoder".to_owned());
+        let thread = thread.spawn(move || decoder.run());
+        self.decoders.push(thread.map_err(|source| GatewayError::Thread { what: "decoder", source })?);
+        Ok(())
+    }
+
+    fn worker(
+        &mut self,
+        worker: Arc<Worker>,
+        routes: &[Arc<Route>],
+        sockets: &[TcpListener],
+    ) -> Result<(), GatewayError> {
+        let fail = |source| GatewayError::Thread { what: "data", source };
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(fail)?;
+        let mut stop = self.stop.subscribe();
+        let mut listeners = Vec::new();
+        for (route, socket) in routes.iter().zip(sockets) {
+            // One socket for all threads, so that a port in use is an error and not silently shared.
+            let socket = socket.try_clone().map_err(fail)?;
+            let _entered = runtime.enter();
+            listeners.push((Arc::clone(route), tokio::net::TcpListener::from_std(socket).map_err(fail)?));
+        }
+        let thread = std::thread::Builder::new().name("gw-data".to_owned());
+        let thread = thread.spawn(move || {
+            runtime.block_on(async move {
+                let accepting: Vec<_> = listeners
+                    .into_iter()
+                    .map(|(route, listener)| tokio::spawn(accept(Arc::clone(&worker), route, listener)))
+                    .collect();
+                let _ = stop.wait_for(|s| *s >= Stop::Drain).await;
+                accepting.iter().for_each(|task| task.abort());
+                let _ = stop.wait_for(|s| *s >= Stop::End).await;
+                // Promises that no answer asked for yet.
+                let _ = worker.owe();
+            });
+        });
+        self.threads.push(thread.map_err(fail)?);
+        Ok(())
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.drain.end(true);
+        self.join();
+    }
+}
+
+/// Data threads for `config`: with their decoders they fill the cores.
+fn workers(config: &GatewayConfig) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    if config.workers > 0 { config.workers } else { (cores / 2).max(1) }
+}
+
+fn random<const N: usize>() -> Result<[u8; N], GatewayError> {
+    let mut bytes = [0; N];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| GatewayError::Random)?;
+    Ok(bytes)
+}
+
+fn service(listener: &Listener) -> String {
+    if listener.service.is_empty() {
+        format!("{}:{}", listener.upstream.host, listener.upstream.port)
+    } else {
+        listener.service.clone()
+    }
+}
+
+fn bind(listener: &Listener) -> Result<TcpListener, GatewayError> {
+    let fail = |source| GatewayError::Listen { listener: listener.name.clone(), address: listener.listen, source };
+    let socket = TcpListener::bind(listener.listen).map_err(fail)?;
+    socket.set_nonblocking(true).map_err(fail)?;
+    Ok(socket)
+}
+
+fn route(index: usize, listener: &Listener) -> Result<Route, GatewayError> {
+    let identity = |source| GatewayError::Identity { listener: listener.name.clone(), source };
+    let acceptor = match &listener.tls {
+        None => None,
+        Some(tls) => {
+            let config = server_tls(&tls.cert, &tls.key, &tls.client_ca, tls.client_auth).map_err(identity)?;
+            Some(TlsAcceptor::from(config))
+        }
+    };
+    let connector = match &listener.upstream.tls {
+        None => None,
+        Some(tls) => {
+            let shown = tls.identity.as_ref().map(|(cert, key)| (cert.as_path(), key.as_path()));
+            let config = client_tls(&tls.ca, shown).map_err(identity)?;
+            let name = if tls.server_name.is_empty() { &listener.upstream.host } else { &tls.server_name };
+            let name = rustls::pki_types::ServerName::try_from(name.clone()).map_err(|_| {
+                let why = format!("{name} is no name that a certificate can have; set server_name");
+                GatewayError::Config { listener: listener.name.clone(), why }
+            })?;
+            Some((TlsConnector::from(config), name))
+        }
+    };
+    Ok(Route {
+        index,
+        host: listener.upstream.host.clone(),
+        port: listener.upstream.port,
+        protocol: listener.protocol,
+        acceptor,
+        connector,
+        service: service(listener),
+        open: AtomicUsize::new(0),
+    })
+}

@@ -1,0 +1,15 @@
+//! The data path: what happens to the bytes of one connection. Runs on a data thread; knows the framer's
+//! verdicts, never a message's meaning.
+
+mod answers;
+mod connect;
+mod flow;
+mod http;
+pub(crate) mod io;
+mod queue;
+pub(crate) mod serve;
+mod timers;
+pub(crate) mod worker;
+
+pub(crate) use serve::serve;
+pub(crate) use worker::{Route, Worker};

@@ -1,0 +1,64 @@
+//! The upstream connection of one client connection: made once, when there is something to send.
+
+use super::io::Io;
+use super::worker::Route;
+use crate::config::Limits;
+use std::future::Future;
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// State of the connection to the server.
+pub(crate) enum Upstream {
+    Idle,
+    Connecting(Pin<Box<dyn Future<Output = Result<Io, ConnectError>> + Send>>),
+    Ready(Io),
+    /// Failed, or given up: nothing more goes there.
+    Gone,
+}
+
+/// Why there is no connection, and what the client is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ConnectError {
+    pub(crate) status: u16,
+    pub(crate) why: &'static str,
+}
+
+/// Starts connecting to the server of `route`.
+pub(crate) fn connect(route: Arc<Route>, limits: Arc<Limits>) -> Upstream {
+    Upstream::Connecting(Box::pin(async move {
+        let stream = match timeout(limits.connect, tcp(&route)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(e)) => return Err(ConnectError { status: 502, why: reason(&e) }),
+            Err(_) => return Err(ConnectError { status: 504, why: "upstream did not accept in time" }),
+        };
+        // Small messages must not wait for Nagle; failure only costs latency.
+        let _ = stream.set_nodelay(true);
+        let Some((connector, name)) = &route.connector else { return Ok(Io::Clear(stream)) };
+        match timeout(limits.tls_handshake, connector.connect(name.clone(), stream)).await {
+            Ok(Ok(stream)) => Ok(Io::Connected(Box::new(stream))),
+            Ok(Err(_)) => Err(ConnectError { status: 502, why: "upstream TLS handshake failed" }),
+            Err(_) => Err(ConnectError { status: 504, why: "upstream TLS handshake took too long" }),
+        }
+    }))
+}
+
+async fn tcp(route: &Route) -> io::Result<TcpStream> {
+    match route.host.parse::<IpAddr>() {
+        Ok(ip) => TcpStream::connect((ip, route.port)).await,
+        Err(_) => TcpStream::connect((route.host.as_str(), route.port)).await,
+    }
+}
+
+fn reason(e: &io::Error) -> &'static str {
+    match e.kind() {
+        io::ErrorKind::ConnectionRefused => "upstream refused the connection",
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "upstream is unreachable",
+        io::ErrorKind::TimedOut => "upstream did not accept in time",
+        io::ErrorKind::AddrNotAvailable => "no local port is free towards the upstream",
+        _ => "upstream cannot be reached",
+    }
+}

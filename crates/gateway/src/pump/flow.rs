@@ -1,0 +1,497 @@
+//! One connection: two independent directions, each read only while the other side takes bytes and the ring
+//! has room. [`Flow::poll`] moves what can move and returns; it never waits inside.
+
+use super::connect::{Upstream, connect};
+use super::io::Io;
+use super::queue::OutQueue;
+use super::timers::Timers;
+use super::worker::{Route, Worker};
+use crate::config::Protocol;
+use crate::ring::{Tap, Way, What, Why};
+use crate::stats::count;
+use bytes::{Bytes, BytesMut};
+use countersign_wire::detect::{Detected, PEEK_MAX, detect};
+use countersign_wire::http1::{Framer, Piece};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use tokio::io::AsyncWrite;
+
+/// After the last answer, bytes of the client that are read and thrown away so that it can read the answer.
+const LINGER_MAX: usize = 256 << 10;
+
+/// What the connection is taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    Detecting,
+    Http,
+    /// Bytes pass unread.
+    Opaque,
+}
+
+/// One direction.
+#[derive(Default)]
+pub(super) struct Direction {
+    /// Read and not let through: part of a head, a chunk line, or requests that must wait.
+    pub(super) held: BytesMut,
+    /// Let through and not yet written.
+    pub(super) out: OutQueue,
+    /// The sender ended it.
+    pub(super) eof: bool,
+    /// Its end was passed on.
+    pub(super) shut: bool,
+    /// Bytes read.
+    pub(super) total: u64,
+}
+
+/// A refusal or failure that waits for its turn behind the answers still owed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LastAnswer {
+    pub(super) status: u16,
+    pub(super) why: &'static str,
+    pub(super) about: About,
+}
+
+/// What a [`LastAnswer`] answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum About {
+    /// The oldest open request, whose server failed. The decoder is told when the answer is given.
+    Front,
+    /// The youngest open request, which was refused after its head had been let through.
+    Current,
+    /// A request that was never let through.
+    Unseen,
+}
+
+/// How far the end of the connection has come once [`Flow::close_after_flush`] was called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closing {
+    No,
+    Flushing,
+    Lingering { read: usize },
+}
+
+/// See the module's documentation.
+pub(crate) struct Flow {
+    pub(super) worker: Arc<Worker>,
+    pub(super) route: Arc<Route>,
+    pub(super) conn: u64,
+    pub(super) secured: Option<countersign_identity::TlsIdentity>,
+    pub(super) peer: std::net::SocketAddr,
+    client: Io,
+    pub(super) upstream: Upstream,
+    pub(super) mode: Mode,
+    pub(super) framer: Framer,
+    pub(super) up: Direction,
+    pub(super) down: Direction,
+    /// Offset in `up.out` of the request that is being let through.
+    pub(super) request_start: u64,
+    /// A request's head was let through and its end was not.
+    pub(super) request_open: bool,
+    /// Bytes of the server that came with the switch of protocols, behind its head.
+    pub(super) tunnelled: u64,
+    pub(super) blocked: bool,
+    pub(super) answered: u64,
+    pub(super) last_answer: Option<LastAnswer>,
+    pub(super) closing: Closing,
+    pub(super) cut: Option<&'static str>,
+    pub(super) taps: Vec<Tap>,
+    pub(super) pieces: Vec<Piece>,
+    /// Body bytes of this connection in the ring; the decoder takes them off.
+    pub(super) waiting: Arc<AtomicUsize>,
+    pub(super) now: u64,
+    pub(super) timers: Timers,
+    room: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl Flow {
+    pub(crate) fn new(
+        worker: Arc<Worker>,
+        route: Arc<Route>,
+        conn: u64,
+        client: Io,
+        peer: std::net::SocketAddr,
+        waiting: Arc<AtomicUsize>,
+        secured: Option<countersign_identity::TlsIdentity>,
+    ) -> Flow {
+        let now = worker.clock.monotonic_ns();
+        let timers = Timers::new(&worker.limits, now);
+        let mut flow = Flow {
+            worker,
+            route,
+            conn,
+            secured,
+            peer,
+            client,
+            upstream: Upstream::Idle,
+            mode: Mode::Detecting,
+            framer: Framer::default(),
+            up: Direction::default(),
+            down: Direction::default(),
+            request_start: 0,
+            request_open: false,
+            tunnelled: 0,
+            blocked: false,
+            answered: 0,
+            last_answer: None,
+            closing: Closing::No,
+            cut: None,
+            taps: Vec::new(),
+            pieces: Vec::new(),
+            waiting,
+            now,
+            timers,
+            room: None,
+        };
+        match flow.route.protocol {
+            Protocol::Auto => {}
+            Protocol::Http1 => flow.mode = Mode::Http,
+            Protocol::Opaque => flow.turn_opaque("configured"),
+        }
+        flow
+    }
+
+    /// Moves what can move; Ready when the connection has ended.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Why> {
+        self.now = self.worker.clock.monotonic_ns();
+        loop {
+            let mut moved = self.read_client(cx);
+            moved |= self.drive_upstream(cx);
+            moved |= self.read_upstream(cx);
+            moved |= self.give_last_answer();
+            moved |= self.write_client(cx);
+            if moved {
+                self.timers.active(self.now);
+            }
+            moved |= self.drained();
+            moved |= self.check_timers(cx);
+            self.hand_over();
+            if let Some(why) = self.ended() {
+                return Poll::Ready(why);
+            }
+            if !moved {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Bytes read from client and server.
+    pub(crate) fn totals(&self) -> (u64, u64) {
+        (self.up.total, self.down.total)
+    }
+
+    pub(super) fn tap(&mut self, what: What) {
+        if let What::Data { bytes, .. } = &what {
+            self.waiting.fetch_add(bytes.len(), Ordering::Relaxed);
+        }
+        self.taps.push(Tap { conn: self.conn, t: self.now, what });
+    }
+
+    pub(super) fn hand_over(&mut self) {
+        self.worker.push(&mut self.taps);
+    }
+
+    /// Whether the ring has room for what would be read; registers for the next time when not.
+    fn ring_has_room(&mut self, cx: &mut Context<'_>) -> bool {
+        let most = self.worker.limits.ring_connection;
+        loop {
+            if !self.worker.ring.full() && self.waiting.load(Ordering::Relaxed) < most {
+                self.room = None;
+                return true;
+            }
+            let room = self.room.get_or_insert_with(|| {
+                let (worker, waiting) = (Arc::clone(&self.worker), Arc::clone(&self.waiting));
+                Box::pin(async move {
+                    let drained = worker.ring.drained(&worker.counters);
+                    // Between the first look and the registration the decoder may have made room.
+                    if worker.ring.full() || waiting.load(Ordering::Relaxed) >= most {
+                        drained.await;
+                    }
+                })
+            });
+            if room.as_mut().poll(cx).is_pending() {
+                return false;
+            }
+            self.room = None;
+        }
+    }
+
+    fn read_client(&mut self, cx: &mut Context<'_>) -> bool {
+        match self.closing {
+            Closing::Lingering { read } => return self.linger(read, cx),
+            Closing::Flushing => return false,
+            Closing::No => {}
+        }
+        let stopped = self.up.eof || self.last_answer.is_some() || self.blocked;
+        if stopped || self.up.out.len() >= self.worker.limits.write_high || !self.ring_has_room(cx) {
+            return false;
+        }
+        match self.worker.poll_read(&mut self.client, cx) {
+            Poll::Pending => false,
+            Poll::Ready(Ok(bytes)) if bytes.is_empty() => {
+                self.up.eof = true;
+                self.client_ended();
+                true
+            }
+            Poll::Ready(Ok(bytes)) => {
+                self.up.total += bytes.len() as u64;
+                self.worker.counters.bytes_up.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                self.from_client(bytes);
+                true
+            }
+            Poll::Ready(Err(_)) => {
+                self.cut = Some("client reset the connection");
+                true
+            }
+        }
+    }
+
+    /// Reads and drops, so that unread input does not turn our close into a reset that eats the last answer.
+    fn linger(&mut self, read: usize, cx: &mut Context<'_>) -> bool {
+        match self.worker.poll_read(&mut self.client, cx) {
+            Poll::Pending => false,
+            Poll::Ready(Ok(bytes)) if !bytes.is_empty() && read + bytes.len() < LINGER_MAX => {
+                self.closing = Closing::Lingering { read: read + bytes.len() };
+                true
+            }
+            Poll::Ready(_) => {
+                self.up.eof = true;
+                self.closing = Closing::Lingering { read: LINGER_MAX };
+                true
+            }
+        }
+    }
+
+    fn from_client(&mut self, bytes: Bytes) {
+        match self.mode {
+            Mode::Opaque => self.up.out.push(bytes),
+            Mode::Http => self.frame_requests(&bytes),
+            Mode::Detecting => {
+                let enough = self.up.held.len() + bytes.len() >= PEEK_MAX;
+                if self.up.held.is_empty() {
+                    self.judge_first(&bytes.clone(), bytes, enough);
+                } else {
+                    self.up.held.extend_from_slice(&bytes);
+                    let all = self.up.held.split().freeze();
+                    self.judge_first(&all.clone(), all, enough);
+                }
+            }
+        }
+    }
+
+    fn judge_first(&mut self, first: &[u8], all: Bytes, enough: bool) {
+        match detect(first) {
+            Detected::Http1 => {
+                self.mode = Mode::Http;
+                self.frame_requests(&all);
+            }
+            Detected::Undecided if !enough && !self.up.eof => self.up.held.extend_from_slice(&all),
+            other => {
+                self.turn_opaque(other.word());
+                self.up.out.push(all);
+            }
+        }
+    }
+
+    /// From here on bytes pass unread, and one record says so.
+    pub(super) fn turn_opaque(&mut self, first: &'static str) {
+        self.mode = Mode::Opaque;
+        self.blocked = false;
+        self.worker.will_record(1);
+        count(&self.worker.counters.opaque);
+        let before = match self.framer.is_tunnel() {
+            true => (self.up.total - self.up.held.len() as u64, self.down.total - self.tunnelled),
+            false => (0, 0),
+        };
+        self.tap(What::Opaque { first, before });
+        if !self.up.held.is_empty() {
+            let held = self.up.held.split().freeze();
+            self.up.out.push(held);
+        }
+    }
+
+    fn client_ended(&mut self) {
+        if self.mode == Mode::Detecting {
+            if self.up.held.is_empty() {
+                return;
+            }
+            let all = self.up.held.split().freeze();
+            self.judge_first(&all.clone(), all, true);
+        }
+        if self.mode == Mode::Http {
+            self.requests_ended();
+        }
+    }
+
+    fn drive_upstream(&mut self, cx: &mut Context<'_>) -> bool {
+        match &mut self.upstream {
+            Upstream::Gone => false,
+            Upstream::Idle => {
+                let wanted = match self.mode {
+                    Mode::Http => self.up.out.len() > 0,
+                    Mode::Opaque => true,
+                    Mode::Detecting => self.timers.detect_over(self.now),
+                };
+                if !wanted || self.closing != Closing::No {
+                    return false;
+                }
+                self.upstream = connect(Arc::clone(&self.route), Arc::clone(&self.worker.limits));
+                true
+            }
+            Upstream::Connecting(attempt) => match attempt.as_mut().poll(cx) {
+                Poll::Pending => false,
+                Poll::Ready(Ok(io)) => {
+                    self.now = self.worker.clock.monotonic_ns();
+                    if let Ok(address) = io.peer_addr() {
+                        self.tap(What::Upstream(address));
+                    }
+                    self.upstream = Upstream::Ready(io);
+                    true
+                }
+                Poll::Ready(Err(e)) => {
+                    self.upstream = Upstream::Gone;
+                    count(&self.worker.counters.upstream_failed);
+                    self.upstream_failed(e.status, e.why);
+                    true
+                }
+            },
+            Upstream::Ready(io) => {
+                if self.up.out.is_clear() {
+                    let done = self.up.eof && !self.up.shut && self.up.held.is_empty();
+                    if !done || self.last_answer.is_some() {
+                        return false;
+                    }
+                    // An error here means that the server is gone, which reading tells as well.
+                    self.up.shut = Pin::new(io).poll_shutdown(cx).is_ready();
+                    return self.up.shut;
+                }
+                match self.up.out.poll_write(io, cx) {
+                    Poll::Pending => false,
+                    Poll::Ready(Ok(n)) => {
+                        self.timers.sent(self.now);
+                        n > 0
+                    }
+                    Poll::Ready(Err(_)) => {
+                        // The server may have answered before it stopped reading: keep reading it.
+                        self.up.out.clear();
+                        self.up.eof = true;
+                        self.up.shut = true;
+                        true
+                    }
+                }
+            }
+        }
+    }
+
+    fn read_upstream(&mut self, cx: &mut Context<'_>) -> bool {
+        let stopped = self.down.eof || self.closing != Closing::No || !matches!(self.upstream, Upstream::Ready(_));
+        if stopped || self.down.out.len() >= self.worker.limits.write_high || !self.ring_has_room(cx) {
+            return false;
+        }
+        let Upstream::Ready(io) = &mut self.upstream else { return false };
+        match self.worker.poll_read(io, cx) {
+            Poll::Pending => false,
+            Poll::Ready(Ok(bytes)) if !bytes.is_empty() => {
+                self.down.total += bytes.len() as u64;
+                self.worker.counters.bytes_down.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                match self.mode {
+                    Mode::Opaque => self.down.out.push(bytes),
+                    Mode::Http => self.frame_responses(&bytes),
+                    Mode::Detecting => {
+                        self.turn_opaque("server-first");
+                        self.down.out.push(bytes);
+                    }
+                }
+                true
+            }
+            Poll::Ready(ended) => {
+                self.down.eof = true;
+                if self.mode == Mode::Http {
+                    self.responses_ended(ended.is_err());
+                } else if ended.is_err() {
+                    self.cut = Some("server reset the connection");
+                }
+                true
+            }
+        }
+    }
+
+    fn write_client(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.down.out.is_clear() {
+            let closing = self.closing == Closing::Flushing;
+            let ended = self.down.eof && self.down.held.is_empty() && self.last_answer.is_none();
+            if self.down.shut || !(closing || ended) {
+                return false;
+            }
+            if Pin::new(&mut self.client).poll_shutdown(cx).is_pending() {
+                return false;
+            }
+            self.down.shut = true;
+            if closing {
+                self.closing = Closing::Lingering { read: 0 };
+            }
+            return true;
+        }
+        if self.worker.owe().is_err() {
+            self.cut = Some("the ledger does not take records");
+            return true;
+        }
+        match self.down.out.poll_write(&mut self.client, cx) {
+            Poll::Pending => false,
+            Poll::Ready(Ok(n)) => n > 0,
+            Poll::Ready(Err(_)) => {
+                self.cut = Some("client closed while it was answered");
+                true
+            }
+        }
+    }
+
+    /// Writes what is queued for the client, ends that direction, reads the rest of the client's, closes.
+    pub(super) fn close_after_flush(&mut self) {
+        if self.closing == Closing::No {
+            self.closing = Closing::Flushing;
+            self.upstream = Upstream::Gone;
+            self.up.out.clear();
+            self.timers.linger(self.now);
+        }
+    }
+
+    /// Orderly shutdown of the gateway: an idle connection ends now, a busy one after its answers.
+    fn drained(&mut self) -> bool {
+        if !self.worker.drain.ending() || self.closing != Closing::No {
+            return false;
+        }
+        if self.worker.drain.cutting() {
+            self.cut = Some("gateway shut down");
+            return true;
+        }
+        let idle = self.mode != Mode::Opaque && self.framer.open() == 0 && !self.framer.is_tunnel();
+        if idle && self.up.held.is_empty() && self.up.out.is_clear() && self.down.out.is_clear() {
+            self.close_after_flush();
+            return true;
+        }
+        false
+    }
+
+    fn ended(&mut self) -> Option<Why> {
+        if let Some(why) = self.cut {
+            return Some(Why::Cut(why));
+        }
+        if let Closing::Lingering { read } = self.closing {
+            return (read >= LINGER_MAX || self.timers.linger_over(self.now)).then_some(Why::Done);
+        }
+        // A client that came and went without a byte.
+        let nothing = self.up.eof && self.up.out.is_clear() && matches!(self.upstream, Upstream::Idle);
+        if nothing && self.last_answer.is_none() && self.down.out.is_clear() {
+            return Some(Why::Done);
+        }
+        (self.up.eof && self.up.shut && self.down.eof && self.down.shut).then_some(Why::Done)
+    }
+
+    /// Ends one side's message for the decoder.
+    pub(super) fn tap_end(&mut self, way: Way) {
+        self.tap(What::End { way });
+    }
+}

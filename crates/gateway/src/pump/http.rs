@@ -1,0 +1,288 @@
+//! HTTP/1.1 on a flow: asks the framer what the bytes are, lets through what is sound, taps it, and turns
+//! refusals and failures into one last answer, in order behind those already owed.
+
+use super::answers::problem;
+use super::connect::Upstream;
+use super::flow::{About, Flow, LastAnswer, Mode};
+use crate::decode::identify;
+use crate::ring::{Decided, Way, What};
+use crate::stats::count;
+use bytes::Bytes;
+use countersign_wire::http1::{Eof, Piece, PieceKind, Rule};
+
+/// Of a refused head, so much goes to the decoder.
+const REFUSED_HEAD_MAX: usize = 4096;
+
+/// Why judging stopped.
+enum Stop {
+    /// Everything is judged, or more bytes are needed.
+    More,
+    Blocked,
+    Refused(Rule),
+}
+
+/// Lists the pieces at the front of `buf`.
+fn judge(
+    pieces: &mut Vec<Piece>,
+    buf: &[u8],
+    mut next: impl FnMut(&[u8]) -> Result<Piece, Rule>,
+) -> (usize, Stop) {
+    pieces.clear();
+    let mut at = 0;
+    while let Some(front) = buf.get(at..)
+        && !front.is_empty()
+    {
+        match next(front) {
+            Err(rule) => return (at, Stop::Refused(rule)),
+            Ok(Piece { kind: PieceKind::More, .. }) => return (at, Stop::More),
+            Ok(Piece { kind: PieceKind::Blocked, .. }) => return (at, Stop::Blocked),
+            Ok(piece) => {
+                at += piece.len;
+                pieces.push(piece);
+            }
+        }
+    }
+    (at, Stop::More)
+}
+
+impl Flow {
+    /// Bytes from the client (`new` may be empty: judge again what is held).
+    pub(super) fn frame_requests(&mut self, new: &Bytes) {
+        let mut pieces = std::mem::take(&mut self.pieces);
+        let framer = &mut self.framer;
+        let (passed, stop) = if self.up.held.is_empty() {
+            let (n, stop) = judge(&mut pieces, new, |b| framer.request(b));
+            self.up.held.extend_from_slice(new.get(n..).unwrap_or_default());
+            (new.slice(..n), stop)
+        } else {
+            self.up.held.extend_from_slice(new);
+            let (n, stop) = judge(&mut pieces, &self.up.held, |b| framer.request(b));
+            (self.up.held.split_to(n).freeze(), stop)
+        };
+        let denied = self.pass_requests(&pieces, passed);
+        pieces.clear();
+        self.pieces = pieces;
+        self.blocked = matches!(stop, Stop::Blocked);
+        if let Stop::Refused(rule) = stop
+            && !denied
+        {
+            self.refuse(rule);
+        }
+        self.timers.head(self.up.held.is_empty() || self.blocked || self.framer.in_request(), self.now);
+    }
+
+    /// Taps the pieces and queues their bytes; `true` when the policy denied one of them.
+    fn pass_requests(&mut self, pieces: &[Piece], passed: Bytes) -> bool {
+        let base = self.up.out.end();
+        let mut at = 0;
+        for piece in pieces {
+            let bytes = passed.slice(at..at + piece.len);
+            self.request_open = !piece.end;
+            match piece.kind {
+                PieceKind::Head => {
+                    self.request_start = base + at as u64;
+                    let decided = self.decide(&bytes);
+                    let denied = decided.as_ref().is_some_and(|d| countersign_policy::refuses(&d.decision));
+                    self.worker.will_record(1);
+                    self.timers.body_begins(self.now, self.up.total);
+                    self.tap(What::Request { head: bytes, end: piece.end, decided });
+                    if denied {
+                        self.up.out.push(passed.slice(..at));
+                        self.refuse_current("policy", 403);
+                        return true;
+                    }
+                    count(&self.worker.counters.requests);
+                }
+                PieceKind::Data => self.tap(What::Data { way: Way::Up, bytes, end: piece.end }),
+                PieceKind::Framing if piece.end => self.tap_end(Way::Up),
+                _ => {}
+            }
+            at += piece.len;
+        }
+        self.up.out.push(passed);
+        false
+    }
+
+    /// The decision, when it must be known before the request passes.
+    fn decide(&self, head: &[u8]) -> Option<Box<Decided>> {
+        let policy = self.worker.enforce.as_ref()?;
+        let wall = self.worker.clock.now_ns();
+        let call = identify::Call {
+            head,
+            identities: &self.worker.identities,
+            tls: self.secured.as_ref(),
+            peer: self.peer.ip(),
+            service: &self.route.service,
+            time_ns: wall,
+        };
+        Some(Box::new(identify::decide(&call, policy.as_ref())))
+    }
+
+    /// The bytes at the front of `up.held` break `rule`.
+    pub(super) fn refuse(&mut self, rule: Rule) {
+        if self.request_open {
+            return self.refuse_current(rule.name(), rule.status());
+        }
+        let seen = self.up.held.len().min(REFUSED_HEAD_MAX);
+        let head = Bytes::copy_from_slice(self.up.held.get(..seen).unwrap_or_default());
+        self.worker.will_record(1);
+        self.tap(What::Refused { head, rule: rule.name(), status: rule.status(), current: false });
+        self.end_with(rule.status(), rule.name(), About::Unseen);
+    }
+
+    /// The request whose head was let through last must not go on. What of it is not yet written is taken back.
+    pub(super) fn refuse_current(&mut self, rule: &'static str, status: u16) {
+        self.tap(What::Refused { head: Bytes::new(), rule, status, current: true });
+        self.up.out.take_back(self.request_start);
+        self.end_with(status, rule, About::Current);
+    }
+
+    fn end_with(&mut self, status: u16, why: &'static str, about: About) {
+        count(&self.worker.counters.refused);
+        self.up.held.clear();
+        self.last_answer = Some(LastAnswer { status, why, about });
+    }
+
+    /// Sends the last answer once everything before it is answered, then closes.
+    pub(super) fn give_last_answer(&mut self) -> bool {
+        let Some(last) = self.last_answer else { return false };
+        let server_gone = matches!(self.upstream, Upstream::Gone) || self.down.eof;
+        let nothing_sent = matches!(self.upstream, Upstream::Idle) && self.up.out.is_clear();
+        let open = self.framer.open();
+        let due = match last.about {
+            About::Front => open > 0,
+            About::Current => open == 1,
+            About::Unseen => open == 0,
+        };
+        if !due && !server_gone && !nothing_sent && open > 0 {
+            return false;
+        }
+        self.last_answer = None;
+        // An answer that has begun cannot be replaced: the client sees it end early.
+        if due && !self.framer.in_response() {
+            if last.about == About::Front {
+                self.tap(What::Answered { status: last.status, why: last.why });
+            }
+            self.down.held.clear();
+            self.down.out.push(problem(last.status, last.why, self.framer.front_is_head()));
+        }
+        self.close_after_flush();
+        true
+    }
+
+    /// Bytes from the server.
+    pub(super) fn frame_responses(&mut self, new: &Bytes) {
+        let mut pieces = std::mem::take(&mut self.pieces);
+        let framer = &mut self.framer;
+        let open = framer.open();
+        let (passed, stop) = if self.down.held.is_empty() {
+            let (n, stop) = judge(&mut pieces, new, |b| framer.response(b));
+            self.down.held.extend_from_slice(new.get(n..).unwrap_or_default());
+            (new.slice(..n), stop)
+        } else {
+            self.down.held.extend_from_slice(new);
+            let (n, stop) = judge(&mut pieces, &self.down.held, |b| framer.response(b));
+            (self.down.held.split_to(n).freeze(), stop)
+        };
+        let answered = open - self.framer.open().min(open);
+        self.answered += answered as u64;
+        self.pass_responses(&pieces, passed);
+        pieces.clear();
+        self.pieces = pieces;
+        if let Stop::Refused(rule) = stop {
+            self.refuse_response(rule);
+        }
+        if self.framer.is_tunnel() && self.mode == Mode::Http {
+            self.turn_opaque("upgraded");
+        } else if answered > 0 {
+            self.timers.sent(self.now);
+            if self.blocked {
+                self.blocked = false;
+                self.frame_requests(&Bytes::new());
+                if self.up.eof {
+                    self.requests_ended();
+                }
+            }
+        }
+    }
+
+    fn pass_responses(&mut self, pieces: &[Piece], passed: Bytes) {
+        let mut at = 0;
+        for piece in pieces {
+            let bytes = passed.slice(at..at + piece.len);
+            at += piece.len;
+            match piece.kind {
+                PieceKind::Head => self.tap(What::Response { head: bytes, end: piece.end }),
+                PieceKind::Data => self.tap(What::Data { way: Way::Down, bytes, end: piece.end }),
+                PieceKind::Framing if piece.end => self.tap_end(Way::Down),
+                PieceKind::Tunnel => self.tunnelled += piece.len as u64,
+                _ => {}
+            }
+        }
+        self.down.out.push(passed);
+    }
+
+    fn refuse_response(&mut self, rule: Rule) {
+        self.down.held.clear();
+        count(&self.worker.counters.refused);
+        if rule == Rule::Unsolicited {
+            // Nobody asked: passing it on would answer the client's next request.
+            self.cut = Some(Rule::Unsolicited.name());
+            return;
+        }
+        self.tap(What::BadResponse { rule: rule.name() });
+        self.upstream = Upstream::Gone;
+        if self.framer.in_response() {
+            self.close_after_flush();
+        } else {
+            self.last_answer = Some(LastAnswer { status: 502, why: rule.name(), about: About::Front });
+        }
+    }
+
+    /// The client ended its direction.
+    pub(super) fn requests_ended(&mut self) {
+        if let Eof::Truncated(rule) = self.framer.request_eof(!self.up.held.is_empty())
+            && rule == Rule::TruncatedHead
+            && self.last_answer.is_none()
+        {
+            self.refuse(rule);
+        }
+    }
+
+    /// The server ended its direction.
+    pub(super) fn responses_ended(&mut self, reset: bool) {
+        match self.framer.response_eof(!self.down.held.is_empty()) {
+            Eof::EndsBody => {
+                self.answered += 1;
+                self.tap_end(Way::Down);
+            }
+            Eof::Truncated(_) if self.framer.in_response() => {
+                self.down.held.clear();
+                return self.close_after_flush();
+            }
+            Eof::Truncated(_) | Eof::Clean => {}
+        }
+        self.down.held.clear();
+        if self.framer.open() == 0 || self.last_answer.is_some() {
+            return;
+        }
+        // On a connection that has already answered, silence is how servers end an idle connection; the
+        // client can then tell, as it would without us, that it may ask again elsewhere.
+        if self.answered > 0 {
+            return self.close_after_flush();
+        }
+        let why = if reset { "upstream reset the connection" } else { "upstream closed without an answer" };
+        self.upstream = Upstream::Gone;
+        self.last_answer = Some(LastAnswer { status: 502, why, about: About::Front });
+    }
+
+    /// There is no connection to the server.
+    pub(super) fn upstream_failed(&mut self, status: u16, why: &'static str) {
+        self.up.out.clear();
+        if self.mode != Mode::Http {
+            self.cut = Some(why);
+        } else if self.last_answer.is_none() {
+            self.last_answer = Some(LastAnswer { status, why, about: About::Front });
+        }
+    }
+}

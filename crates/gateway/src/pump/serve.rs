@@ -1,0 +1,152 @@
+//! One client connection from accept to close: handshake, flow, last tap. Whatever happens, even a panic,
+//! the decoder gets a [`What::Close`].
+
+use super::flow::Flow;
+use super::io::Io;
+use super::worker::{Route, Worker};
+use crate::ring::{ConnOpen, Secured, Tap, What, Why};
+use crate::stats::count;
+use countersign_event::Tls;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// Numbers the connections of the process.
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// Gives back what a connection holds, and tells the decoder, also when its task panics.
+struct Guard {
+    worker: Arc<Worker>,
+    route: Arc<Route>,
+    conn: u64,
+    identity: Option<String>,
+    end: Option<(u64, u64, Why)>,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let (up, down, why) = self.end.take().unwrap_or((0, 0, Why::Cut("the gateway's own fault")));
+        if std::thread::panicking() {
+            count(&self.worker.counters.panics);
+        }
+        let t = self.worker.clock.monotonic_ns();
+        self.worker.push(&mut vec![Tap { conn: self.conn, t, what: What::Close { up, down, why } }]);
+        self.worker.drain.forget(self.conn);
+        self.worker.counters.open.fetch_sub(1, Ordering::Relaxed);
+        self.route.open.fetch_sub(1, Ordering::Relaxed);
+        if let Some(id) = &self.identity {
+            let mut all = self.worker.by_identity.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(n) = all.get_mut(id) {
+                *n -= 1;
+                if *n == 0 {
+                    all.remove(id);
+                }
+            }
+        }
+    }
+}
+
+/// Serves one accepted connection. Its place in the limits was taken by the caller and is given back here.
+pub(crate) async fn serve(worker: Arc<Worker>, route: Arc<Route>, stream: TcpStream, src: SocketAddr) {
+    let conn = NEXT.fetch_add(1, Ordering::Relaxed);
+    let mut guard =
+        Guard { worker: Arc::clone(&worker), route: Arc::clone(&route), conn, identity: None, end: None };
+    let _ = stream.set_nodelay(true);
+    let dst = stream.local_addr().unwrap_or(src);
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let open = ConnOpen { route: route.index, src, dst, waiting: Arc::clone(&waiting) };
+    let tap = |what| worker.push(&mut vec![Tap { conn, t: worker.clock.monotonic_ns(), what }]);
+    tap(What::Open(Box::new(open.clone())));
+
+    let (client, secured) = match secure(&worker, &route, stream).await {
+        Ok(secured) => secured,
+        Err((why, timeout)) => {
+            worker.will_record(1);
+            count(&worker.counters.tls_failed);
+            tap(What::HandshakeFailed { why, timeout });
+            guard.end = Some((0, 0, Why::Done));
+            return;
+        }
+    };
+    let identity = secured.map(|secured| {
+        let identity = secured.identity.clone();
+        tap(What::Secured(Box::new(secured)));
+        identity
+    });
+    if !admit(&worker, identity.as_ref(), &mut guard) {
+        worker.will_record(1);
+        count(&worker.counters.refused_limit);
+        tap(What::Limited { open: Box::new(open), n: 1, which: "connections of one identity" });
+        guard.end = Some((0, 0, Why::Done));
+        return;
+    }
+    let mut flow = Flow::new(Arc::clone(&worker), route, conn, client, src, waiting, identity);
+    let mut registered = false;
+    let why = poll_fn(|cx| {
+        if !registered {
+            registered = true;
+            worker.drain.register(conn, cx.waker().clone());
+        }
+        flow.poll(cx)
+    })
+    .await;
+    flow.hand_over();
+    let (up, down) = flow.totals();
+    guard.end = Some((up, down, why));
+}
+
+/// Counts a connection of a verified identity; `false` when it has too many.
+fn admit(worker: &Worker, identity: Option<&countersign_identity::TlsIdentity>, guard: &mut Guard) -> bool {
+    let Some(id) = identity.and_then(|i| i.principal.as_ref()).map(|p| p.id.clone()) else { return true };
+    let mut all = worker.by_identity.lock().unwrap_or_else(PoisonError::into_inner);
+    let n = all.entry(id.clone()).or_insert(0);
+    if *n >= worker.limits.connections_identity {
+        return false;
+    }
+    *n += 1;
+    guard.identity = Some(id);
+    true
+}
+
+async fn secure(
+    worker: &Worker,
+    route: &Route,
+    stream: TcpStream,
+) -> Result<(Io, Option<Secured>), (&'static str, bool)> {
+    let Some(acceptor) = &route.acceptor else { return Ok((Io::Clear(stream), None)) };
+    let stream = match timeout(worker.limits.tls_handshake, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(e)) => return Err((handshake_reason(&e), false)),
+        Err(_) => return Err(("tls handshake took too long", true)),
+    };
+    let session = stream.get_ref().1;
+    let identity = worker.identities.from_tls(session.peer_certificates().unwrap_or_default());
+    let tls = Tls {
+        version: session.protocol_version().map(|v| u64::from(u16::from(v))),
+        cipher: session.negotiated_cipher_suite().map(|c| u64::from(u16::from(c.suite()))),
+        sni: session.server_name().unwrap_or_default().to_owned(),
+        alpn: String::from_utf8_lossy(session.alpn_protocol().unwrap_or_default()).into_owned(),
+        peer_cert: identity.cert_sha256,
+        resumed: Some(session.handshake_kind() == Some(rustls::HandshakeKind::Resumed)),
+        group: session.negotiated_key_exchange_group().map(|g| u64::from(u16::from(g.name()))),
+        ..Tls::default()
+    };
+    Ok((Io::Accepted(Box::new(stream)), Some(Secured { tls, identity })))
+}
+
+/// Fixed words for the record: what a peer sent must not get in through an error's text.
+fn handshake_reason(e: &std::io::Error) -> &'static str {
+    let inner = e.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
+    match inner {
+        Some(rustls::Error::NoCertificatesPresented) => "tls: client certificate required and not shown",
+        Some(rustls::Error::InvalidCertificate(_)) => "tls: client certificate refused",
+        Some(rustls::Error::AlertReceived(_)) => "tls: client ended the handshake with an alert",
+        Some(rustls::Error::InvalidMessage(_)) => "tls: not a tls handshake",
+        Some(rustls::Error::PeerIncompatible(_)) => "tls: no common version or cipher suite",
+        Some(_) => "tls: handshake failed",
+        None => "tls: client closed during the handshake",
+    }
+}

@@ -1,0 +1,167 @@
+//! What the connections of one data thread share: the ring, the ledger's promise, the read block, limits.
+
+use super::io::Io;
+use crate::config::{Limits, Protocol};
+use crate::recorder::{RecordError, Recorder};
+use crate::ring::{Ring, Tap};
+use crate::stats::Counters;
+use bytes::{BufMut, Bytes, BytesMut};
+use countersign_identity::Identities;
+use countersign_ledger::Clock;
+use countersign_policy::Policy;
+use std::collections::HashMap;
+use std::io;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use tokio::io::AsyncReadExt;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+/// Block that the connections of a thread read into, one after the other. Idle connections hold none.
+const BLOCK: usize = 64 << 10;
+/// A rest smaller than this is not read into.
+const BLOCK_REST_MIN: usize = 8 << 10;
+/// Most that one read takes from an encrypted stream: rustls zeroes the room it is offered.
+const READ_TLS_MAX: usize = 16 << 10;
+
+/// A listener as its connections see it.
+pub(crate) struct Route {
+    pub(crate) index: usize,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) protocol: Protocol,
+    pub(crate) acceptor: Option<TlsAcceptor>,
+    pub(crate) connector: Option<(TlsConnector, rustls::pki_types::ServerName<'static>)>,
+    pub(crate) service: String,
+    pub(crate) open: AtomicUsize,
+}
+
+/// Shared by all connections of a data thread, and by nothing else but shutdown.
+pub(crate) struct Worker {
+    pub(crate) ring: Arc<Ring>,
+    pub(crate) recorder: Arc<dyn Recorder>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) identities: Arc<Identities>,
+    /// Set when decisions are made before a request passes.
+    pub(crate) enforce: Option<Arc<dyn Policy>>,
+    /// Connections of each verified identity, process-wide; entries leave with their last connection.
+    pub(crate) by_identity: Arc<Mutex<HashMap<String, usize>>>,
+    pub(crate) drain: Arc<Drain>,
+    /// Records that will come of bytes already let through, and that are not yet owed.
+    pending: AtomicU64,
+    block: Mutex<BytesMut>,
+}
+
+/// Everything a worker is made of.
+pub(crate) struct WorkerParts {
+    pub(crate) ring: Arc<Ring>,
+    pub(crate) recorder: Arc<dyn Recorder>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) identities: Arc<Identities>,
+    pub(crate) enforce: Option<Arc<dyn Policy>>,
+    pub(crate) by_identity: Arc<Mutex<HashMap<String, usize>>>,
+    pub(crate) drain: Arc<Drain>,
+}
+
+impl Worker {
+    pub(crate) fn new(parts: WorkerParts) -> Worker {
+        Worker {
+            ring: parts.ring,
+            recorder: parts.recorder,
+            counters: parts.counters,
+            clock: parts.clock,
+            limits: parts.limits,
+            identities: parts.identities,
+            enforce: parts.enforce,
+            by_identity: parts.by_identity,
+            drain: parts.drain,
+            pending: AtomicU64::new(0),
+            block: Mutex::new(BytesMut::new()),
+        }
+    }
+
+    /// Notes that `n` records will come. They are owed together, at the latest before the next answer.
+    pub(crate) fn will_record(&self, n: u64) {
+        self.pending.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Owes everything noted. Must succeed before any byte of an answer is written: a crash after the answer
+    /// must find the promise, or the exchange would be missing without a trace.
+    pub(crate) fn owe(&self) -> Result<(), RecordError> {
+        if self.pending.load(Ordering::Relaxed) == 0 {
+            return Ok(());
+        }
+        let n = self.pending.swap(0, Ordering::Relaxed);
+        if let Err(e) = self.recorder.owe(n) {
+            self.counters.audit_blocked.store(1, Ordering::Relaxed);
+            return Err(e);
+        }
+        self.counters.owed.fetch_add(n, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Reads what is there, at most a block; an empty result is the end of the stream.
+    pub(crate) fn poll_read(&self, io: &mut Io, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        let mut block = self.block.lock().unwrap_or_else(PoisonError::into_inner);
+        if block.capacity() < BLOCK_REST_MIN {
+            *block = BytesMut::with_capacity(BLOCK);
+        }
+        let most = if io.buffers() { READ_TLS_MAX } else { BLOCK };
+        let mut room = (&mut *block).limit(most);
+        let read = pin!(io.read_buf(&mut room)).as_mut().poll(cx);
+        match read {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(_)) => Poll::Ready(Ok(block.split().freeze())),
+            // Many peers end TLS without close_notify: an end like any other, bodies have their own length.
+            Poll::Ready(Err(e)) if e.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(Bytes::new())),
+            Poll::Ready(Err(e)) => Poll::Ready(Err(e)),
+        }
+    }
+
+    pub(crate) fn push(&self, taps: &mut Vec<Tap>) {
+        if !taps.is_empty() {
+            self.ring.push(taps);
+        }
+    }
+}
+
+/// Tells connections to come to an end, and wakes those that sleep.
+#[derive(Default)]
+pub(crate) struct Drain {
+    ending: AtomicBool,
+    cutting: AtomicBool,
+    wakers: Mutex<HashMap<u64, Waker>>,
+}
+
+impl Drain {
+    /// Finish what is open, then close.
+    pub(crate) fn ending(&self) -> bool {
+        self.ending.load(Ordering::Relaxed)
+    }
+
+    /// Close now.
+    pub(crate) fn cutting(&self) -> bool {
+        self.cutting.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn end(&self, cut: bool) {
+        self.ending.store(true, Ordering::Relaxed);
+        self.cutting.store(cut, Ordering::Relaxed);
+        let wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
+        wakers.values().for_each(Waker::wake_by_ref);
+    }
+
+    /// One entry for each open connection, so bounded by the connection limit.
+    pub(crate) fn register(&self, conn: u64, waker: Waker) {
+        self.wakers.lock().unwrap_or_else(PoisonError::into_inner).insert(conn, waker);
+    }
+
+    pub(crate) fn forget(&self, conn: u64) {
+        self.wakers.lock().unwrap_or_else(PoisonError::into_inner).remove(&conn);
+    }
+}

@@ -1,0 +1,104 @@
+//! Where finished events go. The ledger's source is the one recorder of the product; tests bring their own.
+
+use countersign_event::Event;
+use countersign_ledger::{DigestContext, DigestKey, Source};
+use ring::hmac;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The recorder cannot take events any more; the reading of traffic stops.
+#[derive(Debug, thiserror::Error)]
+#[error("the ledger does not take records: {0}")]
+pub struct RecordError(pub String);
+
+/// Takes the events of one stream, in order.
+pub trait Recorder: Send + Sync + 'static {
+    /// Hands over finished events. May block: the gateway then stops reading once its ring is full.
+    ///
+    /// # Errors
+    /// Only when no event will be taken again; the events are then lost and stay owed.
+    fn record(&self, events: Vec<Event>) -> Result<(), RecordError>;
+    /// Promises `n` more events. Called before an answer can reach a client; must survive the process.
+    ///
+    /// # Errors
+    /// When the promise could not be kept; the answer is then not sent.
+    fn owe(&self, n: u64) -> Result<(), RecordError>;
+}
+
+/// A [`Recorder`] on a ledger's source.
+pub struct SourceRecorder {
+    source: Source,
+    rejected: Arc<AtomicU64>,
+}
+
+impl SourceRecorder {
+    /// Wraps `source`.
+    pub fn new(source: Source) -> SourceRecorder {
+        SourceRecorder { source, rejected: Arc::default() }
+    }
+
+    /// Events that the ledger refused to encode. The decoder bounds every field, so this stays 0.
+    pub fn rejected(&self) -> u64 {
+        self.rejected.load(Ordering::Relaxed)
+    }
+}
+
+impl Recorder for SourceRecorder {
+    fn record(&self, events: Vec<Event>) -> Result<(), RecordError> {
+        let rejected = Arc::clone(&self.rejected);
+        let done = Box::new(move |ack: Result<countersign_ledger::Ack, _>| {
+            if let Ok(ack) = ack {
+                rejected.fetch_add(ack.rejected.len() as u64, Ordering::Relaxed);
+            }
+        });
+        self.source.record(events, done).map_err(|e| RecordError(e.to_string()))
+    }
+
+    fn owe(&self, n: u64) -> Result<(), RecordError> {
+        self.source.owe(n).map_err(|e| RecordError(e.to_string()))
+    }
+}
+
+/// The key of body digests.
+#[derive(Clone)]
+pub enum BodyKey {
+    /// The tenant's, from the ledger.
+    Ledger(DigestKey),
+    /// Any HMAC-SHA-256 key.
+    Raw(hmac::Key),
+}
+
+/// A body digest in progress.
+pub(crate) enum BodyDigest {
+    Ledger(DigestContext),
+    Raw(Box<hmac::Context>),
+}
+
+impl BodyKey {
+    pub(crate) fn start(&self) -> BodyDigest {
+        match self {
+            BodyKey::Ledger(key) => BodyDigest::Ledger(key.context()),
+            BodyKey::Raw(key) => BodyDigest::Raw(Box::new(hmac::Context::with_key(key))),
+        }
+    }
+}
+
+impl BodyDigest {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        match self {
+            BodyDigest::Ledger(context) => context.update(bytes),
+            BodyDigest::Raw(context) => context.update(bytes),
+        }
+    }
+
+    pub(crate) fn finish(self) -> [u8; 32] {
+        match self {
+            BodyDigest::Ledger(context) => context.finish(),
+            BodyDigest::Raw(context) => {
+                let mut out = [0; 32];
+                out.copy_from_slice(context.sign().as_ref());
+                out
+            }
+        }
+    }
+}

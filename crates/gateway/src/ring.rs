@@ -1,0 +1,210 @@
+//! The way from a data thread to its decoder thread: taps in order, bounded in bytes, never skipped.
+//!
+//! One producer thread and one consumer thread share a ring. At the bound nothing is dropped: connections
+//! stop reading ([`Ring::full`]) and wait for [`Ring::drained`]. The decoder sleeps in short steps while
+//! there is traffic, so that at saturation no tap costs a system call.
+
+use crate::stats::{Counters, count};
+use bytes::Bytes;
+use countersign_event::{Decision, Tls, Who};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+
+/// Pause between two batches while there is traffic: the most that batching delays a record.
+const BATCH_PAUSE: Duration = Duration::from_millis(2);
+/// Empty pauses after which the decoder sleeps until it is woken.
+const IDLE_PAUSES: u32 = 50;
+
+/// Something that a connection's pump saw or did.
+pub(crate) struct Tap {
+    /// Connection, unique in the process.
+    pub(crate) conn: u64,
+    /// Monotonic ns.
+    pub(crate) t: u64,
+    pub(crate) what: What,
+}
+
+pub(crate) enum What {
+    /// A connection was accepted. First tap of each.
+    Open(Box<ConnOpen>),
+    /// The caller's TLS handshake is done.
+    Secured(Box<Secured>),
+    /// The upstream connection is there.
+    Upstream(SocketAddr),
+    /// A request head was let through.
+    Request { head: Bytes, end: bool, decided: Option<Box<Decided>> },
+    /// A final response head was let through.
+    Response { head: Bytes, end: bool },
+    /// Body content.
+    Data { way: Way, bytes: Bytes, end: bool },
+    /// A message ended with bytes that are no content.
+    End { way: Way },
+    /// A request was refused. `current`: its head had been let through and tapped as [`What::Request`].
+    Refused { head: Bytes, rule: &'static str, status: u16, current: bool },
+    /// The gateway itself answered the oldest open request.
+    Answered { status: u16, why: &'static str },
+    /// The server's response broke a rule.
+    BadResponse { rule: &'static str },
+    /// From here on bytes pass unread. `first` = class of the first bytes; `before` = bytes up and down that
+    /// had been read as messages.
+    Opaque { first: &'static str, before: (u64, u64) },
+    /// The TLS handshake failed.
+    HandshakeFailed { why: &'static str, timeout: bool },
+    /// `n` connections were refused at a limit.
+    Limited { open: Box<ConnOpen>, n: u64, which: &'static str },
+    /// Last tap of a connection.
+    Close { up: u64, down: u64, why: Why },
+}
+
+/// Direction of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    Up,
+    Down,
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// Both sides ended it in order.
+    Done,
+    /// It was ended in the middle of something; by whom or why.
+    Cut(&'static str),
+}
+
+/// What is known of a connection when it is accepted.
+#[derive(Clone)]
+pub(crate) struct ConnOpen {
+    pub(crate) route: usize,
+    pub(crate) src: SocketAddr,
+    pub(crate) dst: SocketAddr,
+    /// Body bytes of this connection that wait in the ring.
+    pub(crate) waiting: Arc<AtomicUsize>,
+}
+
+/// What the caller's TLS handshake showed.
+pub(crate) struct Secured {
+    pub(crate) tls: Tls,
+    pub(crate) identity: countersign_identity::TlsIdentity,
+}
+
+/// Identity and decision that were needed before the request could pass.
+pub(crate) struct Decided {
+    pub(crate) who: Who,
+    pub(crate) decision: Decision,
+    pub(crate) failures: Vec<String>,
+}
+
+struct Inner {
+    taps: Vec<Tap>,
+    asleep: bool,
+    closed: bool,
+}
+
+/// See the module's documentation.
+pub(crate) struct Ring {
+    inner: Mutex<Inner>,
+    wake: Condvar,
+    bytes: AtomicUsize,
+    bound: usize,
+    waiters: AtomicUsize,
+    drained: Notify,
+}
+
+impl Tap {
+    /// What it counts for in the ring, bytes.
+    pub(crate) fn weight(&self) -> usize {
+        let held = match &self.what {
+            What::Request { head, .. } | What::Response { head, .. } | What::Refused { head, .. } => head.len(),
+            What::Data { bytes, .. } => bytes.len(),
+            _ => 0,
+        };
+        held + size_of::<Tap>()
+    }
+}
+
+impl Ring {
+    pub(crate) fn new(bound: usize) -> Ring {
+        Ring {
+            inner: Mutex::new(Inner { taps: Vec::new(), asleep: false, closed: false }),
+            wake: Condvar::new(),
+            bytes: AtomicUsize::new(0),
+            bound,
+            waiters: AtomicUsize::new(0),
+            drained: Notify::new(),
+        }
+    }
+
+    /// A panic between lock and unlock leaves a vector of whole taps, so a poisoned lock is sound.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Moves all of `taps` in. Never waits: producers look at [`Ring::full`] before they read.
+    pub(crate) fn push(&self, taps: &mut Vec<Tap>) {
+        let weight: usize = taps.iter().map(Tap::weight).sum();
+        let bytes = self.bytes.fetch_add(weight, Ordering::AcqRel) + weight;
+        let mut inner = self.lock();
+        inner.taps.append(taps);
+        if inner.asleep || bytes > self.bound / 2 {
+            inner.asleep = false;
+            self.wake.notify_one();
+        }
+    }
+
+    /// Whether reading must stop.
+    pub(crate) fn full(&self) -> bool {
+        self.bytes.load(Ordering::Acquire) >= self.bound
+    }
+
+    /// Resolves after the decoder has next made room. Check the condition again after calling this and
+    /// before awaiting it.
+    pub(crate) fn drained(&self, counters: &Counters) -> Notified<'_> {
+        count(&counters.ring_full);
+        let notified = self.drained.notified();
+        self.waiters.fetch_add(1, Ordering::AcqRel);
+        notified
+    }
+
+    /// Decoder: waits for taps and swaps them into `batch`, which must be empty. `false` = closed and empty.
+    pub(crate) fn take(&self, batch: &mut Vec<Tap>) -> bool {
+        let mut inner = self.lock();
+        let mut pauses = 0;
+        loop {
+            if pauses > 0 && !inner.taps.is_empty() || inner.closed {
+                break;
+            }
+            inner = if pauses >= IDLE_PAUSES {
+                inner.asleep = true;
+                let mut inner = self.wake.wait(inner).unwrap_or_else(PoisonError::into_inner);
+                inner.asleep = false;
+                inner
+            } else {
+                let waited = self.wake.wait_timeout(inner, BATCH_PAUSE);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            };
+            pauses += 1;
+        }
+        std::mem::swap(&mut inner.taps, batch);
+        !(batch.is_empty() && inner.closed)
+    }
+
+    /// Decoder: `bytes` of weight were worked off.
+    pub(crate) fn release(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes, Ordering::AcqRel);
+        if self.waiters.load(Ordering::Acquire) > 0 && !self.full() {
+            self.waiters.store(0, Ordering::Release);
+            self.drained.notify_waiters();
+        }
+    }
+
+    /// No more taps will come; the decoder ends when it has worked off what is there.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.wake.notify_all();
+    }
+}

@@ -1,0 +1,62 @@
+//! Counters of the gateway: every bound and every end has one.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
+        #[derive(Debug, Default)]
+        pub(crate) struct Counters { $(pub(crate) $name: AtomicU64),+ }
+        /// A reading of the counters since start.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct GatewayStats { $($(#[$doc])* pub $name: u64),+ }
+        impl Counters {
+            pub(crate) fn read(&self) -> GatewayStats {
+                GatewayStats { $($name: self.$name.load(Ordering::Relaxed)),+ }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Connections accepted.
+    connections,
+    /// Connections open now.
+    open,
+    /// Connections refused at a limit.
+    refused_limit,
+    /// Times accepting paused for want of descriptors.
+    accept_paused,
+    /// TLS handshakes that failed.
+    tls_failed,
+    /// Requests passed on.
+    requests,
+    /// Messages refused by the framer, a timeout or the policy.
+    refused,
+    /// Connections to the server that failed.
+    upstream_failed,
+    /// Connections passed unread.
+    opaque,
+    /// Connections that ended by a panic.
+    panics,
+    /// Panics of a decoder, each contained to one connection.
+    decoder_panics,
+    /// Records owed to the ledger.
+    owed,
+    /// Records handed to the ledger.
+    recorded,
+    /// Records that the ledger did not take because it had stopped.
+    lost,
+    /// Times reading stopped because the ring was full.
+    ring_full,
+    /// Bytes from clients.
+    bytes_up,
+    /// Bytes to clients.
+    bytes_down,
+    /// 1 when the ledger takes no records and traffic waits.
+    audit_blocked,
+}
+
+/// Adds one.
+pub(crate) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}

@@ -1,0 +1,2 @@
+//! Certificates, tokens and keys on the wire become identities in the record.
+
