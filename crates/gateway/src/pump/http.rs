@@ -8,7 +8,8 @@ use crate::decode::identify;
 use crate::ring::{Decided, Way, What};
 use crate::stats::count;
 use bytes::Bytes;
-use countersign_wire::http1::{Eof, Piece, PieceKind, Rule};
+use countersign_wire::http1::{Eof, Framer, Piece, PieceKind, Rule};
+use std::collections::VecDeque;
 
 /// Of a refused head, so much goes to the decoder.
 const REFUSED_HEAD_MAX: usize = 4096;
@@ -49,30 +50,53 @@ impl Flow {
     /// Bytes from the client (`new` may be empty: judge again what is held).
     pub(super) fn frame_requests(&mut self, new: &Bytes) {
         let mut pieces = std::mem::take(&mut self.pieces);
-        let framer = &mut self.framer;
+        let mut framer = std::mem::take(&mut self.framer);
+        let mut verdicts = VecDeque::new();
+        let next = |buf: &[u8]| self.judge_request(&mut framer, &mut verdicts, buf);
         let (passed, stop) = if self.up.held.is_empty() {
-            let (n, stop) = judge(&mut pieces, new, |b| framer.request(b));
+            let (n, stop) = judge(&mut pieces, new, next);
             self.up.held.extend_from_slice(new.get(n..).unwrap_or_default());
             (new.slice(..n), stop)
         } else {
-            self.up.held.extend_from_slice(new);
-            let (n, stop) = judge(&mut pieces, &self.up.held, |b| framer.request(b));
-            (self.up.held.split_to(n).freeze(), stop)
+            let mut held = std::mem::take(&mut self.up.held);
+            held.extend_from_slice(new);
+            let (n, stop) = judge(&mut pieces, &held, |buf| self.judge_request(&mut framer, &mut verdicts, buf));
+            let passed = held.split_to(n).freeze();
+            self.up.held = held;
+            (passed, stop)
         };
-        let denied = self.pass_requests(&pieces, passed);
+        self.framer = framer;
+        self.pass_requests(&pieces, passed, verdicts);
         pieces.clear();
         self.pieces = pieces;
-        self.blocked = matches!(stop, Stop::Blocked);
-        if let Stop::Refused(rule) = stop
-            && !denied
-        {
-            self.refuse(rule);
+        match stop {
+            Stop::More => self.blocked = false,
+            Stop::Blocked => self.blocked = self.last_answer.is_none(),
+            Stop::Refused(rule) => self.refuse(rule),
         }
         self.timers.head(self.up.held.is_empty() || self.blocked || self.framer.in_request(), self.now);
     }
 
-    /// Taps the pieces and queues their bytes; `true` when the policy denied one of them.
-    fn pass_requests(&mut self, pieces: &[Piece], passed: Bytes) -> bool {
+    /// The framer's judgement, and the policy's where it must be known first. Behind a denied head nothing is
+    /// judged any more.
+    fn judge_request(
+        &self,
+        framer: &mut Framer,
+        verdicts: &mut VecDeque<Box<Decided>>,
+        buf: &[u8],
+    ) -> Result<Piece, Rule> {
+        if verdicts.back().is_some_and(|v| countersign_policy::refuses(&v.decision)) {
+            return Ok(Piece { len: 0, kind: PieceKind::Blocked, end: false });
+        }
+        let piece = framer.request(buf)?;
+        if piece.kind == PieceKind::Head {
+            verdicts.extend(self.decide(buf.get(..piece.len).unwrap_or_default()));
+        }
+        Ok(piece)
+    }
+
+    /// Taps the pieces and queues their bytes, up to a request that the policy denied.
+    fn pass_requests(&mut self, pieces: &[Piece], passed: Bytes, mut verdicts: VecDeque<Box<Decided>>) {
         let base = self.up.out.end();
         let mut at = 0;
         for piece in pieces {
@@ -81,15 +105,14 @@ impl Flow {
             match piece.kind {
                 PieceKind::Head => {
                     self.request_start = base + at as u64;
-                    let decided = self.decide(&bytes);
+                    let decided = verdicts.pop_front();
                     let denied = decided.as_ref().is_some_and(|d| countersign_policy::refuses(&d.decision));
                     self.worker.will_record(1);
                     self.timers.body_begins(self.now, self.up.total);
                     self.tap(What::Request { head: bytes, end: piece.end, decided });
                     if denied {
                         self.up.out.push(passed.slice(..at));
-                        self.refuse_current("policy", 403);
-                        return true;
+                        return self.refuse_current("policy", 403);
                     }
                     count(&self.worker.counters.requests);
                 }
@@ -100,7 +123,6 @@ impl Flow {
             at += piece.len;
         }
         self.up.out.push(passed);
-        false
     }
 
     /// The decision, when it must be known before the request passes.

@@ -40,7 +40,6 @@ fn keep_alive_requests_pass_and_are_recorded_in_order() {
     assert_eq!(events.iter().map(|e| e.links.conn_seq.unwrap()).collect::<Vec<_>>(), [1, 2, 3]);
     assert!(events.iter().all(|e| e.links.conn == events[0].links.conn));
     for (i, mut event) in events.into_iter().enumerate() {
-        event.core.ver = 1;
         event.core.agent = "spiffe://test/gw".into();
         event.core.seq = i as u64 + 1;
         event.encode().unwrap();

@@ -5,7 +5,7 @@ mod bodies;
 mod cleaning;
 mod faults;
 mod fidelity;
-
+mod identity;
 mod load;
 mod opaque;
 mod refusals;
