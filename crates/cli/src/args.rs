@@ -1,0 +1,328 @@
+//! The command line as declarations: each flag once, with its help. It parses; it decides nothing.
+//!
+//! No flag carries a secret: those come from files or the environment, so that none stands in a
+//! process list or a shell history.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Everything that can be typed.
+#[derive(Parser, Debug)]
+#[command(
+    name = "countersign",
+    version,
+    about = "Audits what machines say to each other: who did what, proven",
+    long_about = "Countersign stands between machines, ties every call to a verified identity, writes it \
+                  where nobody can alter it unnoticed, and answers: who did what, when, and can you prove it?",
+    after_help = "Examples:\n  countersign demo\n  countersign run --proxy 127.0.0.1:8081=http://127.0.0.1:8080\n  \
+                  countersign q 'class:delete outcome:success'\n\n\
+                  Exit codes: 0 yes, 1 no match or warnings, 2 error, 3 the data does not verify.",
+    propagate_version = true,
+    max_term_width = 100
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(Args, Debug, Clone, Default)]
+pub(crate) struct Global {
+    /// Configuration file [default: none; every key has a default]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Data directory [default: $XDG_STATE_HOME/countersign]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Form of the output [default: text on a terminal, ndjson in a pipe]
+    #[arg(short, long, global = true, value_enum, value_name = "FORM")]
+    pub(crate) output: Option<Format>,
+    /// Say less on standard error
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+}
+
+/// Forms of output.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Ndjson,
+    /// One JSON document
+    Json,
+    /// RFC 4180
+    Csv,
+}
+
+/// The commands.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Run the server: proxy, ledger, search, dashboard
+    Run(RunArgs),
+    /// Watch a small simulated fleet go through the real pipeline
+    Demo(DemoArgs),
+    /// Check the configuration without starting anything
+    Check(CheckArgs),
+    /// Search events
+    #[command(visible_alias = "query")]
+    Q(QueryArgs),
+    /// Ask in SQL
+    Sql(SqlArgs),
+    /// Follow events as they are committed
+    Tail(TailArgs),
+    /// Show one event or entry: as a sentence and all its fields
+    Show(ShowArgs),
+    /// Write an evidence file that proves one event to anybody
+    Prove(ProveArgs),
+    /// Check an evidence file offline
+    Verify(VerifyArgs),
+    /// Recompute and check the whole data directory
+    Fsck(FsckArgs),
+    /// Look for what would hurt: ports, clock, disk, permissions, keys
+    Doctor(DoctorArgs),
+    /// Print the version and the formats this binary writes
+    Version,
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+}
+
+/// `run`
+#[derive(Args, Debug, Default)]
+#[command(after_help = "Examples:\n  countersign run --proxy 127.0.0.1:8081=http://127.0.0.1:8080\n  \
+                        countersign run --config countersign.toml\n\n\
+                        Then send traffic to the listen address and ask: countersign q")]
+pub(crate) struct RunArgs {
+    /// Stand in front of URL: listen on LISTEN, pass every byte, record every call (repeatable)
+    #[arg(long, value_name = "LISTEN=URL")]
+    pub(crate) proxy: Vec<String>,
+    /// Part to play; this version has one
+    #[arg(long, value_enum, default_value = "all")]
+    pub(crate) role: Role,
+}
+
+/// Parts that a process can play.
+#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Everything in one process
+    #[default]
+    All,
+}
+
+/// `demo`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  countersign demo\n  countersign demo --keep ./demo-data\n  \
+                        countersign demo --for 30s --no-open")]
+pub(crate) struct DemoArgs {
+    /// Number that the story is told from
+    #[arg(long, default_value_t = 7)]
+    pub(crate) seed: u64,
+    /// Calls per second of ordinary traffic
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=500))]
+    pub(crate) rate: u32,
+    /// Stop by itself after this long, like 30s or 5m
+    #[arg(long = "for", value_name = "TIME")]
+    pub(crate) run_for: Option<String>,
+    /// Keep the data in DIR; a second start on it continues the same ledger
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keep: Option<PathBuf>,
+    /// Do not open a browser
+    #[arg(long)]
+    pub(crate) no_open: bool,
+}
+
+/// `check`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  countersign check --config countersign.toml\n  \
+                        countersign check explain listener.tls.client_auth\n  countersign check schema")]
+pub(crate) struct CheckArgs {
+    #[command(subcommand)]
+    pub(crate) what: Option<CheckWhat>,
+    /// Print the configuration in force, defaults included, secrets masked
+    #[arg(long)]
+    pub(crate) print: bool,
+}
+
+/// What `check` can say about the keys themselves.
+#[derive(Subcommand, Debug)]
+pub(crate) enum CheckWhat {
+    /// What a key means, its type and its default
+    Explain {
+        /// The key, like `listener.upstream`
+        key: String,
+    },
+    /// All keys, in the form asked for by --output
+    Schema {
+        /// As the page docs/reference/configuration.md
+        #[arg(long)]
+        markdown: bool,
+    },
+}
+
+/// Which part of the ledger a question is about.
+#[derive(Args, Debug, Default, Clone)]
+pub(crate) struct Range {
+    /// Not before this time: RFC 3339, or as long ago as 15m, 2h, 3d
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: Option<String>,
+    /// Before this time
+    #[arg(long, value_name = "TIME", conflicts_with = "since")]
+    pub(crate) to: Option<String>,
+    /// The last 15m, 2h, 3d: short for --from
+    #[arg(long, value_name = "SPAN", conflicts_with = "from")]
+    pub(crate) since: Option<String>,
+    /// As the ledger was when it had this many entries
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) at: Option<u64>,
+}
+
+/// `q`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  countersign q\n  countersign q 'class:delete /v1/orders/17'\n  \
+                        countersign q 'outcome:failed duration:>250ms' --since 1h --by service,status\n\n\
+                        The language: docs/guide/search.md. Everything is matched when nothing is asked.")]
+pub(crate) struct QueryArgs {
+    /// The filter, like `who:payments-api class:delete`
+    #[arg(value_name = "FILTER", num_args = 0.., allow_hyphen_values = true)]
+    pub(crate) filter: Vec<String>,
+    #[command(flatten)]
+    pub(crate) range: Range,
+    /// Count by these fields instead of listing
+    #[arg(long, value_name = "FIELDS", value_delimiter = ',')]
+    pub(crate) by: Vec<String>,
+    /// With --by: the N most frequent
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) top: u32,
+    /// At most N events, newest first
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) limit: u32,
+    /// Print how many there are and nothing else
+    #[arg(long, conflicts_with = "by")]
+    pub(crate) count: bool,
+    /// Columns of the answer
+    #[arg(long, value_name = "FIELDS", value_delimiter = ',')]
+    pub(crate) fields: Vec<String>,
+    /// Print the SQL that the filter means, and do not run it
+    #[arg(long)]
+    pub(crate) explain: bool,
+}
+
+/// `sql`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  countersign sql \"select who, count(*) from events group by who\"\n  \
+                        echo 'select * from gaps' | countersign sql -o csv\n\n\
+                        Tables: events, edges, identities, sources, findings, gaps, checkpoints, entries.")]
+pub(crate) struct SqlArgs {
+    /// One SELECT or EXPLAIN; read from standard input when absent
+    #[arg(value_name = "TEXT", num_args = 0..)]
+    pub(crate) text: Vec<String>,
+    /// As the ledger was when it had this many entries
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) at: Option<u64>,
+    /// At most N rows are printed
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub(crate) limit: u64,
+}
+
+/// `tail`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  countersign tail\n  countersign tail 'outcome:denied' -o ndjson\n\n\
+                        Ctrl-C ends it with its counters.")]
+pub(crate) struct TailArgs {
+    /// Only events that match this filter
+    #[arg(value_name = "FILTER", num_args = 0.., allow_hyphen_values = true)]
+    pub(crate) filter: Vec<String>,
+    /// Begin after this index instead of now
+    #[arg(long, value_name = "INDEX")]
+    pub(crate) after: Option<u64>,
+}
+
+/// `show`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  countersign show 128\n  countersign show '#128' --raw\n  \
+                        countersign show 0f1e2d3c4b5a69788796a5b4c3d2e1f0")]
+pub(crate) struct ShowArgs {
+    /// Index in the ledger, or event id in hex
+    pub(crate) id: String,
+    /// Also the bytes that were hashed, group by group, in hex
+    #[arg(long)]
+    pub(crate) raw: bool,
+}
+
+/// `prove`
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  countersign prove 128\n  countersign prove 128 --disclose core,who,target --out e.csne\n  \
+                        countersign prove 128 --out e.csne --write-policy . && \
+                        countersign-verify e.csne --policy trust.policy --trust trust.toml"
+)]
+pub(crate) struct ProveArgs {
+    /// Index in the ledger, event id in hex, or a filter: then the newest event that matches
+    #[arg(value_name = "ID|FILTER", num_args = 1.., required = true, allow_hyphen_values = true)]
+    pub(crate) id: Vec<String>,
+    /// Where to write [default: event-INDEX.csne]; - is standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Groups to show in clear; the others stay provable and hidden [default: all]
+    #[arg(long, value_name = "GROUPS", value_delimiter = ',')]
+    pub(crate) disclose: Vec<String>,
+    /// Evidence file of ours, or the standard text for stock tools
+    #[arg(long, value_enum, default_value = "csne")]
+    pub(crate) format: ProofFormat,
+    /// Also write trust.policy and trust.toml, which pin this log's key, into DIR
+    #[arg(long, value_name = "DIR")]
+    pub(crate) write_policy: Option<PathBuf>,
+}
+
+/// Kinds of proof file.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProofFormat {
+    /// Evidence file: the event, its proof and its checkpoint
+    Csne,
+    /// C2SP tlog-proof: the proof alone
+    TlogProof,
+}
+
+/// `verify`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  countersign verify e.csne --policy trust.policy --trust trust.toml\n\n\
+                        Same code and exit codes as the separate program countersign-verify.")]
+pub(crate) struct VerifyArgs {
+    /// Evidence file or .tlog-proof
+    pub(crate) file: PathBuf,
+    /// Which log keys count: a stock tlog-policy file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+    /// What else is required: trust.toml
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trust: Option<PathBuf>,
+    /// For machines
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Say what each check means
+    #[arg(long)]
+    pub(crate) explain: bool,
+}
+
+/// `fsck`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  countersign fsck\n  countersign fsck --data ./demo-data\n\n\
+                        Nothing is changed. Exit 0 all good, 1 repairable finding, 3 something was altered.")]
+pub(crate) struct FsckArgs {
+    /// Also recompute every commitment and tree hash (always done in this version)
+    #[arg(long)]
+    pub(crate) deep: bool,
+}
+
+/// `doctor`
+#[derive(Args, Debug)]
+pub(crate) struct DoctorArgs {}
+
+/// `completions`
+#[derive(Args, Debug)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    pub(crate) shell: clap_complete::Shell,
+}

@@ -1,0 +1,609 @@
+//! The configuration in force: the file's values over the defaults, flags over both.
+//!
+//! `schema` declares, `load` checks, this file turns checked values into types. It does not open what
+//! the paths name: that is for those who need it.
+
+pub(crate) mod defaults;
+pub(crate) mod docs;
+pub(crate) mod load;
+pub(crate) mod schema;
+pub(crate) mod units;
+
+use crate::args::Global;
+use crate::exit::CliError;
+use load::{ConfigError, Settings, Value};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Everything that can be configured.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// Data directory.
+    pub(crate) data: PathBuf,
+    /// File with the key that opens it.
+    pub(crate) kek: PathBuf,
+    /// Name of the log; `None` = as the data directory says, or a new one.
+    pub(crate) origin: Option<String>,
+    /// Listeners of the gateway.
+    pub(crate) listeners: Vec<Listener>,
+    /// How callers are known.
+    pub(crate) identity: Identity,
+    /// First-seen edges: learning span and least number of events.
+    pub(crate) learning: (Duration, u64),
+    /// Where findings go.
+    pub(crate) webhooks: Vec<Webhook>,
+    /// Address of the dashboard; `None` = not served.
+    pub(crate) web: Option<SocketAddr>,
+    /// Bounds.
+    pub(crate) limits: Limits,
+}
+
+/// One listener.
+#[derive(Clone, Debug)]
+pub(crate) struct Listener {
+    /// Unique name; the records' route.
+    pub(crate) name: String,
+    /// Where it accepts.
+    pub(crate) listen: SocketAddr,
+    /// Where the bytes go.
+    pub(crate) upstream: Upstream,
+    /// Name of the service called.
+    pub(crate) service: String,
+    /// `auto`, `http1` or `opaque`.
+    pub(crate) protocol: String,
+    /// Authorities of an https upstream.
+    pub(crate) upstream_ca: Option<PathBuf>,
+    /// Certificate and key shown to an https upstream.
+    pub(crate) upstream_identity: Option<(PathBuf, PathBuf)>,
+    /// TLS towards callers.
+    pub(crate) tls: Option<ListenerTls>,
+}
+
+/// TLS of a listener.
+#[derive(Clone, Debug)]
+pub(crate) struct ListenerTls {
+    /// Certificate chain.
+    pub(crate) cert: PathBuf,
+    /// Private key.
+    pub(crate) key: PathBuf,
+    /// Authorities of callers.
+    pub(crate) client_ca: Option<PathBuf>,
+    /// `none`, `optional` or `required`.
+    pub(crate) client_auth: String,
+}
+
+/// Where a listener's bytes go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Upstream {
+    /// Host name or address.
+    pub(crate) host: String,
+    /// Port.
+    pub(crate) port: u16,
+    /// TLS towards it.
+    pub(crate) tls: bool,
+    /// `tcp://`: never parsed.
+    pub(crate) opaque: bool,
+}
+
+impl Upstream {
+    /// From `http://HOST[:PORT]`, `https://HOST[:PORT]` or `tcp://HOST:PORT`.
+    pub(crate) fn parse(text: &str) -> Result<Upstream, String> {
+        let (scheme, rest) =
+            text.split_once("://").ok_or_else(|| format!("`{text}` has no scheme: write http://{text}"))?;
+        let (tls, opaque, default_port) = match scheme {
+            "http" => (false, false, Some(80)),
+            "https" => (true, false, Some(443)),
+            "tcp" => (false, true, None),
+            other => {
+                return Err(format!("`{other}://` is not spoken by this version: use http, https or tcp"));
+            }
+        };
+        let authority = rest.strip_suffix('/').unwrap_or(rest);
+        if authority.contains(['/', '?', '#']) {
+            return Err(format!("`{text}` has a path: an upstream is a host and a port only"));
+        }
+        if authority.contains('@') {
+            return Err("an upstream carries no user or password".into());
+        }
+        let (host, port) = split_port(authority);
+        let port = match port {
+            Some(port) => {
+                port.parse().ok().filter(|p| *p != 0).ok_or_else(|| format!("`{port}` is no port"))?
+            }
+            None => default_port.ok_or_else(|| format!("`{text}` needs a port"))?,
+        };
+        let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+        if host.is_empty() || !host.chars().all(valid) {
+            return Err(format!("`{authority}` names no host"));
+        }
+        Ok(Upstream { host: host.into(), port, tls, opaque })
+    }
+
+    /// `HOST:PORT`.
+    pub(crate) fn authority(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}
+
+fn split_port(authority: &str) -> (&str, Option<&str>) {
+    if let Some(rest) = authority.strip_prefix('[') {
+        let (host, after) = rest.split_once(']').unwrap_or((rest, ""));
+        return (host, after.strip_prefix(':'));
+    }
+    match authority.rsplit_once(':') {
+        Some((host, port)) => (host, Some(port)),
+        None => (authority, None),
+    }
+}
+
+/// How callers are known.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    /// Trust bundles: trust domain and PEM file.
+    pub(crate) trust: Vec<(Option<String>, PathBuf)>,
+    /// Token issuers.
+    pub(crate) jwt: Vec<JwtIssuer>,
+    /// File of API keys and file of their pepper.
+    pub(crate) api_keys: Option<(PathBuf, PathBuf)>,
+    /// Header that carries an API key.
+    pub(crate) api_key_header: String,
+}
+
+/// One token issuer.
+#[derive(Clone, Debug)]
+pub(crate) struct JwtIssuer {
+    /// iss.
+    pub(crate) issuer: String,
+    /// Accepted aud values.
+    pub(crate) audience: Vec<String>,
+    /// JWKS or PEM file.
+    pub(crate) keys: PathBuf,
+    /// Accepted algorithms.
+    pub(crate) algorithms: Vec<String>,
+}
+
+/// Where findings go.
+#[derive(Clone, Debug)]
+pub(crate) struct Webhook {
+    /// URL.
+    pub(crate) url: String,
+    /// Where the signing secret is.
+    pub(crate) secret: SecretSource,
+}
+
+/// Where a secret is read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SecretSource {
+    /// A file.
+    File(PathBuf),
+    /// An environment variable.
+    Env(String),
+}
+
+impl SecretSource {
+    /// The secret itself, without surrounding white space.
+    pub(crate) fn read(&self) -> Result<String, CliError> {
+        const SECRET_MAX: u64 = 4_096;
+        let (name, text) = match self {
+            SecretSource::File(path) => (path.display().to_string(), read_bounded(path, SECRET_MAX)?),
+            SecretSource::Env(name) => (
+                format!("${name}"),
+                std::env::var(name).map_err(|_| {
+                    CliError::new(
+                        format!("cannot read the secret ${name}"),
+                        "the variable is not set",
+                        "export it before the start",
+                    )
+                })?,
+            ),
+        };
+        let secret = text.trim();
+        if secret.is_empty() {
+            return Err(CliError::new(
+                format!("cannot use the secret in {name}"),
+                "it is empty",
+                "put whsec_ and base64 there",
+            ));
+        }
+        Ok(secret.into())
+    }
+}
+
+/// Bounds of gateway and search.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    /// Open connections of the process.
+    pub(crate) connections: u64,
+    /// Open connections of a listener.
+    pub(crate) listener_connections: u64,
+    /// Largest HTTP head, bytes.
+    pub(crate) head: u64,
+    /// Longest arrival of a head.
+    pub(crate) head_time: Duration,
+    /// Longest connect to an upstream.
+    pub(crate) connect_time: Duration,
+    /// Longest idle time of a connection.
+    pub(crate) idle_time: Duration,
+    /// Longest drain at shutdown.
+    pub(crate) drain_time: Duration,
+    /// Bytes between pump and decoder.
+    pub(crate) tap_buffer: u64,
+    /// Longest query.
+    pub(crate) query_time: Duration,
+    /// Most memory of a query, bytes.
+    pub(crate) query_memory: u64,
+}
+
+/// The configuration of this command line: file, then flags.
+pub(crate) fn resolve(global: &Global) -> Result<Config, CliError> {
+    let settings = read_settings(global.config.as_deref())?;
+    let base = global.config.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).to_path_buf();
+    let mut config =
+        Reader { settings: &settings, base }.config().map_err(|e| CliError::Failed(e.to_string()))?;
+    if let Some(data) = &global.data {
+        config.data.clone_from(data);
+    }
+    config.data = absolute(&config.data);
+    config.kek = absolute(&config.kek);
+    Ok(config)
+}
+
+/// The file's settings; empty without a file.
+pub(crate) fn read_settings(path: Option<&Path>) -> Result<Settings, CliError> {
+    let Some(path) = path else { return Ok(Settings::default()) };
+    let text = read_bounded(path, load::CONFIG_MAX as u64)?;
+    load::parse(&text, &path.display().to_string()).map_err(|e| CliError::Failed(e.to_string()))
+}
+
+/// A whole text file, refused above `max` bytes or when it is not UTF-8.
+pub(crate) fn read_bounded(path: &Path, max: u64) -> Result<String, CliError> {
+    use std::io::Read;
+    let fail = |why: &dyn std::fmt::Display| {
+        CliError::new(format!("cannot read {}", path.display()), why, "check the path and its permissions")
+    };
+    let file = std::fs::File::open(path).map_err(|e| fail(&e))?;
+    let mut text = String::new();
+    file.take(max + 1).read_to_string(&mut text).map_err(|e| fail(&e))?;
+    if text.len() as u64 > max {
+        return Err(fail(&format!("it is larger than {}", units::size(max))));
+    }
+    Ok(text)
+}
+
+/// Absolute without asking the file system whether it exists.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
+}
+
+/// Whether `kek` lies under `data`: then a copy of the directory opens itself.
+pub(crate) fn kek_under_data(data: &Path, kek: &Path) -> bool {
+    let real = |p: &Path| {
+        let mut known = p.to_path_buf();
+        let mut rest = Vec::new();
+        loop {
+            if let Ok(found) = known.canonicalize() {
+                return rest.iter().rev().fold(found, |p: PathBuf, part| p.join(part));
+            }
+            let Some(name) = known.file_name().map(|n| n.to_os_string()) else { return p.to_path_buf() };
+            rest.push(name);
+            known.pop();
+        }
+    };
+    real(kek).starts_with(real(data))
+}
+
+/// Reads typed values by the declared names.
+struct Reader<'a> {
+    settings: &'a Settings,
+    base: PathBuf,
+}
+
+impl Reader<'_> {
+    fn config(&self) -> Result<Config, ConfigError> {
+        let listeners = self.each("listener", |at| self.listener(at))?;
+        for (i, listener) in listeners.iter().enumerate() {
+            let path = format!("listener[{i}].name");
+            let twin = |other: &Listener| other.name == listener.name || other.listen == listener.listen;
+            if listeners.iter().take(i).any(twin) {
+                return Err(self.settings.conflict(
+                    &path,
+                    format!(
+                        "listener `{}` at {} repeats the name or the address of another; give each its own",
+                        listener.name, listener.listen
+                    ),
+                ));
+            }
+        }
+        Ok(Config {
+            data: self.path("data").unwrap_or_else(defaults::data_dir),
+            kek: self.path("kek").unwrap_or_else(defaults::kek_path),
+            origin: self.text("origin"),
+            listeners,
+            identity: self.identity()?,
+            learning: (
+                self.span("detect.learning", defaults::LEARNING_MS),
+                self.number("detect.learning_events", defaults::LEARNING_EVENTS),
+            ),
+            webhooks: self.each("webhook", |at| self.webhook(at))?,
+            web: self.web()?,
+            limits: self.limits(),
+        })
+    }
+
+    fn each<T>(
+        &self,
+        table: &str,
+        one: impl Fn(&str) -> Result<T, ConfigError>,
+    ) -> Result<Vec<T>, ConfigError> {
+        (0..self.settings.count(table)).map(|i| one(&format!("{table}[{i}]"))).collect()
+    }
+
+    fn listener(&self, at: &str) -> Result<Listener, ConfigError> {
+        let upstream = Upstream::parse(&self.need(at, "upstream"))
+            .map_err(|why| self.settings.conflict(&format!("{at}.upstream"), why))?;
+        let upstream_ca = self.path(&format!("{at}.upstream_ca"));
+        if upstream.tls && upstream_ca.is_none() {
+            return Err(self.settings.conflict(
+                &format!("{at}.upstream"),
+                "an https upstream needs `upstream_ca`: the authorities its certificate must come from",
+            ));
+        }
+        let identity = (self.path(&format!("{at}.upstream_cert")), self.path(&format!("{at}.upstream_key")));
+        let upstream_identity = match identity {
+            (Some(cert), Some(key)) => Some((cert, key)),
+            (None, None) => None,
+            _ => {
+                return Err(self
+                    .settings
+                    .conflict(at, "`upstream_cert` and `upstream_key` belong together: give both"));
+            }
+        };
+        let service = self.text(&format!("{at}.service")).unwrap_or_else(|| upstream.authority());
+        let fallback = if upstream.opaque { "opaque" } else { "auto" };
+        Ok(Listener {
+            name: self.need(at, "name"),
+            listen: self.address(&format!("{at}.listen"))?,
+            service,
+            protocol: self.text(&format!("{at}.protocol")).unwrap_or_else(|| fallback.into()),
+            upstream_ca,
+            upstream_identity,
+            tls: self.listener_tls(at)?,
+            upstream,
+        })
+    }
+
+    fn listener_tls(&self, at: &str) -> Result<Option<ListenerTls>, ConfigError> {
+        let table = format!("{at}.tls");
+        if !self.settings.has_table(&table) {
+            return Ok(None);
+        }
+        let tls = ListenerTls {
+            cert: self.resolve(self.need(&table, "cert")),
+            key: self.resolve(self.need(&table, "key")),
+            client_ca: self.path(&format!("{table}.client_ca")),
+            client_auth: self.text(&format!("{table}.client_auth")).unwrap_or_else(|| "optional".into()),
+        };
+        if tls.client_auth == "required" && tls.client_ca.is_none() {
+            return Err(self.settings.conflict(
+                &table,
+                "`client_auth = \"required\"` needs `client_ca`: the authorities of the callers",
+            ));
+        }
+        Ok(Some(tls))
+    }
+
+    fn identity(&self) -> Result<Identity, ConfigError> {
+        let api_keys = self.path("identity.api_keys").map(|keys| {
+            let pepper =
+                self.path("identity.api_key_pepper").unwrap_or_else(|| keys.with_extension("pepper"));
+            (keys, pepper)
+        });
+        Ok(Identity {
+            trust: self.each("identity.trust", |at| {
+                Ok((self.text(&format!("{at}.trust_domain")), self.resolve(self.need(at, "ca"))))
+            })?,
+            jwt: self.each("identity.jwt", |at| {
+                Ok(JwtIssuer {
+                    issuer: self.need(at, "issuer"),
+                    audience: self.texts(&format!("{at}.audience"), &[]),
+                    keys: self.resolve(self.need(at, "keys")),
+                    algorithms: self.texts(&format!("{at}.algorithms"), &defaults::JWT_ALGORITHMS),
+                })
+            })?,
+            api_keys,
+            api_key_header: self
+                .text("identity.api_key_header")
+                .unwrap_or_else(|| defaults::API_KEY_HEADER.into()),
+        })
+    }
+
+    fn webhook(&self, at: &str) -> Result<Webhook, ConfigError> {
+        let file = self.path(&format!("{at}.secret_file"));
+        let secret = match (file, self.text(&format!("{at}.secret_env"))) {
+            (Some(file), None) => SecretSource::File(file),
+            (None, Some(name)) => SecretSource::Env(name),
+            _ => {
+                return Err(self
+                    .settings
+                    .conflict(at, "a webhook needs exactly one of `secret_file` and `secret_env`"));
+            }
+        };
+        Ok(Webhook { url: self.need(at, "url"), secret })
+    }
+
+    fn web(&self) -> Result<Option<SocketAddr>, ConfigError> {
+        if self.settings.get("web.enabled") == Some(&Value::Bool(false)) {
+            return Ok(None);
+        }
+        let listen = match self.settings.get("web.listen") {
+            Some(_) => self.address("web.listen")?,
+            None => SocketAddr::from(([127, 0, 0, 1], 7470)),
+        };
+        if !listen.ip().is_loopback() {
+            return Err(self.settings.conflict("web.listen", format!(
+                "the dashboard listens on loopback only in this version, not on {listen}; forward a port to it by ssh -L"
+            )));
+        }
+        Ok(Some(listen))
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            connections: self.number("limits.connections", 20_000),
+            listener_connections: self.number("limits.listener_connections", 10_000),
+            head: self.number("limits.head", 64 << 10),
+            head_time: self.span("limits.head_time", 10_000),
+            connect_time: self.span("limits.connect_time", 5_000),
+            idle_time: self.span("limits.idle_time", 3_600_000),
+            drain_time: self.span("limits.drain_time", 30_000),
+            tap_buffer: self.number("limits.tap_buffer", 32 << 20),
+            query_time: self.span("limits.query_time", 30_000),
+            query_memory: self.number("limits.query_memory", 512 << 20),
+        }
+    }
+
+    fn text(&self, path: &str) -> Option<String> {
+        match self.settings.get(path)? {
+            Value::Text(text) => Some(text.clone()),
+            _ => None,
+        }
+    }
+
+    /// A required text: `load` has refused files without it.
+    fn need(&self, table: &str, name: &str) -> String {
+        self.text(&format!("{table}.{name}")).unwrap_or_default()
+    }
+
+    fn texts(&self, path: &str, default: &[&str]) -> Vec<String> {
+        match self.settings.get(path) {
+            Some(Value::Texts(texts)) => texts.clone(),
+            _ => default.iter().map(|t| t.to_string()).collect(),
+        }
+    }
+
+    fn path(&self, path: &str) -> Option<PathBuf> {
+        self.text(path).map(|text| self.resolve(text))
+    }
+
+    fn resolve(&self, text: String) -> PathBuf {
+        self.base.join(text)
+    }
+
+    fn number(&self, path: &str, default: u64) -> u64 {
+        match self.settings.get(path) {
+            Some(Value::Number(n)) => *n,
+            _ => default,
+        }
+    }
+
+    fn span(&self, path: &str, default_ms: u64) -> Duration {
+        Duration::from_millis(self.number(path, default_ms))
+    }
+
+    fn address(&self, path: &str) -> Result<SocketAddr, ConfigError> {
+        let text = self.text(path).unwrap_or_default();
+        text.parse().map_err(|_| self.settings.conflict(path, format!("`{text}` is no address, IP:PORT")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Result<Config, ConfigError> {
+        let settings = load::parse(text, "c.toml")?;
+        Reader { settings: &settings, base: PathBuf::from("/etc/countersign") }.config()
+    }
+
+    #[test]
+    fn an_empty_file_gives_the_documented_defaults() {
+        let config = config("").unwrap();
+        assert_eq!(config.web, Some(defaults::WEB_LISTEN.parse().unwrap()));
+        for (path, value) in [
+            ("limits.connections", config.limits.connections.to_string()),
+            ("limits.listener_connections", config.limits.listener_connections.to_string()),
+            ("limits.head", units::size(config.limits.head)),
+            ("limits.head_time", units::span_ms(config.limits.head_time.as_millis() as u64)),
+            ("limits.connect_time", units::span_ms(config.limits.connect_time.as_millis() as u64)),
+            ("limits.idle_time", units::span_ms(config.limits.idle_time.as_millis() as u64)),
+            ("limits.drain_time", units::span_ms(config.limits.drain_time.as_millis() as u64)),
+            ("limits.tap_buffer", units::size(config.limits.tap_buffer)),
+            ("limits.query_time", units::span_ms(config.limits.query_time.as_millis() as u64)),
+            ("limits.query_memory", units::size(config.limits.query_memory)),
+            ("detect.learning", units::span_ms(config.learning.0.as_millis() as u64)),
+            ("detect.learning_events", config.learning.1.to_string()),
+            ("identity.api_key_header", config.identity.api_key_header.clone()),
+            ("web.listen", defaults::WEB_LISTEN.to_string()),
+        ] {
+            let declared = schema::find(path).unwrap().default.trim_matches('"');
+            assert_eq!(declared, value, "{path}: declared default and the one in force differ");
+        }
+    }
+
+    #[test]
+    fn the_example_resolves_and_paths_count_from_the_file() {
+        let config = config(docs::EXAMPLE).unwrap();
+        assert_eq!(config.origin.as_deref(), Some("example.org/orders/1"));
+        let listener = &config.listeners[0];
+        assert_eq!(listener.tls.as_ref().unwrap().cert, PathBuf::from("/etc/countersign/tls/orders.pem"));
+        assert_eq!(
+            listener.upstream,
+            Upstream { host: "127.0.0.1".into(), port: 8080, tls: false, opaque: false }
+        );
+        assert_eq!(config.identity.jwt[0].algorithms, defaults::JWT_ALGORITHMS);
+    }
+
+    #[test]
+    fn upstreams_are_read_or_refused_with_a_reason() {
+        assert_eq!(Upstream::parse("http://[::1]:80").unwrap().authority(), "[::1]:80");
+        assert_eq!(Upstream::parse("https://api.example.org/").unwrap().port, 443);
+        assert!(Upstream::parse("tcp://db:5432").unwrap().opaque);
+        for (text, why) in [
+            ("127.0.0.1:80", "no scheme"),
+            ("http://a/b", "path"),
+            ("http://u:p@h:1", "no user"),
+            ("http://:80", "names no host"),
+            ("http://h:0", "no port"),
+            ("tcp://h", "needs a port"),
+            ("gopher://h:1", "not spoken"),
+            ("http://h:70000", "no port"),
+        ] {
+            let found = Upstream::parse(text).unwrap_err();
+            assert!(found.contains(why), "{text}: {found}");
+        }
+    }
+
+    #[test]
+    fn values_that_do_not_fit_together_are_refused() {
+        let listener = "[[listener]]\nname=\"a\"\nlisten=\"127.0.0.1:1\"\n";
+        for (text, why) in [
+            (format!("{listener}upstream=\"https://h\"\n"), "needs `upstream_ca`"),
+            (format!("{listener}upstream=\"http://h\"\n{listener}upstream=\"http://h\"\n"), "repeats"),
+            (
+                format!(
+                    "{listener}upstream=\"http://h\"\n[listener.tls]\ncert=\"c\"\nkey=\"k\"\nclient_auth=\"required\"\n"
+                ),
+                "needs `client_ca`",
+            ),
+            ("[[webhook]]\nurl=\"http://h/x\"\n".into(), "exactly one of"),
+            ("[web]\nlisten=\"0.0.0.0:80\"\n".into(), "loopback only"),
+        ] {
+            let found = config(&text).unwrap_err().to_string();
+            assert!(found.contains(why), "{found}");
+        }
+    }
+
+    #[test]
+    fn a_key_inside_the_data_directory_is_noticed_even_before_either_exists() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        assert!(kek_under_data(&data, &data.join("sub/kek")));
+        assert!(!kek_under_data(&data, &dir.path().join("kek")));
+        assert!(!kek_under_data(&data, &dir.path().join("data-kek")));
+    }
+}
