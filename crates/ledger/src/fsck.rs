@@ -1,4 +1,11 @@
-//! The checker (stub).
+//! The checker: reads every byte of a ledger, recomputes everything, changes nothing, and names what is wrong.
+//!
+//! It trusts the key-encryption key and nothing else. Beside a live writer the end of the log moves; what
+//! cannot be judged then is listed as not checked. `walk` has the checks, in the order they run.
+
+mod contents;
+mod walk;
+
 use crate::{Kek, LedgerError, SegmentInfo, SegmentKey};
 use countersign_event::Frame;
 use std::path::Path;
@@ -10,6 +17,11 @@ pub type Rows<'a> = Box<dyn Iterator<Item = Result<Option<Frame>, String>> + 'a>
 pub trait SegmentRows {
     /// Opens the file, checks its digest and length against `segment`, and returns its rows.
     fn rows(&self, segment: &SegmentInfo, key: &SegmentKey) -> Result<Rows<'_>, String>;
+
+    /// `false` when segments are not to be read at all; each then counts as not checked.
+    fn available(&self) -> bool {
+        true
+    }
 }
 
 /// A ledger whose segments are not to be read: each counts as not checked.
@@ -19,9 +31,14 @@ impl SegmentRows for NoSegments {
     fn rows(&self, _: &SegmentInfo, _: &SegmentKey) -> Result<Rows<'_>, String> {
         Err("segments were not given".to_owned())
     }
+
+    fn available(&self) -> bool {
+        false
+    }
 }
 
 /// Where a finding is.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FindingClass {
     /// Write-ahead log: header, frame, order or mac chain.
@@ -48,8 +65,32 @@ pub enum FindingClass {
     Sources,
     /// The tree is not what was signed.
     Fork,
+    /// The file that names the origin.
+    Origin,
     /// A file that does not belong here.
     Stray,
+}
+
+impl FindingClass {
+    /// Name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            FindingClass::Wal => "wal",
+            FindingClass::TornTail => "torn_tail",
+            FindingClass::UnusedTail => "unused_tail",
+            FindingClass::Entries => "entries",
+            FindingClass::Tiles => "tiles",
+            FindingClass::Meta => "meta",
+            FindingClass::Checkpoint => "checkpoint",
+            FindingClass::Signer => "signer",
+            FindingClass::Keys => "keys",
+            FindingClass::Segment => "segment",
+            FindingClass::Sources => "sources",
+            FindingClass::Fork => "fork",
+            FindingClass::Origin => "origin",
+            FindingClass::Stray => "stray",
+        }
+    }
 }
 
 /// One thing that is wrong.
@@ -111,13 +152,66 @@ impl FsckReport {
     }
 }
 
-/// Checks every byte of a ledger: nothing is changed, no lock is taken.
+/// Checks every byte of a ledger: nothing is changed, no lock is held.
 pub fn fsck(
-    _dir: &Path,
-    _kek: Kek,
-    _segments: &dyn SegmentRows,
-    _progress: &mut dyn FnMut(FsckProgress),
+    dir: &Path,
+    kek: Kek,
+    segments: &dyn SegmentRows,
+    progress: &mut dyn FnMut(FsckProgress),
 ) -> FsckReport {
-    let _unused: Option<LedgerError> = None;
-    FsckReport::default()
+    let mut check = walk::Walk::new(dir, kek, segments, progress);
+    if let Err(error) = check.run() {
+        check.stopped_by(&error);
+    }
+    check.report
+}
+
+impl FsckReport {
+    fn add(
+        &mut self,
+        class: FindingClass,
+        file: impl Into<String>,
+        exit_code: u8,
+        what: impl Into<String>,
+    ) -> &mut Finding {
+        let finding =
+            Finding { class, file: file.into(), offset: None, index: None, what: what.into(), exit_code };
+        // A report is for people; beyond this bound more of the same says nothing new.
+        if self.findings.len() >= FINDINGS_MAX {
+            self.findings.pop();
+        }
+        self.findings.push(finding);
+        let last = self.findings.len() - 1;
+        &mut self.findings[last]
+    }
+}
+
+/// Most findings in a report.
+const FINDINGS_MAX: usize = 1000;
+
+/// Class and file of an error that ended the check.
+fn class_of(error: &LedgerError) -> FindingClass {
+    match error {
+        LedgerError::Kek { .. } => FindingClass::Keys,
+        LedgerError::Fork { .. } => FindingClass::Fork,
+        LedgerError::Corrupt { file, .. }
+        | LedgerError::Tampered { file, .. }
+        | LedgerError::Io { path: file, .. } => {
+            let inside = |name: &str| file.components().any(|part| part.as_os_str() == name);
+            let classes = [
+                ("wal", FindingClass::Wal),
+                ("signer", FindingClass::Signer),
+                ("meta", FindingClass::Meta),
+                ("entries", FindingClass::Entries),
+                ("log", FindingClass::Tiles),
+                ("origin", FindingClass::Origin),
+                ("sources", FindingClass::Sources),
+            ];
+            if inside("keys") {
+                return FindingClass::Keys;
+            }
+            classes.into_iter().find(|(name, _)| inside(name)).map_or(FindingClass::Stray, |(_, class)| class)
+        }
+        _ => FindingClass::Stray,
+    }
 }

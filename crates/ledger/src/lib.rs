@@ -16,6 +16,7 @@ pub mod disk;
 pub mod error;
 pub mod feed;
 pub mod fsck;
+pub mod fuzz;
 mod intake;
 pub mod keys;
 pub mod ledger;

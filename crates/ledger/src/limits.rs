@@ -59,7 +59,7 @@ impl Default for Limits {
             batch_bytes: 4 << 20,
             batch_entries: FRAME_ENTRIES_MAX,
             intake_bytes: 64 << 20,
-            feed_bytes: 64 << 20,
+            feed_bytes: 128 << 20,
             wal_file_bytes: 64 << 20,
             wal_bytes: 4 << 30,
             part_leaves: SUBTREE,

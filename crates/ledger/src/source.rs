@@ -293,8 +293,9 @@ impl Source {
     }
 }
 
-/// Memory that a queued event takes beside its bytes, roughly.
-const EVENT_COST: usize = 512;
+/// Memory that an event takes beside its bytes while it waits or is held for readers, roughly: the decoded
+/// event, its texts, and the overhead of its seven groups.
+pub(crate) const EVENT_COST: usize = size_of::<Event>() + 512;
 
 /// The count of records a source owes, in `sources/<stream>`; one write of 40 bytes a change, not synced:
 /// it survives the process, which is what it is for, not a power cut.

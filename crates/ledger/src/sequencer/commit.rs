@@ -6,7 +6,9 @@
 use super::Prepared;
 use crate::core::{Core, WalFile, lock};
 use crate::disk::sync_dir;
+use crate::limits::SUBTREE;
 use crate::log::tree::Completed;
+use crate::source::EVENT_COST;
 use crate::wal::frame::{FRAME_HEAD, FrameContent, FrameKind, MAC_LEN, TAG_LEN};
 use crate::wal::header::Header;
 use crate::wal::writer::WalWriter;
@@ -34,16 +36,18 @@ impl Committer {
         meta_len: u64,
     ) -> Result<Committer, LedgerError> {
         let writer = new_file(&core, number, size, previous_mac)?;
-        Ok(Committer { core, writer, size, meta: (size / crate::limits::SUBTREE, meta_len) })
+        // At a border the next body begins a new file.
+        let meta_len = if size.is_multiple_of(SUBTREE) { 0 } else { meta_len };
+        Ok(Committer { core, writer, size, meta: (size / SUBTREE, meta_len) })
     }
 
     pub(crate) fn run(mut self, input: &Receiver<Prepared>) {
-        while let Ok(batch) = input.recv() {
+        while let Ok(mut batch) = input.recv() {
             if self.core.is_stopped() {
                 batch.fail(&self.core.stopped_error());
                 continue;
             }
-            if let Err((batch, error)) = self.commit(batch) {
+            if let Err(error) = self.commit(&mut batch) {
                 self.core.stop(&error);
                 batch.fail(&self.core.stopped_error());
             }
@@ -53,34 +57,31 @@ impl Committer {
         self.core.feed.end();
     }
 
-    fn commit(&mut self, batch: Prepared) -> Result<(), (Prepared, LedgerError)> {
-        if let Err(error) = self.write(&batch) {
+    /// Makes a batch durable and readable, then acknowledges it. On an error nothing of it was acknowledged.
+    fn commit(&mut self, batch: &mut Prepared) -> Result<(), LedgerError> {
+        if let Err(error) = self.write(batch) {
             tracing::error!(%error, "write-ahead log poisoned; continuing in a new file");
             self.core.counters.poisoned.fetch_add(1, Ordering::Relaxed);
-            if let Err(error) = self.recover(&error).and_then(|()| self.write(&batch)) {
-                return Err((batch, error));
-            }
+            self.recover(&error)?;
+            self.write(batch)?;
         }
-        let Prepared { first, records, leaves, payload, acks, sent, .. } = batch;
-        if let Err(error) = self.settle(first, &records, &leaves) {
-            let rest = Prepared { acks, ..Prepared::default() };
-            return Err((rest, error));
-        }
-        for (source, count, last) in &sent {
+        self.settle(batch.first, &batch.records, &batch.leaves)?;
+        for (source, count, last) in &batch.sent {
             source.sent.fetch_add(*count, Ordering::AcqRel);
             source.last_seq.fetch_max(*last, Ordering::AcqRel);
         }
-        let count = records.len() as u64;
+        let count = batch.records.len() as u64;
         self.core.counters.batches.fetch_add(1, Ordering::Relaxed);
         self.core.counters.entries.fetch_add(count, Ordering::Relaxed);
-        self.size = first + count;
+        self.size = batch.first + count;
         if count > 0 {
-            // Decoded events take about as much again as their bytes.
-            let bytes = payload.len() * 2 + records.len() * 512;
+            let bytes = batch.payload.len() + batch.records.len() * EVENT_COST;
+            let records = std::mem::take(&mut batch.records);
             self.core.size.store(self.size, Ordering::Release);
-            self.core.feed.push(Arc::new(Batch { first, records }), bytes, self.core.limits.feed_bytes);
+            let shared = Arc::new(Batch { first: batch.first, records });
+            self.core.feed.push(shared, bytes, self.core.limits.feed_bytes);
         }
-        for (done, ack) in acks {
+        for (done, ack) in batch.acks.drain(..) {
             done(Ok(ack));
         }
         self.core.publisher_news.notify_all();
@@ -197,7 +198,7 @@ impl Committer {
                 Payload::Event { .. } => None,
             })
             .collect();
-        let subtree = first / crate::limits::SUBTREE;
+        let subtree = first / SUBTREE;
         let length = if self.meta.0 == subtree { self.meta.1 } else { 0 };
         self.meta = (subtree, self.core.meta.append(&bodies, length)?);
         Ok(())

@@ -105,9 +105,12 @@ impl Sequencer {
         if self.ticked.elapsed() >= TICK {
             self.tick(out)?;
         }
-        if self.began.is_some_and(|began| began.elapsed() >= self.core.limits.batch_age) {
-            self.flush(out)?;
-        } else if self.began.is_none() && lock(&self.core.note).is_some() {
+        let ripe = match self.began {
+            Some(began) => began.elapsed() >= self.core.limits.batch_age,
+            // An idle log still gets the frame of its last checkpoint.
+            None => lock(&self.core.note).is_some(),
+        };
+        if ripe {
             self.flush(out)?;
         }
         Ok(None)

@@ -1,12 +1,10 @@
 //! The ordinary life of a ledger: record, read, prove, seal, restart.
 
-use crate::support::{events, kek, open, source};
+use crate::support::{PATIENCE, events, kek, open, source};
 use countersign_event::EntryKind;
 use countersign_ledger::{Feed, Ledger, LedgerError, Payload, SealedSegment};
 use countersign_proof::{VerifierKey, verify_consistency, verify_inclusion};
 use std::time::Duration;
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 #[test]
 fn events_get_contiguous_places_and_proofs_that_verify() {

@@ -2,4 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod basic;
+mod counts;
+mod faults;
+mod flips;
+mod formats;
+mod kill;
+mod recovery;
+mod signing;
 mod support;
