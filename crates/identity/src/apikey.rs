@@ -196,6 +196,15 @@ mod tests {
     }
 
     #[test]
+    fn a_line_made_with_openssl_as_the_guide_shows_is_accepted() {
+        let line =
+            "reports-1  d263fdd99b6c6ec118625865d808e0d8c3ecf9e840f6c116d2c72d8f29ab185f  nightly reports";
+        let keys = ApiKeys::parse(line.as_bytes(), &PEPPER).unwrap();
+        let valid = Checked::Valid { id: "reports-1".into(), name: "nightly reports".into() };
+        assert_eq!(keys.check(b"csk.reports-1.c2VjcmV0"), valid);
+    }
+
+    #[test]
     fn a_wrong_secret_another_pepper_and_a_moved_hash_are_refused() {
         let (token, line) = mint_api_key("a", "A", &PEPPER).unwrap();
         let keys = ApiKeys::parse(line.as_bytes(), &PEPPER).unwrap();
