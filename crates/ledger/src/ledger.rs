@@ -64,15 +64,17 @@ impl Drop for Guard {
     }
 }
 
-/// Waits for the threads and lets the directory go. Called from one of them, it only lets it go later.
+/// Waits for the threads and lets the directory go. On one of them (a handle dropped in a callback) it must
+/// not wait: they end by themselves, and the lock goes with the last of them.
 fn end_threads(core: &Core) {
     let handles: Vec<_> = lock(&core.threads).drain(..).collect();
     let own = thread::current().id();
+    if handles.iter().any(|handle| handle.thread().id() == own) {
+        return;
+    }
     for handle in handles {
-        if handle.thread().id() != own {
-            // A thread that panicked has already stopped the ledger for everybody who waits on it.
-            let _ = handle.join();
-        }
+        // A thread that panicked has already failed everybody who waits on it.
+        let _ = handle.join();
     }
     core.feed.end();
     drop(lock(&core.lock).take());

@@ -161,9 +161,14 @@ impl Source {
     /// the intake is full. `done` is called once, after the events are durable; not at all on an error here.
     pub fn record(&self, events: Vec<Event>, done: Done) -> Result<(), LedgerError> {
         self.core.check_writable()?;
-        let mut seq = self.state.seq.lock().unwrap_or_else(PoisonError::into_inner);
-        self.core.intake.wait_room()?;
-        self.submit(&mut seq, events, done)
+        // Waiting happens without the lock, so that a loss can be declared while the intake is full.
+        loop {
+            self.core.intake.wait_room()?;
+            let mut seq = self.state.seq.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.core.intake.has_room()? {
+                return self.submit(&mut seq, events, done);
+            }
+        }
     }
 
     /// As [`Source::record`], but hands the events back instead of blocking.

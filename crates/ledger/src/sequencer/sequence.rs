@@ -315,7 +315,14 @@ impl Sequencer {
     fn flush(&mut self, out: &SyncSender<Prepared>) -> Result<(), LedgerError> {
         self.batch.note = lock(&self.core.note).take();
         self.began = None;
-        let next = Prepared { first: self.next, ..Prepared::default() };
+        // The next batch will be about as large as this one: growing step by step would copy it twice.
+        let next = Prepared {
+            first: self.next,
+            payload: Vec::with_capacity(self.batch.payload.len()),
+            records: Vec::with_capacity(self.batch.records.len()),
+            leaves: Vec::with_capacity(self.batch.leaves.len()),
+            ..Prepared::default()
+        };
         let batch = std::mem::replace(&mut self.batch, next);
         if batch.is_empty() {
             return Ok(());
