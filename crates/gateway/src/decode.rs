@@ -125,17 +125,21 @@ impl Decoder {
 
     /// A panic costs the details of one connection's records, never a record.
     fn contained(&mut self, tap: Tap) {
-        let (conn, promised) = (tap.conn, promises(&tap.what));
+        let id = tap.conn;
         let before = self.events.len();
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.decode(tap)));
-        if outcome.is_ok() {
+        let promised = self.conns.get(&id).map_or(0, Conn::owed) + usize::from(promises(&tap.what));
+        if catch_unwind(AssertUnwindSafe(|| self.decode(tap))).is_ok() {
             return;
         }
         count(&self.counters.decoder_panics);
-        self.events.truncate(before);
-        let owed = self.conns.remove(&conn).map_or(0, |c| c.owed()) + usize::from(promised);
-        for _ in 0..owed {
-            self.events.push(self.bare());
+        // What the connection owed and has not produced; from here on it is recorded bare.
+        let made = self.events.len() - before;
+        if let Some(conn) = self.conns.get_mut(&id) {
+            conn.break_off();
+        }
+        for _ in made..promised {
+            let bare = self.bare();
+            self.events.push(bare);
         }
     }
 
@@ -163,15 +167,24 @@ impl Decoder {
                 self.events.push(event);
             }
             what => match self.conns.get_mut(&tap.conn) {
-                Some(conn) => conn.tap(&mut self.context, tap.t, what, &mut self.events),
-                // After a contained panic the rest of that connection is recorded bare.
-                None if promises(&what) => {
-                    let event = self.bare();
-                    self.events.push(event);
+                Some(conn) if !conn.is_broken() => conn.tap(&mut self.context, tap.t, what, &mut self.events),
+                broken => {
+                    if let Some(conn) = broken {
+                        conn.waive(&what);
+                    }
+                    if promises(&what) {
+                        let bare = self.bare();
+                        self.events.push(bare);
+                    }
                 }
-                None => {}
             },
         }
+    }
+
+    /// One tap outside of a run, for the fuzz bodies.
+    pub(crate) fn feed(&mut self, tap: Tap) -> Vec<Event> {
+        self.contained(tap);
+        std::mem::take(&mut self.events)
     }
 
     fn limited(&mut self, id: u64, t: u64, open: ConnOpen, n: u64, which: &str) -> Event {

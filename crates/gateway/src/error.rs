@@ -7,7 +7,9 @@ use std::net::SocketAddr;
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
     /// A listening address cannot be had.
-    #[error("listener {listener}: cannot listen on {address}: {source}; choose another address or stop what uses it")]
+    #[error(
+        "listener {listener}: cannot listen on {address}: {source}; choose another address or stop what uses it"
+    )]
     Listen {
         /// Name of the listener.
         listener: String,

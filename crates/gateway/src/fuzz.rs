@@ -2,6 +2,18 @@
 
 use crate::decode::path::{Templates, clean};
 use crate::decode::redact::clean_text;
+use crate::decode::{Context, Decoder, RouteFacts};
+use crate::recorder::{BodyKey, RecordError, Recorder};
+use crate::ring::{ConnOpen, Ring, Tap, Way, What, Why};
+use bytes::Bytes;
+use countersign_event::Event;
+use countersign_identity::{Identities, IdentityConfig};
+use countersign_ledger::SystemClock;
+use countersign_policy::PolicySet;
+use countersign_wire::http1::{Framer, PieceKind};
+use ring::hmac;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 /// Cleans and templates `data` as a path, and cleans it as a header value.
 pub fn cleaning(data: &[u8]) {
@@ -12,4 +24,85 @@ pub fn cleaning(data: &[u8]) {
     assert!(template.len() <= 1_024 && id.len() <= 256 && cleaned.raw.len() <= 4_096);
     let (text, _) = clean_text(data, 512);
     assert!(text.len() <= 512);
+}
+
+/// Frames `data` as requests (up to the first 0xff) and responses, and decodes what passed: as many events
+/// as promises, and every one of them can be encoded.
+pub fn record(data: &[u8]) {
+    let Some(mut decoder) = decoder() else { return };
+    let half = data.iter().position(|b| *b == 0xff).unwrap_or(data.len());
+    let (requests, responses) = data.split_at(half);
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+    let open = ConnOpen { route: 0, src: address, dst: address, waiting: Arc::default() };
+    let waiting = Arc::clone(&open.waiting);
+    let mut events = decoder.feed(Tap { conn: 1, t: 0, what: What::Open(Box::new(open)) });
+    let mut promised = 0;
+    let mut framer = Framer::default();
+    for (way, bytes) in [(Way::Up, requests), (Way::Down, responses.get(1..).unwrap_or_default())] {
+        let mut rest = Bytes::copy_from_slice(bytes);
+        loop {
+            let piece = match if way == Way::Up { framer.request(&rest) } else { framer.response(&rest) } {
+                Ok(piece) if piece.len > 0 => piece,
+                Err(rule) if way == Way::Up => {
+                    let current = framer.open() > 0;
+                    promised += usize::from(!current);
+                    let what = What::Refused { head: rest.clone(), rule: rule.name(), status: 400, current };
+                    events.extend(decoder.feed(Tap { conn: 1, t: 1, what }));
+                    break;
+                }
+                _ => break,
+            };
+            let bytes = rest.split_to(piece.len);
+            let end = piece.end;
+            let what = match piece.kind {
+                PieceKind::Head if way == Way::Up => {
+                    promised += 1;
+                    What::Request { head: bytes, end, decided: None }
+                }
+                PieceKind::Head => What::Response { head: bytes, end },
+                PieceKind::Data => {
+                    waiting.fetch_add(bytes.len(), std::sync::atomic::Ordering::Relaxed);
+                    What::Data { way, bytes, end }
+                }
+                PieceKind::Framing if end => What::End { way },
+                _ => continue,
+            };
+            events.extend(decoder.feed(Tap { conn: 1, t: 2, what }));
+        }
+    }
+    events.extend(decoder.feed(Tap { conn: 1, t: 3, what: What::Close { up: 0, down: 0, why: Why::Done } }));
+    assert_eq!(events.len(), promised, "one event for each promise");
+    assert_eq!(waiting.load(std::sync::atomic::Ordering::Relaxed), 0, "all room is given back");
+    for mut event in events {
+        event.core.agent = "a".to_owned();
+        event.core.seq = 1;
+        let encoded = event.encode();
+        assert!(encoded.is_ok(), "{encoded:?}");
+    }
+}
+
+struct Nowhere;
+impl Recorder for Nowhere {
+    fn record(&self, _events: Vec<Event>) -> Result<(), RecordError> {
+        Ok(())
+    }
+    fn owe(&self, _n: u64) -> Result<(), RecordError> {
+        Ok(())
+    }
+}
+
+fn decoder() -> Option<Decoder> {
+    let context = Context {
+        routes: vec![RouteFacts { name: "fuzz".to_owned(), service: "svc".to_owned() }],
+        identities: Arc::new(Identities::new(IdentityConfig::default(), 0).ok()?),
+        policy: PolicySet::allow_all(),
+        key: BodyKey::Raw(hmac::Key::new(hmac::HMAC_SHA256, &[0; 32])),
+        clock: Arc::new(SystemClock::default()),
+        config: [1; 8],
+        run: [1; 8],
+        templates: Default::default(),
+        checks: Default::default(),
+        wall_offset: 1_000_000_000,
+    };
+    Some(Decoder::new(Arc::new(Ring::new(1 << 20)), Arc::new(Nowhere), Arc::default(), context))
 }

@@ -259,7 +259,8 @@ fn service(listener: &Listener) -> String {
 }
 
 fn bind(listener: &Listener) -> Result<TcpListener, GatewayError> {
-    let fail = |source| GatewayError::Listen { listener: listener.name.clone(), address: listener.listen, source };
+    let fail =
+        |source| GatewayError::Listen { listener: listener.name.clone(), address: listener.listen, source };
     let socket = TcpListener::bind(listener.listen).map_err(fail)?;
     socket.set_nonblocking(true).map_err(fail)?;
     Ok(socket)
@@ -270,7 +271,8 @@ fn route(index: usize, listener: &Listener) -> Result<Route, GatewayError> {
     let acceptor = match &listener.tls {
         None => None,
         Some(tls) => {
-            let config = server_tls(&tls.cert, &tls.key, &tls.client_ca, tls.client_auth).map_err(identity)?;
+            let config =
+                server_tls(&tls.cert, &tls.key, &tls.client_ca, tls.client_auth).map_err(identity)?;
             Some(TlsAcceptor::from(config))
         }
     };

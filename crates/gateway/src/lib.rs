@@ -23,9 +23,7 @@ mod stats;
 
 pub mod fuzz;
 
-pub use config::{
-    Durability, GatewayConfig, Limits, Listener, ListenerTls, Protocol, Upstream, UpstreamTls,
-};
+pub use config::{Durability, GatewayConfig, Limits, Listener, ListenerTls, Protocol, Upstream, UpstreamTls};
 pub use error::GatewayError;
 pub use gateway::{Gateway, Parts};
 pub use recorder::{BodyKey, RecordError, Recorder, SourceRecorder};

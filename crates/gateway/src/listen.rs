@@ -62,7 +62,14 @@ fn full(worker: &Worker, route: &Route) -> Option<&'static str> {
     listener.then_some("connections of the listener")
 }
 
-fn limited(worker: &Worker, route: &Route, listener: &TcpListener, n: u64, src: SocketAddr, which: &'static str) {
+fn limited(
+    worker: &Worker,
+    route: &Route,
+    listener: &TcpListener,
+    n: u64,
+    src: SocketAddr,
+    which: &'static str,
+) {
     let dst = listener.local_addr().unwrap_or(src);
     let open = ConnOpen { route: route.index, src, dst, waiting: Arc::new(AtomicUsize::new(0)) };
     worker.will_record(1);

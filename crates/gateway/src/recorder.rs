@@ -71,14 +71,14 @@ pub enum BodyKey {
 /// A body digest in progress.
 pub(crate) enum BodyDigest {
     Ledger(DigestContext),
-    Raw(Box<hmac::Context>),
+    Raw(hmac::Context),
 }
 
 impl BodyKey {
     pub(crate) fn start(&self) -> BodyDigest {
         match self {
             BodyKey::Ledger(key) => BodyDigest::Ledger(key.context()),
-            BodyKey::Raw(key) => BodyDigest::Raw(Box::new(hmac::Context::with_key(key))),
+            BodyKey::Raw(key) => BodyDigest::Raw(hmac::Context::with_key(key)),
         }
     }
 }

@@ -119,7 +119,9 @@ impl Tap {
     /// What it counts for in the ring, bytes.
     pub(crate) fn weight(&self) -> usize {
         let held = match &self.what {
-            What::Request { head, .. } | What::Response { head, .. } | What::Refused { head, .. } => head.len(),
+            What::Request { head, .. } | What::Response { head, .. } | What::Refused { head, .. } => {
+                head.len()
+            }
             What::Data { bytes, .. } => bytes.len(),
             _ => 0,
         };

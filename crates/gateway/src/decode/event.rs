@@ -94,9 +94,13 @@ pub(super) fn finish(conn: &Conn, context: &Context, exchange: Exchange, t: u64,
     let status = own.map_or(status, |o| Some(o.status));
     event.core.outcome = match (cut, own) {
         (Some(_), _) => None,
-        (None, Some(o)) if o.refused => Some(if o.status == 403 { Outcome::Denied } else { refused(o.status) }),
+        (None, Some(o)) if o.refused => {
+            Some(if o.status == 403 { Outcome::Denied } else { refused(o.status) })
+        }
         // The server may or may not have acted: its answer is unknown, ours is not its answer.
-        (None, Some(o)) if o.why.starts_with("upstream closed") || o.why.starts_with("upstream reset") => None,
+        (None, Some(o)) if o.why.starts_with("upstream closed") || o.why.starts_with("upstream reset") => {
+            None
+        }
         (None, _) => status.map(outcome_of),
     };
     event.core.status = status.map(|s| (StatusSpace::Http, s.to_string()));

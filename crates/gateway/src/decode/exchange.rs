@@ -58,6 +58,7 @@ pub(crate) struct Conn {
     /// At most as many as the framer lets be open, plus those whose body is still on its way.
     exchanges: VecDeque<Exchange>,
     opaque: Option<(&'static str, (u64, u64), u64)>,
+    broken: bool,
 }
 
 impl Conn {
@@ -75,6 +76,7 @@ impl Conn {
             seq: 0,
             exchanges: VecDeque::new(),
             opaque: None,
+            broken: false,
         }
     }
 
@@ -83,10 +85,29 @@ impl Conn {
         self.exchanges.len() + usize::from(self.opaque.is_some())
     }
 
+    /// Decoding this connection panicked: nothing of its state is believed any more.
+    pub(super) fn break_off(&mut self) {
+        self.exchanges.clear();
+        self.opaque = None;
+        self.broken = true;
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// Gives back the room of a tap that is not decoded, or the connection would wait for ever.
+    pub(super) fn waive(&self, what: &What) {
+        if let What::Data { bytes, .. } = what {
+            self.open.waiting.fetch_sub(bytes.len(), Ordering::Relaxed);
+        }
+    }
+
     pub(super) fn tap(&mut self, context: &mut Context, t: u64, what: What, out: &mut Vec<Event>) {
         match what {
             What::Secured(secured) => {
-                self.base_who = identify::who(self.address.clone(), Some(&secured.identity), Default::default());
+                self.base_who =
+                    identify::who(self.address.clone(), Some(&secured.identity), Default::default());
                 self.tls = Some(secured.tls);
                 self.identity = Some(secured.identity);
             }
@@ -108,8 +129,10 @@ impl Conn {
             What::Data { way, bytes, end } => self.data(context, t, way, &bytes, end, out),
             What::End { way } => self.data(context, t, way, &Bytes::new(), true, out),
             What::Refused { rule, status, current: true, .. } => {
-                if let Some(last) = self.exchanges.back_mut() {
+                // Nothing that could still come changes this record, so it does not wait for the close.
+                if let Some(mut last) = self.exchanges.pop_back() {
                     last.own = Some(Own { status, why: rule, refused: true });
+                    out.push(finish(self, context, last, t, None));
                 }
             }
             What::Refused { head, rule, status, current: false } => {
@@ -119,9 +142,10 @@ impl Conn {
                 out.push(finish(self, context, exchange, t, None));
             }
             What::Answered { status, why } => {
-                if let Some(exchange) = self.answering() {
+                let at = self.exchanges.iter().position(|e| e.response.ended.is_none());
+                if let Some(mut exchange) = at.and_then(|at| self.exchanges.remove(at)) {
                     exchange.own = Some(Own { status, why, refused: false });
-                    exchange.response.ended = Some(t);
+                    out.push(finish(self, context, exchange, t, None));
                 }
             }
             What::BadResponse { rule } => {
@@ -143,7 +167,15 @@ impl Conn {
         self.exchanges.iter_mut().find(|e| e.response.ended.is_none())
     }
 
-    fn data(&mut self, context: &mut Context, t: u64, way: Way, bytes: &[u8], end: bool, out: &mut Vec<Event>) {
+    fn data(
+        &mut self,
+        context: &mut Context,
+        t: u64,
+        way: Way,
+        bytes: &[u8],
+        end: bool,
+        out: &mut Vec<Event>,
+    ) {
         self.open.waiting.fetch_sub(bytes.len(), Ordering::Relaxed);
         let exchange = match way {
             Way::Up => self.exchanges.back_mut(),
@@ -166,7 +198,7 @@ impl Conn {
 
     /// Emits what is complete, oldest first.
     fn finish_front(&mut self, context: &mut Context, out: &mut Vec<Event>) {
-        let done = |e: &Exchange| e.request.ended.is_some() && e.response.ended.is_some() && e.own.is_none();
+        let done = |e: &Exchange| e.request.ended.is_some() && e.response.ended.is_some();
         while self.exchanges.front().is_some_and(done) {
             let Some(exchange) = self.exchanges.pop_front() else { return };
             let t = exchange.request.ended.max(exchange.response.ended).unwrap_or(exchange.started);
@@ -195,8 +227,12 @@ impl Conn {
         };
         while let Some(exchange) = self.exchanges.pop_front() {
             let ended = exchange.response.ended.unwrap_or(t);
-            let missing = exchange.own.is_none() && exchange.response.ended.is_none();
-            let why = if missing { Some(exchange.fault.or(reason).unwrap_or("connection ended before the answer was complete")) } else { None };
+            let missing = exchange.response.ended.is_none();
+            let why = if missing {
+                Some(exchange.fault.or(reason).unwrap_or("connection ended before the answer was complete"))
+            } else {
+                None
+            };
             out.push(finish(&self, context, exchange, ended, why));
         }
         if let Some((first, before, since)) = self.opaque.take() {

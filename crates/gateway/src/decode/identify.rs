@@ -117,7 +117,8 @@ impl Checks {
 
 /// Everything seen on one request, sorted.
 pub(crate) fn who(address: Principal, tls: Option<&TlsIdentity>, http: HttpIdentity) -> (Who, Vec<String>) {
-    let mut failures: Vec<String> = tls.into_iter().flat_map(|t| &t.failures).map(|f| f.reason.clone()).collect();
+    let mut failures: Vec<String> =
+        tls.into_iter().flat_map(|t| &t.failures).map(|f| f.reason.clone()).collect();
     failures.extend(http.failures.iter().map(|f| f.reason.clone()));
     let mut found = http.into_found();
     found.extend(tls.map(TlsIdentity::found).unwrap_or_default());

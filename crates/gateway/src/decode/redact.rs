@@ -13,9 +13,32 @@ const ENTROPY_MIN: f64 = 3.3;
 
 /// Beginnings that issuers of tokens document.
 const KNOWN: [&str; 26] = [
-    "ghp_", "gho_", "ghs_", "ghu_", "github_pat_", "glpat-", "xoxb-", "xoxp-", "xoxa-", "sk-", "sk_live_",
-    "rk_live_", "pk_live_", "AKIA", "ASIA", "AIza", "ya29.", "eyJ", "SG.", "npm_", "hvs.", "dop_v1_", "shpat_",
-    "whsec_", "csk_", "pypi-",
+    "ghp_",
+    "gho_",
+    "ghs_",
+    "ghu_",
+    "github_pat_",
+    "glpat-",
+    "xoxb-",
+    "xoxp-",
+    "xoxa-",
+    "sk-",
+    "sk_live_",
+    "rk_live_",
+    "pk_live_",
+    "AKIA",
+    "ASIA",
+    "AIza",
+    "ya29.",
+    "eyJ",
+    "SG.",
+    "npm_",
+    "hvs.",
+    "dop_v1_",
+    "shpat_",
+    "whsec_",
+    "csk_",
+    "pypi-",
 ];
 
 /// Whether `text` looks like a token, key or password rather than a name or an id.
@@ -62,7 +85,8 @@ pub(crate) fn clean_text(value: &[u8], max: usize) -> (String, u64) {
     let text = String::from_utf8_lossy(value.get(..max).unwrap_or(value));
     let mut out = String::with_capacity(text.len());
     let mut hits = 0;
-    let part_of_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '+' | '=' | '~' | '%');
+    let part_of_token =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '+' | '=' | '~' | '%');
     let mut rest = text.as_ref();
     while !rest.is_empty() {
         let end = rest.find(|c| !part_of_token(c)).unwrap_or(rest.len());

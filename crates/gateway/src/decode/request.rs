@@ -15,8 +15,21 @@ use countersign_wire::trace;
 
 /// Request headers that are kept, in lower case. Credentials can never be added: see the test below.
 const KEPT_HEADERS: [&str; 15] = [
-    "host", "user-agent", "accept", "accept-encoding", "accept-language", "content-type", "content-encoding",
-    "origin", "range", "expect", "cache-control", "te", "via", "x-forwarded-host", "x-forwarded-proto",
+    "host",
+    "user-agent",
+    "accept",
+    "accept-encoding",
+    "accept-language",
+    "content-type",
+    "content-encoding",
+    "origin",
+    "range",
+    "expect",
+    "cache-control",
+    "te",
+    "via",
+    "x-forwarded-host",
+    "x-forwarded-proto",
 ];
 /// Longest kept header value, bytes.
 const HEADER_MAX: usize = 512;
@@ -27,13 +40,44 @@ const QUERY_KEY_MAX: usize = 64;
 const HOPS_MAX: usize = 32;
 /// Methods that may stand in `core`, which must never need erasing; any other goes to `content.unmapped`.
 const METHODS: [&str; 24] = [
-    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "PROPPATCH",
-    "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "SEARCH", "REPORT", "MERGE", "LINK", "UNLINK", "QUERY", "PURGE",
+    "GET",
+    "HEAD",
+    "POST",
+    "PUT",
+    "PATCH",
+    "DELETE",
+    "OPTIONS",
+    "TRACE",
+    "CONNECT",
+    "PROPFIND",
+    "PROPPATCH",
+    "MKCOL",
+    "COPY",
+    "MOVE",
+    "LOCK",
+    "UNLOCK",
+    "SEARCH",
+    "REPORT",
+    "MERGE",
+    "LINK",
+    "UNLINK",
+    "QUERY",
+    "PURGE",
     "LIST",
 ];
 const AUTH_SCHEMES: [&str; 12] = [
-    "Basic", "Bearer", "Digest", "DPoP", "GNAP", "HOBA", "Mutual", "Negotiate", "NTLM", "PrivateToken",
-    "SCRAM-SHA-256", "AWS4-HMAC-SHA256",
+    "Basic",
+    "Bearer",
+    "Digest",
+    "DPoP",
+    "GNAP",
+    "HOBA",
+    "Mutual",
+    "Negotiate",
+    "NTLM",
+    "PrivateToken",
+    "SCRAM-SHA-256",
+    "AWS4-HMAC-SHA256",
 ];
 const UPGRADES: [&str; 3] = ["websocket", "h2c", "tls/1.0"];
 
@@ -128,7 +172,10 @@ fn set_target(event: &mut Event, conn: &Conn, context: &Context, sent: &[u8], au
     let (path, query) = if authority { (sent, None) } else { target::path_and_query(sent) };
     let Cleaned { raw, redacted, cut } = clean(path);
     let (res, id) = context.templates.of(conn.open.route, &raw);
-    event.target.svc.clone_from(&context.routes.get(conn.open.route).map_or(String::new(), |r| r.service.clone()));
+    event
+        .target
+        .svc
+        .clone_from(&context.routes.get(conn.open.route).map_or(String::new(), |r| r.service.clone()));
     event.target.res = res;
     event.target.id = id;
     event.target.raw = raw;

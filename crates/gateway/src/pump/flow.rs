@@ -69,8 +69,13 @@ pub(super) enum About {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Closing {
     No,
-    Flushing,
-    Lingering { read: usize },
+    /// `linger`: an answer of ours is the last thing written, and must not be eaten by a reset.
+    Flushing {
+        linger: bool,
+    },
+    Lingering {
+        read: usize,
+    },
 }
 
 /// See the module's documentation.
@@ -221,7 +226,7 @@ impl Flow {
     fn read_client(&mut self, cx: &mut Context<'_>) -> bool {
         match self.closing {
             Closing::Lingering { read } => return self.linger(read, cx),
-            Closing::Flushing => return false,
+            Closing::Flushing { .. } => return false,
             Closing::No => {}
         }
         let stopped = self.up.eof || self.last_answer.is_some() || self.blocked;
@@ -238,7 +243,7 @@ impl Flow {
             Poll::Ready(Ok(bytes)) => {
                 self.up.total += bytes.len() as u64;
                 self.worker.counters.bytes_up.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-                self.from_client(bytes);
+                self.client_sent(bytes);
                 true
             }
             Poll::Ready(Err(_)) => {
@@ -264,7 +269,7 @@ impl Flow {
         }
     }
 
-    fn from_client(&mut self, bytes: Bytes) {
+    fn client_sent(&mut self, bytes: Bytes) {
         match self.mode {
             Mode::Opaque => self.up.out.push(bytes),
             Mode::Http => self.frame_requests(&bytes),
@@ -386,7 +391,8 @@ impl Flow {
     }
 
     fn read_upstream(&mut self, cx: &mut Context<'_>) -> bool {
-        let stopped = self.down.eof || self.closing != Closing::No || !matches!(self.upstream, Upstream::Ready(_));
+        let stopped =
+            self.down.eof || self.closing != Closing::No || !matches!(self.upstream, Upstream::Ready(_));
         if stopped || self.down.out.len() >= self.worker.limits.write_high || !self.ring_has_room(cx) {
             return false;
         }
@@ -420,7 +426,7 @@ impl Flow {
 
     fn write_client(&mut self, cx: &mut Context<'_>) -> bool {
         if self.down.out.is_clear() {
-            let closing = self.closing == Closing::Flushing;
+            let closing = matches!(self.closing, Closing::Flushing { .. });
             let ended = self.down.eof && self.down.held.is_empty() && self.last_answer.is_none();
             if self.down.shut || !(closing || ended) {
                 return false;
@@ -429,8 +435,10 @@ impl Flow {
                 return false;
             }
             self.down.shut = true;
-            if closing {
-                self.closing = Closing::Lingering { read: 0 };
+            match self.closing {
+                Closing::Flushing { linger: true } => self.closing = Closing::Lingering { read: 0 },
+                Closing::Flushing { linger: false } => self.closing = Closing::Lingering { read: LINGER_MAX },
+                _ => {}
             }
             return true;
         }
@@ -448,10 +456,15 @@ impl Flow {
         }
     }
 
-    /// Writes what is queued for the client, ends that direction, reads the rest of the client's, closes.
+    /// Writes what is queued for the client and closes.
     pub(super) fn close_after_flush(&mut self) {
+        self.close(false);
+    }
+
+    /// As [`Flow::close_after_flush`]; with `linger`, the rest of the client's direction is read before the end.
+    pub(super) fn close(&mut self, linger: bool) {
         if self.closing == Closing::No {
-            self.closing = Closing::Flushing;
+            self.closing = Closing::Flushing { linger };
             self.upstream = Upstream::Gone;
             self.up.out.clear();
             self.timers.linger(self.now);

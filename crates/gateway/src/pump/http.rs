@@ -60,7 +60,8 @@ impl Flow {
         } else {
             let mut held = std::mem::take(&mut self.up.held);
             held.extend_from_slice(new);
-            let (n, stop) = judge(&mut pieces, &held, |buf| self.judge_request(&mut framer, &mut verdicts, buf));
+            let (n, stop) =
+                judge(&mut pieces, &held, |buf| self.judge_request(&mut framer, &mut verdicts, buf));
             let passed = held.split_to(n).freeze();
             self.up.held = held;
             (passed, stop)
@@ -188,7 +189,7 @@ impl Flow {
             self.down.held.clear();
             self.down.out.push(problem(last.status, last.why, self.framer.front_is_head()));
         }
-        self.close_after_flush();
+        self.close(true);
         true
     }
 

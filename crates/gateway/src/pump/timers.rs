@@ -34,10 +34,11 @@ fn ns(d: Duration) -> u64 {
 
 impl Timers {
     pub(super) fn new(limits: &Limits, now: u64) -> Timers {
-        let shortest = [limits.head_time, limits.body_window, limits.idle, limits.response_time, limits.half_closed]
-            .into_iter()
-            .min()
-            .unwrap_or(TICK_MAX);
+        let shortest =
+            [limits.head_time, limits.body_window, limits.idle, limits.response_time, limits.half_closed]
+                .into_iter()
+                .min()
+                .unwrap_or(TICK_MAX);
         let tick = (shortest / 4).clamp(TICK_MIN, TICK_MAX);
         Timers {
             sleep: Box::pin(sleep(limits.detect.min(tick).max(TICK_MIN))),
@@ -108,7 +109,10 @@ impl Flow {
             }
             return self.cut.is_some() || self.timers.linger_over(self.now);
         }
-        if self.mode == Mode::Detecting && matches!(self.upstream, Upstream::Idle) && self.timers.detect_over(self.now) {
+        if self.mode == Mode::Detecting
+            && matches!(self.upstream, Upstream::Idle)
+            && self.timers.detect_over(self.now)
+        {
             return true;
         }
         if over(self.timers.active, limits.idle) {

@@ -185,3 +185,45 @@ fn a_port_in_use_is_named() {
     let result = std::panic::catch_unwind(|| Rig::with(address, |c| c.listeners[0].listen = address));
     assert!(result.is_err());
 }
+
+struct PanicsOn(&'static str);
+impl countersign_policy::Policy for PanicsOn {
+    fn decide(&self, request: &countersign_policy::Request<'_>) -> countersign_event::Decision {
+        assert!(request.resource != self.0, "a fault for the test");
+        countersign_event::Decision::default()
+    }
+}
+
+#[test]
+fn a_panic_off_the_path_costs_details_and_no_record() {
+    let (upstream, _) = ok("x");
+    let policy = std::sync::Arc::new(PanicsOn("/boom"));
+    let rig = Rig::full(upstream, |_| {}, Default::default(), policy);
+    let (mut sick, mut well) = (rig.client(), rig.client());
+    for path in ["/a", "/boom", "/b"] {
+        sick.send(get(path));
+        sick.expect(response("x"));
+        well.send(get("/well"));
+        well.expect(response("x"));
+    }
+    let events = rig.memory.wait(6);
+    assert_eq!(events.iter().filter(|e| e.core.rec == Some(countersign_event::Rec::Cut)).count(), 2);
+    assert_eq!(events.iter().filter(|e| e.target.raw == "/well").count(), 3);
+    assert_eq!(rig.gateway.stats().decoder_panics, 1);
+}
+
+#[test]
+fn a_panic_on_the_path_ends_one_connection() {
+    let (upstream, _) = ok("x");
+    let policy = std::sync::Arc::new(PanicsOn("/boom"));
+    let rig = Rig::full(upstream, |c| c.enforce = true, Default::default(), policy);
+    let (mut sick, mut well) = (rig.client(), rig.client());
+    well.send(get("/1"));
+    well.expect(response("x"));
+    sick.send(get("/boom"));
+    assert_eq!(sick.rest(), b"");
+    well.send(get("/2"));
+    well.expect(response("x"));
+    rig.memory.wait(2);
+    until("it is counted", || rig.gateway.stats().panics == 1);
+}

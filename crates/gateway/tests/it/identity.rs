@@ -47,7 +47,8 @@ impl World {
     }
 
     fn files(&self, name: &str, issued: &Issued) -> (PathBuf, PathBuf) {
-        let (cert, key) = (self.dir.path().join(format!("{name}.pem")), self.dir.path().join(format!("{name}.key")));
+        let (cert, key) =
+            (self.dir.path().join(format!("{name}.pem")), self.dir.path().join(format!("{name}.key")));
         std::fs::write(&cert, &issued.cert_pem).unwrap();
         std::fs::write(&key, &issued.key_pem).unwrap();
         (cert, key)
@@ -173,7 +174,8 @@ fn a_server_behind_tls_is_reached_and_its_name_checked() {
     for (name, status) in [("localhost", "200"), ("wrong.example", "502")] {
         let ca = world.ca.clone();
         let rig = Rig::with(back.address, |c| {
-            let tls = countersign_gateway::UpstreamTls { ca: vec![ca], server_name: name.into(), identity: None };
+            let tls =
+                countersign_gateway::UpstreamTls { ca: vec![ca], server_name: name.into(), identity: None };
             c.listeners[0].upstream.tls = Some(tls);
         });
         let mut client = rig.client();

@@ -53,7 +53,10 @@ fn a_server_that_speaks_first_is_heard() {
     assert_eq!(client.rest(), b"221 bye\r\n");
     drop(client);
     let event = rig.memory.wait(1).pop().unwrap();
-    assert_eq!(format!("{:?}", event.content.detail), r#"{0: Uint(6), 1: Uint(20), 2: Text("server-first")}"#);
+    assert_eq!(
+        format!("{:?}", event.content.detail),
+        r#"{0: Uint(6), 1: Uint(20), 2: Text("server-first")}"#
+    );
 }
 
 #[test]

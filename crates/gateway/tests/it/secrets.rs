@@ -24,7 +24,9 @@ fn requests() -> Vec<String> {
         ),
         format!("GET http://u:{user}@a/x?{query} HTTP/1.1\r\nHost: a\r\nAuthorization: {basic}\r\n\r\n"),
         // Refused ones leave a record too.
-        format!("GET /a?x={query} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {bearer}\r\nX : {key}\r\n\r\n"),
+        format!(
+            "GET /a?x={query} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {bearer}\r\nX : {key}\r\n\r\n"
+        ),
     ]
 }
 

@@ -1,7 +1,9 @@
 //! A gateway with records in memory, servers that keep what they were sent, and a client on a raw socket.
 
 use countersign_event::Event;
-use countersign_gateway::{BodyKey, Gateway, GatewayConfig, Listener, Parts, RecordError, Recorder, Upstream};
+use countersign_gateway::{
+    BodyKey, Gateway, GatewayConfig, Listener, Parts, RecordError, Recorder, Upstream,
+};
 use countersign_identity::{Identities, IdentityConfig};
 use countersign_ledger::SystemClock;
 use countersign_policy::{Policy, PolicySet};
@@ -58,7 +60,10 @@ impl Memory {
 }
 
 pub(crate) fn brief(e: &Event) -> String {
-    format!("{:?} {} {} {:?} {:?} {}", e.core.rec, e.core.op, e.target.raw, e.core.status, e.core.outcome, e.content.err)
+    format!(
+        "{:?} {} {} {:?} {:?} {}",
+        e.core.rec, e.core.op, e.target.raw, e.core.status, e.core.outcome, e.content.err
+    )
 }
 
 /// A running gateway in front of one server.
