@@ -8,8 +8,9 @@ use crate::error::StoreError;
 use crate::rebuild::{Columns, rebuild_group};
 use crate::schema::{COLS, Get, STORED, UTC};
 use arrow::array::{
-    ArrayRef, BinaryBuilder, BooleanArray, BooleanBuilder, FixedSizeBinaryBuilder, Int64Array, Int64Builder,
-    ListBuilder, RecordBatch, StringViewArray, StringViewBuilder, TimestampNanosecondArray, new_null_array,
+    ArrayRef, BooleanArray, BooleanBuilder, FixedSizeBinaryBuilder, Int64Array, Int64Builder,
+    LargeBinaryBuilder, ListBuilder, RecordBatch, StringViewArray, StringViewBuilder,
+    TimestampNanosecondArray, new_null_array,
 };
 use arrow::datatypes::Schema;
 use countersign_event::{Event, Frame, GROUPS};
@@ -48,7 +49,7 @@ pub(crate) fn engine(error: arrow::error::ArrowError) -> StoreError {
 /// The groups that plain columns do not give back, whole.
 fn exact(plain: &RecordBatch, rows: &[Row<'_>]) -> Result<Vec<ArrayRef>, StoreError> {
     let columns = Columns::new(plain)?;
-    let mut builders: [Option<BinaryBuilder>; GROUPS] = Default::default();
+    let mut builders: [Option<LargeBinaryBuilder>; GROUPS] = Default::default();
     let mut scratch = Vec::with_capacity(512);
     for (at, row) in rows.iter().enumerate() {
         let Some((_, frame)) = row.event else { continue };
@@ -56,7 +57,7 @@ fn exact(plain: &RecordBatch, rows: &[Row<'_>]) -> Result<Vec<ArrayRef>, StoreEr
             scratch.clear();
             rebuild_group(&columns, g, at, &mut scratch);
             if scratch != *bytes {
-                let builder = builders[g].get_or_insert_with(BinaryBuilder::new);
+                let builder = builders[g].get_or_insert_with(LargeBinaryBuilder::new);
                 pad_binary(builder, at);
                 builder.append_value(bytes);
             }
@@ -65,7 +66,7 @@ fn exact(plain: &RecordBatch, rows: &[Row<'_>]) -> Result<Vec<ArrayRef>, StoreEr
     Ok(builders
         .into_iter()
         .map(|builder| match builder {
-            None => new_null_array(&arrow::datatypes::DataType::Binary, rows.len()),
+            None => new_null_array(&arrow::datatypes::DataType::LargeBinary, rows.len()),
             Some(mut builder) => {
                 pad_binary(&mut builder, rows.len());
                 Arc::new(builder.finish()) as ArrayRef
@@ -74,7 +75,7 @@ fn exact(plain: &RecordBatch, rows: &[Row<'_>]) -> Result<Vec<ArrayRef>, StoreEr
         .collect())
 }
 
-fn pad_binary(builder: &mut BinaryBuilder, to: usize) {
+fn pad_binary(builder: &mut LargeBinaryBuilder, to: usize) {
     use arrow::array::ArrayBuilder;
     while builder.len() < to {
         builder.append_null();

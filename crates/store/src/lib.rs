@@ -8,20 +8,34 @@
 //! Only this crate names DataFusion. It gives no advice on trust: an answer is a search result, proofs are
 //! `ledger`'s. `docs/guide/search.md` is the language, `docs/reference/segments.md` the file.
 
+mod answer;
 mod columns;
+mod content;
+mod engine;
 mod error;
 pub mod filter;
+mod hot;
+mod ingest;
 mod rebuild;
 mod request;
 pub mod rows;
+#[cfg(test)]
+#[path = "../tests/it/sample.rs"]
+mod sample;
 mod schema;
+mod seal;
+mod sealed;
+mod segment;
 mod store;
+mod tables;
+mod udf;
 
 pub use error::StoreError;
 pub use filter::{Filter, FilterError};
 pub use request::{FindRequest, Order, QueryLimits, SqlRequest};
 pub use rows::{Cell, CellKind, Column, Complete, Rows};
-pub use store::{SegmentStore, Store, StoreOptions, Stored};
+pub use segment::SegmentStore;
+pub use store::{Store, StoreOptions, StoreStats, Stored};
 
 /// Most rows that one [`FindRequest`] may ask for.
 pub const ROWS_MAX: usize = 100_000;

@@ -5,7 +5,7 @@
 use crate::error::StoreError;
 use crate::schema::{EXACT, tls_number};
 use arrow::array::{
-    Array, AsArray, BinaryArray, BooleanArray, FixedSizeBinaryArray, Int64Array, ListArray, RecordBatch,
+    Array, AsArray, BooleanArray, FixedSizeBinaryArray, Int64Array, LargeBinaryArray, ListArray, RecordBatch,
     StringViewArray, TimestampNanosecondArray,
 };
 use arrow::datatypes::{Int64Type, TimestampNanosecondType};
@@ -16,20 +16,20 @@ use countersign_event::{
 use std::net::IpAddr;
 
 /// Columns that the way back needs, by name; everything else is for search only.
-pub(crate) const NEEDED_NOT: [&str; 3] = ["status_code", "behalf", "via"];
+pub(crate) const NEEDED_NOT: [&str; 4] = ["status_code", "behalf", "via", "hop"];
 
 macro_rules! columns {
     ($($kind:ident { $($name:ident $column:literal),+ $(,)? })+) => {
         /// Typed views of one batch.
         pub(crate) struct Columns<'a> {
             $($($name: kind!($kind, 'a),)+)+
-            exact: [Option<&'a BinaryArray>; GROUPS],
+            exact: [Option<&'a LargeBinaryArray>; GROUPS],
         }
         impl<'a> Columns<'a> {
             /// Finds every column; `exact_<group>` may be missing while a batch is being built.
             pub(crate) fn new(batch: &'a RecordBatch) -> Result<Columns<'a>, StoreError> {
                 $($(let $name = find!($kind, batch, $column);)+)+
-                let exact = EXACT.map(|name| batch.column_by_name(name).and_then(|c| c.as_binary_opt::<i32>()));
+                let exact = EXACT.map(|name| batch.column_by_name(name).and_then(|c| c.as_binary_opt::<i64>()));
                 Ok(Columns { $($($name,)+)+ exact })
             }
         }
@@ -78,13 +78,13 @@ columns! {
         dur "duration_ns", count "count", lat0 "lat_queued_ns", lat1 "lat_first_byte_ns", lat2 "lat_upstream_ns", seq "seq",
         verified "verified", cred_expires "cred_expires", src_port "src_port", dst_port "dst_port", up_port "up_port",
         tls_cipher "tls_cipher", tls_group "tls_group", trace_flags "trace_flags", conn_seq "conn_seq",
-        req_size "req_size", rsp_size "rsp_size",
+        retries "retries", req_size "req_size", rsp_size "rsp_size",
     }
     fixed {
         eid "x_eid", stream "stream", config "config", peer_cert "peer_cert", trace "trace", span "span", parent "parent",
         of "of", conn "conn", statement_fp "statement_fp", req_digest "req_digest", rsp_digest "rsp_digest",
     }
-    list { policies "policies", label "label", hop "hop" }
+    list { policies "policies", label "label" }
     text {
         basis "time_basis", rec "rec", kind "kind", protocol "protocol", op "op", class "class", outcome "outcome",
         status "status", status_space "status_space", decision "decision", mode "decision_mode", reason "reason",
@@ -96,7 +96,7 @@ columns! {
         up_ip "up_ip", up_host "up_host", transport "transport", tls "tls", sni "sni", alpn "alpn",
         service "service", resource "resource", raw_target "raw_target", rtype "type", target_id "target_id",
         namespace "namespace", region "region",
-        corr "corr", session "session", message "message", link_via "link_via",
+        ja4 "ja4", corr "corr", session "session", message "message", link_via "link_via",
         statement "statement", error "error",
         req_alg "req_alg", req_type "req_type", rsp_alg "rsp_alg", rsp_type "rsp_type",
         capture "capture", capture_format "capture_format", capture_parser "capture_parser",
@@ -108,6 +108,18 @@ impl Columns<'_> {
     /// Whether this row is an event.
     pub(crate) fn is_event(&self, row: usize) -> bool {
         self.is_event.value(row)
+    }
+
+    /// Whether an event lacks a field that every event has: then the file is not ours, and rebuilding it
+    /// would read what is not there.
+    pub(crate) fn nulls_where_required(&self) -> bool {
+        (0..self.is_event.len()).filter(|row| self.is_event(*row)).any(|row| {
+            self.exact[0].is_none_or(|exact| exact.is_null(row))
+                && (self.agent.is_null(row)
+                    || self.stream.is_null(row)
+                    || self.seq.is_null(row)
+                    || self.seen.is_null(row))
+        })
     }
 
     /// The frame of one row; `None` for a leaf that is no event.
@@ -370,6 +382,8 @@ fn peer(c: &Columns<'_>, row: usize, out: &mut Vec<u8>) {
         m.flag_at(5, c.tls_resumed, row);
         m.int_at(6, c.tls_group, row);
     });
+    m.text_at(6, c.ja4, row);
+    m.int_at(7, c.retries, row);
     m.close();
 }
 

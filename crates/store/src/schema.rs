@@ -304,6 +304,8 @@ pub(crate) static COLS: &[Col] = &[
         Get::List(|e| list(e.peer.hops.iter().map(|(hop, _)| hop))),
         "forwarded chain, client first",
     ),
+    col("ja4", 2, Get::Text(|e| &e.peer.ja4), "TLS client fingerprint"),
+    col("retries", 2, Get::Int(|e| e.peer.retries.map(int)), "retries"),
     col("service", 3, Get::Text(|e| &e.target.svc), "service called"),
     col("resource", 3, Get::Text(|e| &e.target.res), "resource as a template"),
     col("raw_target", 3, Get::Text(|e| &e.target.raw), "resource as on the wire, redacted"),
@@ -452,7 +454,7 @@ impl Col {
             Get::Bool(_) | Get::IsEvent => DataType::Boolean,
             Get::Fixed(bytes, _) => DataType::FixedSizeBinary(bytes),
             Get::List(_) => DataType::List(Arc::new(Field::new_list_field(DataType::Utf8View, true))),
-            Get::Exact(_) => DataType::Binary,
+            Get::Exact(_) => DataType::LargeBinary,
         }
     }
 }

@@ -1,0 +1,162 @@
+//! From memory to segment: nothing is lost, doubled or altered on the way.
+
+use crate::sample::{Rng, gateway, wild};
+use crate::support::{House, LONG, kek, number};
+use countersign_ledger::{Feed, Ledger, Payload};
+use countersign_store::{Cell, SegmentStore, Store, StoreOptions};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+#[test]
+fn events_are_visible_after_their_acknowledgement_and_read_back_as_committed() {
+    let dir = tempfile::tempdir().unwrap();
+    let house = House::open(dir.path(), 1, 65_536);
+    let mut rng = Rng(1);
+    let events: Vec<_> = (1..=50).map(|seq| gateway(&mut rng, seq)).collect();
+    let first = house.record(events.clone());
+    assert_eq!(number(&house.store, "SELECT count(*) FROM events"), 50);
+    for hot in [true, false] {
+        for (at, event) in events.iter().enumerate() {
+            let stored = house.store.get(first + at as u64).unwrap().unwrap();
+            let read = stored.event.unwrap();
+            assert_eq!(
+                (&read.who, &read.target, &read.links),
+                (&event.who, &event.target, &event.links),
+                "hot: {hot}"
+            );
+            assert_eq!(house.store.find_eid(read.core.eid).unwrap(), Some(first + at as u64));
+        }
+        assert_eq!(house.store.find_eid([1; 16]).unwrap(), None);
+        house.seal_all();
+    }
+    assert!(house.store.stats().segments >= 1);
+    let body = house.store.get(0).unwrap().unwrap();
+    assert!(body.event.is_none() && body.body.is_some(), "leaf 0 is no event");
+    assert!(house.store.get(house.ledger.size() + 5).unwrap().is_none());
+    house.close();
+}
+
+#[test]
+fn a_count_that_runs_without_pause_never_falls_while_parts_are_sealed() {
+    let dir = tempfile::tempdir().unwrap();
+    let house = House::open(dir.path(), 1, 500);
+    let done = Arc::new(AtomicBool::new(false));
+    let counter = {
+        let (store, done) = (house.store.clone(), Arc::clone(&done));
+        std::thread::spawn(move || {
+            let (mut last, mut looks) = (0, 0);
+            while !done.load(Ordering::Relaxed) {
+                let visible = store.visible();
+                let rows = crate::support::sql(
+                    &store,
+                    "SELECT count(*) AS n, count(DISTINCT \"index\") AS d, coalesce(max(\"index\"), 0) AS m FROM x_events",
+                );
+                let (Cell::Int(n), Cell::Int(d), Cell::Int(m)) =
+                    (&rows.rows[0][0], &rows.rows[0][1], &rows.rows[0][2])
+                else {
+                    panic!("{rows:?}")
+                };
+                assert!(*n >= last, "the count fell from {last} to {n}");
+                assert_eq!(n, d, "a row was seen twice");
+                assert!(*n == 0 || *n == m + 1, "{n} rows up to leaf {m}");
+                assert!(*n >= visible as i64, "{n} rows, {visible} were visible before");
+                (last, looks) = (*n, looks + 1);
+            }
+            looks
+        })
+    };
+    let mut rng = Rng(2);
+    for round in 0..30 {
+        house.record((1..=200).map(|seq| gateway(&mut rng, round * 200 + seq)).collect());
+    }
+    house.seal_all();
+    done.store(true, Ordering::Relaxed);
+    assert!(counter.join().unwrap() > 3);
+    assert_eq!(number(&house.store, "SELECT count(*) FROM events"), 6_000);
+    assert!(house.store.stats().segments >= 12);
+    house.close();
+}
+
+#[test]
+fn a_restart_continues_with_segments_and_tail() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut total = 0;
+    for run in 1..=4_u8 {
+        let house = House::open(dir.path(), run, 300);
+        assert!(house.store.wait_visible(house.ledger.size(), LONG));
+        assert_eq!(number(&house.store, "SELECT count(*) FROM events"), total);
+        let mut rng = Rng(u64::from(run));
+        let events: Vec<_> =
+            (1..=450).map(|seq| wild(&mut rng, seq)).filter(|e| e.encode().is_ok()).collect();
+        total += events.len() as i64;
+        house.record(events);
+        assert_eq!(number(&house.store, "SELECT count(*) FROM events"), total);
+        house.close();
+    }
+    let house = House::open(dir.path(), 9, 300);
+    house.seal_all();
+    assert_eq!(number(&house.store, "SELECT count(*) FROM events"), total);
+    let mut seen = 0;
+    let size = house.ledger.size();
+    while seen < size {
+        let part = house.store.scan(seen, size).unwrap();
+        assert!(part.iter().zip(seen..).all(|(record, index)| record.index == index));
+        seen += part.len() as u64;
+    }
+    house.close();
+}
+
+#[test]
+fn a_directory_is_read_without_a_server_and_without_being_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let house = House::open(dir.path(), 1, 100);
+    let mut rng = Rng(7);
+    house.record((1..=250).map(|seq| gateway(&mut rng, seq)).collect());
+    house.store.wait_sealed(200, LONG);
+    let (ledger, _) = Ledger::open_read_only(dir.path(), kek()).unwrap();
+    let store = Store::open(dir.path(), ledger, StoreOptions::default()).unwrap();
+    assert_eq!(number(&store, "SELECT count(*) FROM events"), 250);
+    assert!(store.get(10).unwrap().unwrap().event.is_some());
+    house.close();
+}
+
+#[test]
+fn a_consumer_that_fell_behind_reads_the_same_from_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let house = House::open(dir.path(), 1, 64);
+    let mut rng = Rng(8);
+    let mut reader = house.ledger.reader(0);
+    house.record((1..=300).map(|seq| gateway(&mut rng, seq)).collect());
+    let mut fed = Vec::new();
+    while (fed.len() as u64) < house.ledger.size() {
+        match reader.next(LONG).unwrap().unwrap() {
+            Feed::Batch(batch) => fed.extend(batch.records.clone()),
+            Feed::Missed { from, to } => fed.extend(house.store.scan(from, to).unwrap()),
+            Feed::PartClosed { .. } => {}
+        }
+    }
+    house.seal_all();
+    for record in &fed {
+        let again = house.store.scan(record.index, record.index + 1).unwrap().remove(0);
+        assert_eq!(again.entry, record.entry);
+        match (&again.payload, &record.payload) {
+            (Payload::Event { frame: a, .. }, Payload::Event { frame: b, .. }) => assert_eq!(a, b),
+            (Payload::Body(a), Payload::Body(b)) => assert_eq!(a, b),
+            other => panic!("{other:?}"),
+        }
+    }
+    house.close();
+}
+
+#[test]
+fn the_checker_opens_every_segment() {
+    let dir = tempfile::tempdir().unwrap();
+    let house = House::open(dir.path(), 1, 200);
+    let mut rng = Rng(9);
+    house.record((1..=500).map(|seq| gateway(&mut rng, seq)).collect());
+    house.seal_all();
+    house.close();
+    let report = countersign_ledger::fsck(dir.path(), kek(), &SegmentStore::new(dir.path()), &mut |_| {});
+    assert_eq!((report.exit_code(), &report.findings[..]), (0, &[][..]));
+    assert!(report.segments >= 3 && report.not_checked.is_empty(), "{report:?}");
+}
