@@ -139,6 +139,9 @@ fn start(
 fn first_entries(core: &Arc<Core>, size: u64, report: &mut StartReport) -> Result<(), LedgerError> {
     if size == 0 {
         append_own(core, EntryKind::Schema, schema_body(SCHEMA, SCHEMA_TEXT))?;
+    }
+    // A first start may have died between the two.
+    if size < 2 {
         append_own(core, EntryKind::KeyEvent, key_added_body(&core.vkey))?;
     }
     declare_losses(core, report)

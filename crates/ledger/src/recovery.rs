@@ -14,11 +14,10 @@ use crate::log::tree::{Tree, TreeReader, leaf_hashes};
 use crate::log::{BUNDLE_ENTRY, subtree_name};
 use crate::registry::Registry;
 use crate::wal::frame::{FrameKind, OpenFrame};
-use crate::wal::header::HEADER_LEN;
 use crate::wal::payload::parse_batch;
 use crate::wal::reader::{FileCursor, Step, open_header};
 use crate::wal::writer::{FramePlace, cut};
-use crate::wal::{file_number, file_path};
+use crate::wal::{file_numbers, file_path};
 use crate::{Checkpoint, LedgerError, SignerStatus, StartReport};
 use countersign_event::{Entry, EntryKind, commit::body_commitment};
 use countersign_proof::note::NOTE_MAX;
@@ -69,9 +68,15 @@ impl Replay<'_> {
         let wal_dir = self.dir.join("wal");
         // Before the log: beside a live writer, what was signed must not be newer than what is replayed.
         let file = self.checkpoint_file()?;
-        let mut numbers: Vec<u64> = list(&wal_dir)?.iter().filter_map(|name| file_number(name)).collect();
-        numbers.sort_unstable();
-        let mut state = self.start(&wal_dir, &mut numbers)?;
+        let (numbers, unborn) = file_numbers(&wal_dir)?;
+        let mut state = self.start(&wal_dir, &numbers)?;
+        if let Some(number) = unborn {
+            state.report.temp_files += 1;
+            if self.write {
+                let path = file_path(&wal_dir, number);
+                std::fs::remove_file(&path).map_err(|error| LedgerError::io("remove", &path, error))?;
+            }
+        }
         let mut end = None;
         for (at, number) in numbers.iter().enumerate() {
             let is_last = at + 1 == numbers.len();
@@ -91,18 +96,13 @@ impl Replay<'_> {
     }
 
     /// What is static below the oldest file of the write-ahead log: tree, bodies, sources.
-    fn start(&self, wal_dir: &Path, numbers: &mut Vec<u64>) -> Result<Recovered, LedgerError> {
+    fn start(&self, wal_dir: &Path, numbers: &[u64]) -> Result<Recovered, LedgerError> {
         let mut report = StartReport::default();
-        if let Some(number) = self.unborn_file(wal_dir, numbers)? {
-            numbers.pop();
-            report.temp_files += 1;
-            if self.write {
-                let path = file_path(wal_dir, number);
-                std::fs::remove_file(&path).map_err(|error| LedgerError::io("remove", &path, error))?;
-            }
-        }
         let first = match numbers.first() {
             Some(number) => open_header(&file_path(wal_dir, *number))?.1.first,
+            None if !list(&self.dir.join("log/entries"))?.is_empty() => {
+                return Err(LedgerError::corrupt(wal_dir, 0, "holds no file, and yet there are entries"));
+            }
             None => 0,
         };
         let mut files = LogFiles::new(&self.dir.join("log"), self.disk.clone());
@@ -137,16 +137,6 @@ impl Replay<'_> {
             self.trim_static(&mut state, first)?;
         }
         Ok(state)
-    }
-
-    /// The last file, if a crash left it without header and frames.
-    fn unborn_file(&self, wal_dir: &Path, numbers: &[u64]) -> Result<Option<u64>, LedgerError> {
-        let Some(number) = numbers.last() else { return Ok(None) };
-        let path = file_path(wal_dir, *number);
-        let Err(error @ LedgerError::Corrupt { .. }) = open_header(&path) else { return Ok(None) };
-        let file = std::fs::File::open(&path).map_err(|error| LedgerError::io("open", &path, error))?;
-        let head = crate::disk::read_at(&file, &path, 0, HEADER_LEN * 2)?;
-        if head.iter().all(|byte| *byte == 0) && numbers.len() > 1 { Ok(Some(*number)) } else { Err(error) }
     }
 
     fn read_bodies(&self, state: &mut Recovered, first: u64) -> Result<(), LedgerError> {

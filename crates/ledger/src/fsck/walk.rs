@@ -21,7 +21,7 @@ use crate::wal::frame::{FrameKind, OpenFrame};
 use crate::wal::header::sha256;
 use crate::wal::payload::parse_batch;
 use crate::wal::reader::{FileCursor, Step, open_header};
-use crate::wal::{file_number, file_path};
+use crate::wal::{file_number, file_numbers, file_path};
 use crate::{LedgerError, SignerStatus};
 use countersign_event::commit::{body_commitment, event_commitment};
 use countersign_event::{ENTRY_LEN, Entry, EntryKind, Event, Frame};
@@ -221,9 +221,15 @@ impl<'a> Walk<'a> {
     /// Entries and tiles below the write-ahead log, which are the only copy there.
     fn static_log(&mut self) -> Result<(), LedgerError> {
         let wal_dir = self.dir.join("wal");
-        let first = list(&wal_dir)?.iter().filter_map(|name| file_number(name)).min();
-        self.wal_first = match first {
-            Some(number) => open_header(&file_path(&wal_dir, number))?.1.first,
+        let (numbers, unborn) = file_numbers(&wal_dir)?;
+        if let Some(number) = unborn {
+            let file = self.relative(&file_path(&wal_dir, number));
+            let what = "was being created when the process died; a start removes it";
+            self.report.add(FindingClass::TornTail, file, MISSING, what);
+        }
+        self.wal_first = match numbers.first() {
+            Some(number) => open_header(&file_path(&wal_dir, *number))?.1.first,
+            None if unborn.is_some() && self.files.entry_files()?.is_empty() => 0,
             None => return Err(LedgerError::corrupt(&wal_dir, 0, "holds no file")),
         };
         let mut at = 0;
@@ -274,6 +280,16 @@ impl<'a> Walk<'a> {
                 None if must_exist => "tile is missing; a start rebuilds it",
                 None => continue,
             };
+            // Below the write-ahead log either side may be the damaged one; the signed root, checked later,
+            // tells: with good entries it still comes out.
+            if level == 8 && leaf < self.wal_first {
+                let file = self.relative(&self.files.entries_path(leaf));
+                let what =
+                    "entries of this bundle and their tile disagree; see whether the signed root is met";
+                let finding = self.report.add(FindingClass::Entries, file, INTEGRITY, what);
+                finding.offset = Some(leaf % SUBTREE * BUNDLE_ENTRY);
+                finding.index = Some(leaf);
+            }
             let file = self.relative(&path);
             let finding = self.report.add(FindingClass::Tiles, file, INTEGRITY, what);
             (finding.offset, finding.index) = (Some(offset), Some(leaf));
@@ -283,8 +299,7 @@ impl<'a> Walk<'a> {
 
     fn write_ahead_log(&mut self, opened: &Opened) -> Result<(), LedgerError> {
         let dir = self.dir.join("wal");
-        let mut numbers: Vec<u64> = list(&dir)?.iter().filter_map(|name| file_number(name)).collect();
-        numbers.sort_unstable();
+        let (numbers, _) = file_numbers(&dir)?;
         let mut salts = opened.salts.clone();
         let mut mac = None;
         for (at, number) in numbers.iter().enumerate() {

@@ -67,7 +67,9 @@ fn every_flipped_byte_is_found_and_its_file_named() {
         std::fs::write(path, &bytes).unwrap();
         let name = path.strip_prefix(base.path()).unwrap().display().to_string();
         if report.exit_code() == 0 {
-            missed.push(format!("{name} at {at}"));
+            missed.push(format!("{name} at {at}: not found"));
+        } else if report.findings.iter().all(|finding| finding.file != name) {
+            missed.push(format!("{name} at {at}: not named, {:?}", report.findings[0]));
         }
     }
     assert!(missed.is_empty(), "{} of {total} flips missed: {missed:#?}", missed.len());

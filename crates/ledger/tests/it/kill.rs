@@ -138,3 +138,17 @@ fn acknowledged_events_survive_kill_9_and_owed_ones_are_named() {
     drop((ledger, reader));
     assert_eq!(check(dir.path()).findings, []);
 }
+
+#[test]
+fn a_death_while_a_ledger_is_being_made_leaves_one_that_opens() {
+    let mut seeded = Seeded(7);
+    for round in 0..rounds(20, 150) {
+        let dir = tempfile::tempdir().unwrap();
+        let (_, acked) = kill_one(dir.path(), 1, Duration::from_micros(seeded.below(60_000)));
+        let (ledger, report) = open(dir.path());
+        assert!(ledger.size() >= report.size && ledger.size() >= 2 + acked, "round {round}");
+        ledger.shutdown().unwrap();
+        drop(ledger);
+        assert_eq!(check(dir.path()).findings, [], "round {round}");
+    }
+}
