@@ -158,3 +158,43 @@ fn read_answer(from: &mut Connection) -> io::Result<(u16, Vec<u8>, bool)> {
     let body = if matches!(status, 204 | 304) { Vec::new() } else { head.body(from)? };
     Ok((status, body, head.closes()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demo::server::{Incoming, Reply, Server};
+
+    fn echo(request: &Incoming) -> Reply {
+        match (request.method.as_str(), request.body.as_slice()) {
+            ("DELETE", _) => Reply::new(204, ""),
+            ("POST", b"{}") => Reply::new(201, request.head.get("traceparent").unwrap_or_default()),
+            _ => Reply::new(404, ""),
+        }
+    }
+
+    fn post<'a>(body: &'a str) -> Request<'a> {
+        Request { method: "POST", path: "/", traceparent: "00-aa-bb-01", body }
+    }
+
+    #[test]
+    fn a_connection_is_kept_and_a_lost_one_is_made_anew() {
+        let caller = Caller::new(Credential::Nothing);
+        let mut server = Server::start("test", Arc::new(echo)).unwrap();
+        let to = server.address;
+        let answer = caller.call(to, &post("{}")).unwrap();
+        assert_eq!(answer, (201, b"00-aa-bb-01".to_vec()));
+        let delete = Request { method: "DELETE", ..post("") };
+        assert_eq!(caller.call(to, &delete).unwrap(), (204, Vec::new()));
+        assert_eq!(caller.lock().get(&to).map(Vec::len), Some(1), "one connection served both");
+        // A dead connection in the same place, as after a restart of the other side.
+        let mut other = Server::start("test", Arc::new(echo)).unwrap();
+        caller.call(other.address, &post("{}")).unwrap();
+        let stale = caller.lock().remove(&other.address).unwrap();
+        other.stop();
+        caller.lock().insert(to, stale);
+        assert_eq!(caller.call(to, &post("")).unwrap().0, 404);
+        assert_eq!(caller.calls(), 4);
+        server.stop();
+        assert!(caller.call(to, &post("{}")).is_err(), "nobody listens any more");
+    }
+}
