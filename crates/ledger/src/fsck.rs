@@ -4,6 +4,7 @@
 //! cannot be judged then is listed as not checked. `walk` has the checks, in the order they run.
 
 mod contents;
+mod files;
 mod walk;
 
 use crate::{Kek, LedgerError, SegmentInfo, SegmentKey};

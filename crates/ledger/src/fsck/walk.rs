@@ -3,20 +3,19 @@
 use super::contents::OwnEntries;
 use super::{FindingClass, FsckProgress, FsckReport, SegmentRows, class_of};
 use crate::check::{range_subtrees, segment_key};
-use crate::disk::{RealDisk, TEMP_SUFFIX, list, read_bounded};
+use crate::disk::{RealDisk, list, read_bounded};
 use crate::keys::slot::SLOT_LEN;
 use crate::keys::{Kek, Vault};
 use crate::limits::SUBTREE;
 use crate::log::files::LogFiles;
 use crate::log::meta::MetaFiles;
 use crate::log::tree::{Tree, TreeReader, leaf_hashes};
-use crate::log::{BUNDLE_ENTRY, TILE, subtree_name};
+use crate::log::{BUNDLE_ENTRY, TILE};
 use crate::open::read_origin;
 use crate::recovery::open_note;
 use crate::registry::Registry;
 use crate::salts::Salts;
 use crate::signer::inspect;
-use crate::source::{decode_owed, hex};
 use crate::wal::frame::{FrameKind, OpenFrame};
 use crate::wal::header::sha256;
 use crate::wal::payload::parse_batch;
@@ -45,14 +44,14 @@ pub(super) struct Walk<'a> {
     pub(super) meta: MetaFiles,
     pub(super) registry: Registry,
     pub(super) own: OwnEntries,
-    tree: Tree,
+    pub(super) tree: Tree,
     /// Roots at the sizes where batches ended.
     roots: BTreeMap<u64, Hash>,
     /// Digests of notes by size, from CHECKPOINT frames.
     notes: BTreeMap<u64, [u8; 32]>,
     /// First leaf that the write-ahead log holds.
     pub(super) wal_first: u64,
-    live: bool,
+    pub(super) live: bool,
 }
 
 /// What is needed to read the rest.
@@ -64,9 +63,6 @@ pub(super) struct Opened {
     salts: BTreeMap<u64, Salts>,
     firsts: Vec<u64>,
 }
-
-/// Whether a file name belongs in its directory.
-type Rule = fn(&str) -> bool;
 
 impl<'a> Walk<'a> {
     pub(super) fn new(
@@ -178,44 +174,6 @@ impl<'a> Walk<'a> {
         }
         let firsts = vault.part_firsts();
         Ok(Opened { origin: digest, vault, verifier, signer, salts: BTreeMap::new(), firsts })
-    }
-
-    fn strays(&mut self) {
-        let wal: Rule = |name| file_number(name).is_some();
-        let number: Rule = |name| name.len() == 12 && name.bytes().all(|byte| byte.is_ascii_digit());
-        let rules: [(&str, Rule); 6] = [
-            ("wal", wal),
-            ("keys", |name| ["epoch", "tenant", "wal", "parts"].contains(&name)),
-            ("signer", |name| ["key", "state"].contains(&name)),
-            ("meta", number),
-            ("log/entries", number),
-            ("log/nodes", number),
-        ];
-        for (dir, belongs) in rules {
-            for name in list(&self.dir.join(dir)).unwrap_or_default() {
-                let temp = name.ends_with(TEMP_SUFFIX);
-                if !belongs(&name) && !temp {
-                    self.report.add(
-                        FindingClass::Stray,
-                        format!("{dir}/{name}"),
-                        MISSING,
-                        "does not belong here",
-                    );
-                }
-            }
-        }
-    }
-
-    fn sources(&mut self) {
-        for name in list(&self.dir.join("sources")).unwrap_or_default() {
-            let bytes =
-                read_bounded(&self.dir.join("sources").join(&name), 4096).ok().flatten().unwrap_or_default();
-            let good = decode_owed(&bytes).is_some_and(|(_, stream, _)| hex(&stream) == name);
-            if !good {
-                let what = "count file is damaged; the next start will not know how much its source owed";
-                self.report.add(FindingClass::Sources, format!("sources/{name}"), INTEGRITY, what);
-            }
-        }
     }
 
     /// Entries and tiles below the write-ahead log, which are the only copy there.
@@ -515,50 +473,6 @@ impl<'a> Walk<'a> {
             self.report.add(FindingClass::Checkpoint, file, INTEGRITY, what);
         }
         self.report.signed_size = size.max(head.size);
-    }
-
-    /// Static files must not hold more than the log does.
-    fn surplus(&mut self) -> Result<(), LedgerError> {
-        if self.live {
-            return Ok(());
-        }
-        let size = self.tree.size();
-        let inside = size % SUBTREE;
-        let last = subtree_name(size);
-        let limits = [
-            (self.files.entries_path(size), inside * BUNDLE_ENTRY, FindingClass::Entries),
-            (self.files.nodes_path(size), inside / TILE * 32, FindingClass::Tiles),
-            (self.files.subtrees_path(), size / SUBTREE * 32, FindingClass::Tiles),
-        ];
-        for (path, most, class) in limits {
-            if std::fs::metadata(&path).is_ok_and(|meta| meta.len() > most) {
-                let file = self.relative(&path);
-                let what = "holds more than the log; a start cuts it";
-                self.report.add(class, file, MISSING, what).offset = Some(most);
-            }
-        }
-        for (dir, names) in
-            [("log/entries", self.files.entry_files()?), ("log/nodes", self.files.node_files()?)]
-        {
-            for name in names.into_iter().filter(|name| *name > last && name.len() == last.len()) {
-                let what = "holds leaves beyond the end of the log; a start removes it";
-                self.report.add(FindingClass::Stray, format!("{dir}/{name}"), MISSING, what);
-            }
-        }
-        // A file of a complete subtree has exactly its length.
-        for subtree in 0..size / SUBTREE {
-            let index = subtree * SUBTREE;
-            for (path, len, class) in [
-                (self.files.entries_path(index), SUBTREE * BUNDLE_ENTRY, FindingClass::Entries),
-                (self.files.nodes_path(index), TILE * 32, FindingClass::Tiles),
-            ] {
-                if std::fs::metadata(&path).is_ok_and(|meta| meta.len() > len) {
-                    let file = self.relative(&path);
-                    self.report.add(class, file, INTEGRITY, "is longer than its subtree").offset = Some(len);
-                }
-            }
-        }
-        Ok(())
     }
 
     /// The log's own root over `first..end` as a manifest lists it.
