@@ -77,7 +77,9 @@ fn end_threads(core: &Core) {
         let _ = handle.join();
     }
     core.feed.end();
-    drop(lock(&core.lock).take());
+    if let Some(file) = lock(&core.lock).take() {
+        crate::open::release_lock(&file);
+    }
 }
 
 type Result<T> = std::result::Result<T, LedgerError>;

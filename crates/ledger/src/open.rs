@@ -23,11 +23,15 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex, RwLock};
+use std::time::Duration;
 
 /// Text of schema 1 as it is logged in the first entry.
 const SCHEMA_TEXT: &str = include_str!("../../../docs/schema/event.cddl");
 /// Attempts of a read-only open beside a writer that recycles files under it.
 const ATTEMPTS: usize = 5;
+/// Attempts at the lock of the directory, and the pause between them.
+const LOCK_ATTEMPTS: u32 = 5;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// File that names the origin, so that a read-only handle and `fsck` need no configuration.
 const ORIGIN: &str = "origin";
 
@@ -249,11 +253,22 @@ fn parts_of(vault: &Vault, size: u64, read_only: bool) -> BTreeMap<u64, Option<u
 fn take_lock(dir: &Path) -> Result<File, LedgerError> {
     let path = dir.join("ledger.lock");
     let file = options().open(&path).map_err(|error| LedgerError::io("open", &path, error))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(LedgerError::Locked { dir: dir.to_owned() }),
-        Err(error) => Err(LedgerError::io("lock", &path, error)),
+    // A checker holds the lock for a moment to see whether there is a writer: that is not one.
+    for attempt in 1.. {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => break,
+            Err(rustix::io::Errno::WOULDBLOCK) if attempt < LOCK_ATTEMPTS => std::thread::sleep(LOCK_PAUSE),
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(LedgerError::Locked { dir: dir.to_owned() }),
+            Err(error) => return Err(LedgerError::io("lock", &path, error)),
+        }
     }
+    Ok(file)
+}
+
+/// Lets the directory go at once: closing alone waits for copies of the descriptor in processes being spawned.
+pub(crate) fn release_lock(file: &File) {
+    // Closing follows and releases it in any case.
+    let _ = flock(file, FlockOperation::Unlock);
 }
 
 fn remove_temps(dir: &Path) -> Result<u64, LedgerError> {

@@ -133,7 +133,9 @@ impl<'a> Walk<'a> {
 
     fn has_writer(&self) -> bool {
         let Ok(file) = std::fs::File::open(self.dir.join("ledger.lock")) else { return false };
-        flock(&file, FlockOperation::NonBlockingLockShared).is_err()
+        let writer = flock(&file, FlockOperation::NonBlockingLockShared).is_err();
+        crate::open::release_lock(&file);
+        writer
     }
 
     fn open(&mut self) -> Result<Opened, LedgerError> {
