@@ -31,7 +31,7 @@ const BLOCK_BYTES: (usize, usize) = (256, 1 << 20);
 pub(crate) fn build(rows: &[Row<'_>]) -> Result<RecordBatch, StoreError> {
     let plain: Vec<ArrayRef> = COLS
         .iter()
-        .filter(|col| col.stored() && !matches!(col.get, Get::Exact(_)))
+        .filter(|col| col.stored() && !matches!(col.get, Get::Exact))
         .map(|col| array(&col.get, rows))
         .collect::<Result<_, _>>()?;
     let fields: Vec<_> = STORED.fields().iter().take(plain.len()).cloned().collect();
@@ -104,7 +104,7 @@ fn array(get: &Get, rows: &[Row<'_>]) -> Result<ArrayRef, StoreError> {
         Get::IsEvent => {
             Arc::new(BooleanArray::from(rows.iter().map(|row| row.event.is_some()).collect::<Vec<_>>()))
         }
-        Get::Exact(_) => return Err(StoreError::Engine("exact groups are built last".to_owned())),
+        Get::Exact => return Err(StoreError::Engine("exact groups are built last".to_owned())),
     })
 }
 

@@ -27,9 +27,10 @@ use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    Expr as SqlExpr, Ident, Statement as SqlStatement, visit_expressions_mut,
+    Expr as SqlExpr, Ident, Statement as SqlStatement, TableFactor, Visit, Visitor, visit_expressions_mut,
 };
 use futures::StreamExt;
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -236,7 +237,7 @@ async fn plan(state: &SessionState, sql: &str) -> Result<LogicalPlan, StoreError
     let dialect = state.config().options().sql_parser.dialect;
     let mut statement = state.sql_to_statement(sql, &dialect).map_err(|e| sql_error(&e))?;
     only_questions(&statement)?;
-    let mut put_right = false;
+    rename_dotted(&mut statement);
     for _ in 0..ALIASES_MAX {
         match state.statement_to_plan(statement.clone()).await {
             Ok(plan) => {
@@ -249,9 +250,7 @@ async fn plan(state: &SessionState, sql: &str) -> Result<LogicalPlan, StoreError
             }
             Err(error) => {
                 let missing = missing_field(&error);
-                let fixed = missing.as_ref().is_some_and(|name| rename(&mut statement, name))
-                    || (!std::mem::replace(&mut put_right, true) && rename_dotted(&mut statement));
-                if !fixed {
+                if !missing.is_some_and(|name| rename(&mut statement, &name)) {
                     return Err(sql_error(&error));
                 }
             }
@@ -288,9 +287,12 @@ fn rename(statement: &mut Statement, missing: &str) -> bool {
     let Some(column) = column_of(&bare).filter(|column| *column != bare) else { return false };
     let mut changed = false;
     each_expression(statement, |expr| {
-        if let SqlExpr::Identifier(ident) = expr
-            && ident.value == bare
-        {
+        let ident = match expr {
+            SqlExpr::Identifier(ident) => Some(ident),
+            SqlExpr::CompoundIdentifier(parts) => parts.last_mut(),
+            _ => None,
+        };
+        if let Some(ident) = ident.filter(|ident| ident.value == bare) {
             *ident = Ident::with_quote('"', column);
             changed = true;
         }
@@ -298,19 +300,50 @@ fn rename(statement: &mut Statement, missing: &str) -> bool {
     changed
 }
 
-/// Replaces `group.name` by its column; whether it did.
-fn rename_dotted(statement: &mut Statement) -> bool {
-    let mut changed = false;
+/// Replaces `group.name` by its column, unless the query itself calls a table so.
+fn rename_dotted(statement: &mut Statement) {
+    let Some(inner) = query(statement) else { return };
+    let mut named = TableNames::default();
+    let _ = inner.visit(&mut named);
     each_expression(statement, |expr| {
-        if let SqlExpr::CompoundIdentifier(parts) = expr {
+        if let SqlExpr::CompoundIdentifier(parts) = expr
+            && parts.first().is_some_and(|first| !named.0.contains(&first.value))
+        {
             let dotted = parts.iter().map(|part| part.value.as_str()).collect::<Vec<_>>().join(".");
             if let Some(column) = column_of(&dotted) {
                 *expr = SqlExpr::Identifier(Ident::with_quote('"', column));
-                changed = true;
             }
         }
     });
-    changed
+}
+
+/// Names and aliases of the tables of a query.
+#[derive(Default)]
+struct TableNames(BTreeSet<String>);
+
+impl Visitor for TableNames {
+    type Break = ();
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        let alias = match factor {
+            TableFactor::Table { name, alias, .. } => {
+                self.0.extend(name.0.last().map(ToString::to_string));
+                alias
+            }
+            TableFactor::Derived { alias, .. } | TableFactor::NestedJoin { alias, .. } => alias,
+            _ => &None,
+        };
+        self.0.extend(alias.as_ref().map(|alias| alias.name.value.clone()));
+        ControlFlow::Continue(())
+    }
+}
+
+/// The question inside a statement.
+fn query(statement: &Statement) -> Option<&SqlStatement> {
+    match statement {
+        Statement::Statement(inner) => Some(inner.as_ref()),
+        Statement::Explain(explain) => query(&explain.statement),
+        _ => None,
+    }
 }
 
 fn each_expression(statement: &mut Statement, mut change: impl FnMut(&mut SqlExpr)) {

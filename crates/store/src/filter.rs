@@ -182,3 +182,6 @@ impl PartialEq for Re {
 pub(crate) fn column_of(name: &str) -> Option<&'static str> {
     fields::find(name).filter(|field| !field.keyed && !field.is_peer()).map(|field| field.col)
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long the follower sleeps without news before it looks whether it should end.
 const STEP: Duration = Duration::from_millis(100);
@@ -60,7 +60,12 @@ impl Ingest {
 
     fn take(&self, feed: Feed) -> Result<(), StoreError> {
         match feed {
-            Feed::Batch(batch) => self.hot.append(Piece { first: batch.first, batch: columns_of(&batch)? }),
+            Feed::Batch(batch) => {
+                let started = Instant::now();
+                let columns = columns_of(&batch)?;
+                crate::seal::add(&self.stats.build_ns, started);
+                self.hot.append(Piece { first: batch.first, batch: columns })
+            }
             Feed::Missed { from, to } => self.adopt(from, to),
             Feed::PartClosed { .. } => Ok(()),
         }

@@ -34,6 +34,7 @@ pub use error::StoreError;
 pub use filter::{Filter, FilterError};
 pub use request::{FindRequest, Order, QueryLimits, SqlRequest};
 pub use rows::{Cell, CellKind, Column, Complete, Rows};
+pub use schema::{ColumnInfo, event_columns};
 pub use segment::SegmentStore;
 pub use store::{Store, StoreOptions, StoreStats, Stored};
 

@@ -32,7 +32,7 @@ pub(crate) enum Get {
     /// Whether the leaf is an event at all.
     IsEvent,
     /// The bytes of a group, where the other columns do not give them back.
-    Exact(usize),
+    Exact,
 }
 
 /// Where a column lives.
@@ -417,17 +417,17 @@ pub(crate) static COLS: &[Col] = &[
         Get::Text(|e| e.body.cap.as_ref().map_or("", |c| &c.source_id)),
         "the source's own id of the record",
     ),
-    hidden("exact_0", 0, Get::Exact(0), "group 0 where the columns do not give it back"),
-    hidden("exact_1", 1, Get::Exact(1), "group 1 where the columns do not give it back"),
-    hidden("exact_2", 2, Get::Exact(2), "group 2 where the columns do not give it back"),
-    hidden("exact_3", 3, Get::Exact(3), "group 3 where the columns do not give it back"),
-    hidden("exact_4", 4, Get::Exact(4), "group 4 where the columns do not give it back"),
-    hidden("exact_5", 5, Get::Exact(5), "group 5 where the columns do not give it back"),
-    hidden("exact_6", 6, Get::Exact(6), "group 6 where the columns do not give it back"),
+    hidden("exact_0", 0, Get::Exact, "group 0 where the columns do not give it back"),
+    hidden("exact_1", 1, Get::Exact, "group 1 where the columns do not give it back"),
+    hidden("exact_2", 2, Get::Exact, "group 2 where the columns do not give it back"),
+    hidden("exact_3", 3, Get::Exact, "group 3 where the columns do not give it back"),
+    hidden("exact_4", 4, Get::Exact, "group 4 where the columns do not give it back"),
+    hidden("exact_5", 5, Get::Exact, "group 5 where the columns do not give it back"),
+    hidden("exact_6", 6, Get::Exact, "group 6 where the columns do not give it back"),
     view(
         "content",
         5,
-        Get::Exact(5),
+        Get::Exact,
         "exact_5",
         "bytes of group 5 for `header`, `detail` and `unmapped`, where it holds any",
     ),
@@ -454,9 +454,26 @@ impl Col {
             Get::Bool(_) | Get::IsEvent => DataType::Boolean,
             Get::Fixed(bytes, _) => DataType::FixedSizeBinary(bytes),
             Get::List(_) => DataType::List(Arc::new(Field::new_list_field(DataType::Utf8View, true))),
-            Get::Exact(_) => DataType::LargeBinary,
+            Get::Exact => DataType::LargeBinary,
         }
     }
+}
+
+/// Name, group and meaning of a column of `events`, for the reference page and for completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ColumnInfo {
+    /// Name in SQL and in answers.
+    pub name: &'static str,
+    /// Number of the group that it stands in.
+    pub group: u8,
+    /// Its meaning, in one line.
+    pub doc: &'static str,
+}
+
+/// The columns of the table `events`, in order.
+pub fn event_columns() -> impl Iterator<Item = ColumnInfo> {
+    let shown = COLS.iter().filter(|col| col.place != Place::Hidden);
+    shown.map(|col| ColumnInfo { name: col.name, group: col.group, doc: col.doc })
 }
 
 /// The columns of a segment file and of the tail, in order.

@@ -66,6 +66,14 @@ pub struct StoreStats {
     pub sealed: u64,
     /// Closed parts waiting for sealing.
     pub waiting: u64,
+    /// Rows sealed by this process.
+    pub sealed_rows: u64,
+    /// Time spent on making columns.
+    pub build_time: Duration,
+    /// Time spent on writing segments, their sync included.
+    pub write_time: Duration,
+    /// Time spent on reading segments back and checking every commitment.
+    pub check_time: Duration,
     /// Attempts to seal that failed.
     pub failures: u64,
     /// Why the last attempt failed; `None` once one succeeds.
@@ -148,9 +156,29 @@ impl Store {
             tail_rows: snapshot.tail_rows(),
             sealed: stats.sealed.load(Ordering::Relaxed),
             waiting: stats.waiting.load(Ordering::Relaxed),
+            sealed_rows: stats.rows.load(Ordering::Relaxed),
+            build_time: Duration::from_nanos(stats.build_ns.load(Ordering::Relaxed)),
+            write_time: Duration::from_nanos(stats.write_ns.load(Ordering::Relaxed)),
+            check_time: Duration::from_nanos(stats.check_ns.load(Ordering::Relaxed)),
             failures: stats.failures.load(Ordering::Relaxed),
             last_error: stats.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
+    }
+
+    /// Bytes on disk by column, over all sealed segments, largest first.
+    ///
+    /// # Errors
+    /// When a segment cannot be read.
+    pub fn column_bytes(&self) -> Result<Vec<(String, u64)>, StoreError> {
+        let mut sums = std::collections::BTreeMap::new();
+        for sealed in self.inner.hot.snapshot().segments.iter() {
+            for (name, bytes) in segment::column_bytes(&*sealed.footer()?) {
+                *sums.entry(name).or_insert(0) += bytes;
+            }
+        }
+        let mut sums: Vec<_> = sums.into_iter().collect();
+        sums.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+        Ok(sums)
     }
 
     /// Answers a question in SQL: one `SELECT` or `EXPLAIN`.

@@ -11,7 +11,9 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Int64Type};
 use countersign_event::{Kind, Verified, fields};
 use datafusion::common::{Result, ScalarValue, exec_err};
-use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarUDF, Signature, SimpleScalarUDF, Volatility, create_udf,
+};
 use std::sync::Arc;
 
 type Args<'a> = &'a [ColumnarValue];
@@ -39,7 +41,7 @@ pub(crate) fn all() -> Vec<ScalarUDF> {
         make("any_like", vec![list.clone(), text.clone()], flag.clone(), any_like),
         make("any_match", vec![list, text.clone()], flag.clone(), any_match),
         make("in_cidr", vec![text.clone(), text.clone()], flag, in_cidr),
-        make("hex", vec![DataType::Binary], text.clone(), hex),
+        hex_function(),
         make("verified_name", vec![int.clone()], text.clone(), verified_name),
         make("number", vec![text.clone()], int, number),
         make("header", vec![big.clone(), text.clone()], text.clone(), |a| keyed(a, content::header_in)),
@@ -159,10 +161,17 @@ fn in_cidr(args: Args<'_>) -> Result<ArrayRef> {
     Ok(Arc::new(texts(&arrays[0])?.iter().map(|ip| Some(inside(ip))).collect::<BooleanArray>()))
 }
 
+/// `hex` takes bytes of any kind, so its signature is wider than the others'.
+fn hex_function() -> ScalarUDF {
+    let run = |args: Args<'_>| scalar_again(args, hex(args)?);
+    let signature = Signature::any(1, Volatility::Immutable);
+    ScalarUDF::from(SimpleScalarUDF::new_with_signature("hex", signature, DataType::Utf8View, Arc::new(run)))
+}
+
 fn hex(args: Args<'_>) -> Result<ArrayRef> {
     let arrays = arrays(args)?;
-    let Some(bytes) = arrays[0].as_binary_opt::<i32>() else { return exec_err!("expected bytes") };
-    Ok(Arc::new(bytes.iter().map(|bytes| bytes.map(rows::hex)).collect::<StringViewArray>()))
+    let bytes = arrow::compute::cast(&arrays[0], &DataType::LargeBinary)?;
+    Ok(Arc::new(blobs(&bytes)?.iter().map(|bytes| bytes.map(rows::hex)).collect::<StringViewArray>()))
 }
 
 fn verified_name(args: Args<'_>) -> Result<ArrayRef> {

@@ -50,7 +50,7 @@ fn value<'e>(col: &str, event: &'e Event, index: u64) -> Val<'e> {
         Some(Get::Fixed(_, f)) => f(event).map_or(Val::Absent, Val::Bytes),
         Some(Get::List(f)) => Some(f(event)).filter(|list| !list.is_empty()).map_or(Val::Absent, Val::List),
         Some(Get::Index) => Val::Int(index as i64),
-        Some(Get::Bool(_) | Get::IsEvent | Get::Exact(_)) | None => Val::Absent,
+        Some(Get::Bool(_) | Get::IsEvent | Get::Exact) | None => Val::Absent,
     }
 }
 

@@ -13,13 +13,25 @@ pub(super) fn condition(root: &Node) -> String {
 fn node(n: &Node, strict: bool) -> String {
     match n {
         Node::All => "true".to_owned(),
-        Node::And(nodes) => nodes.iter().map(|n| grouped(n, strict)).collect::<Vec<_>>().join(" AND "),
-        Node::Or(nodes) => nodes.iter().map(|n| grouped(n, strict)).collect::<Vec<_>>().join(" OR "),
+        Node::And(nodes) => join(nodes.iter().map(|n| grouped(n, strict)).collect(), " AND "),
+        Node::Or(nodes) => join(nodes.iter().map(|n| grouped(n, strict)).collect(), " OR "),
         Node::Not(inner) => negated(inner),
         Node::Pred(p) => pred(p, strict),
         Node::Entry(index) => format!("\"index\" = {index}"),
         Node::Text(glob) => text(glob),
     }
+}
+
+/// Parts side by side. The SQL parser takes all that follows `DISTINCT FROM` for its right side, so such a
+/// part stands in parentheses unless it is the last.
+fn join(mut parts: Vec<String>, between: &str) -> String {
+    let last = parts.len().saturating_sub(1);
+    for part in &mut parts[..last] {
+        if part.contains(" DISTINCT FROM ") && !part.starts_with('(') {
+            *part = format!("({part})");
+        }
+    }
+    parts.join(between)
 }
 
 fn grouped(n: &Node, strict: bool) -> String {
@@ -62,7 +74,7 @@ fn text(glob: &Glob) -> String {
 fn pred(p: &Pred, strict: bool) -> String {
     if p.field.is_peer() {
         let (src, dst) = (of_column(p, "src", strict), of_column(p, "dst", strict));
-        return format!("({src} OR {dst})");
+        return format!("({})", join(vec![src, dst], " OR "));
     }
     match &p.key {
         None => of_column(p, &ident(p.field.col), strict),
@@ -125,7 +137,7 @@ fn any(p: &Pred, col: &str, values: &[Value], strict: bool) -> String {
         Some(many) => format!("{col} IN ({})", many.join(", ")),
         None => {
             let parts: Vec<_> = values.iter().map(|value| one(p, col, value, strict)).collect();
-            if parts.len() == 1 { parts.concat() } else { format!("({})", parts.join(" OR ")) }
+            if parts.len() == 1 { parts.concat() } else { format!("({})", join(parts, " OR ")) }
         }
     }
 }

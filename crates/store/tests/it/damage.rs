@@ -2,7 +2,7 @@
 
 use crate::sample::{Rng, gateway};
 use crate::support::{House, kek};
-use countersign_ledger::{FindingClass, fsck};
+use countersign_ledger::{Finding, FindingClass, fsck};
 use countersign_store::SegmentStore;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,9 @@ fn sealed_house(dir: &Path) -> Vec<PathBuf> {
 fn names(dir: &Path, file: &Path) -> bool {
     let report = fsck(dir, kek(), &SegmentStore::new(dir), &mut |_| {});
     let name = file.file_name().unwrap().to_string_lossy().into_owned();
-    let named = report.findings.iter().any(|f| f.class == FindingClass::Segment && f.file.ends_with(&name));
+    let first: u64 = name.split('-').next().unwrap().parse().unwrap();
+    let named = |f: &Finding| f.class == FindingClass::Segment && f.index == Some(first);
+    let named = report.findings.iter().any(named);
     assert!(report.exit_code() != 0, "damage to {name} was not found");
     named
 }

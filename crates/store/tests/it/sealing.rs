@@ -160,3 +160,35 @@ fn the_checker_opens_every_segment() {
     assert_eq!((report.exit_code(), &report.findings[..]), (0, &[][..]));
     assert!(report.segments >= 3 && report.not_checked.is_empty(), "{report:?}");
 }
+
+#[test]
+fn what_a_crash_left_under_either_name_is_replaced_by_the_true_segment() {
+    let dir = tempfile::tempdir().unwrap();
+    let house = House::open(dir.path(), 1, 65_536);
+    let mut rng = Rng(10);
+    house.record((1..=40).map(|seq| gateway(&mut rng, seq)).collect());
+    // a kill between temp and rename, and one between rename and manifest
+    let seg = dir.path().join("seg");
+    std::fs::create_dir_all(&seg).unwrap();
+    house.close();
+    std::fs::write(seg.join("00000000000000000000-1.tmp"), b"torn").unwrap();
+    std::fs::write(seg.join("00000000000000000000-1.parquet"), b"complete, but no manifest names it")
+        .unwrap();
+    let house = House::open(dir.path(), 2, 65_536);
+    house.seal_all();
+    assert_eq!(number(&house.store, "SELECT count(*) FROM events"), 40);
+    assert!(
+        std::fs::read_dir(&seg).unwrap().all(|entry| entry.unwrap().path().extension().unwrap() == "parquet")
+    );
+    house.close();
+    let report = countersign_ledger::fsck(dir.path(), kek(), &SegmentStore::new(dir.path()), &mut |_| {});
+    assert_eq!((report.exit_code(), &report.findings[..]), (0, &[][..]));
+}
+
+#[test]
+fn the_tree_holds_one_arrow() {
+    let lock = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.lock")).unwrap();
+    for name in ["arrow-array", "parquet", "datafusion", "object_store"] {
+        assert_eq!(lock.matches(&format!("name = \"{name}\"\n")).count(), 1, "{name}");
+    }
+}

@@ -64,7 +64,10 @@ pub fn number(store: &Store, text: &str) -> i64 {
     }
 }
 pub fn find(store: &Store, request: FindRequest) -> Rows {
-    futures::executor::block_on(store.find(request)).unwrap()
+    let text = request.filter.clone();
+    let sql = store.explain_filter(&text);
+    futures::executor::block_on(store.find(request))
+        .unwrap_or_else(|error| panic!("{text}: {error}\n{sql:?}"))
 }
 pub fn indexes(rows: &Rows) -> Vec<u64> {
     let index = |row| match rows.get(row, "index") {
