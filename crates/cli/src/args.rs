@@ -326,3 +326,66 @@ pub(crate) struct CompletionsArgs {
     /// The shell
     pub(crate) shell: clap_complete::Shell,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use std::fmt::Write;
+
+    /// `docs/reference/cli.md` from the declarations.
+    fn page() -> String {
+        let mut command = Cli::command().disable_help_subcommand(true).term_width(100);
+        command.build();
+        let mut out = String::from(
+            "# Command line\n\n\
+             Made from the declarations in `crates/cli/src/args.rs`; a test compares them.\n\n\
+             Results go to standard output, all else to standard error. Output is text on a terminal and NDJSON in\n\
+             a pipe; `-o` decides otherwise. A broken pipe is success. Secrets come from files or the environment,\n\
+             never from flags.\n\n\
+             | exit code | means |\n|---|---|\n\
+             | 0 | yes: found, valid, verified |\n\
+             | 1 | no: no match, not found, warnings, or nothing altered but not enough |\n\
+             | 2 | usage, configuration, network, malformed input |\n\
+             | 3 | bytes that do not verify: hash, signature, fork, rollback, pin mismatch |\n\n\
+             `q`, `sql`, `tail`, `show` and `prove` ask the running server through `api.sock` in the data directory;\n\
+             when none runs, all but `tail` read the directory themselves, read-only.\n",
+        );
+        let render = |command: &mut clap::Command| command.render_long_help().to_string();
+        for command in command.get_subcommands_mut() {
+            let _ = write!(out, "\n## {}\n\n```text\n{}```\n", command.get_name(), tidy(&render(command)));
+        }
+        out
+    }
+
+    fn tidy(text: &str) -> String {
+        text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    }
+
+    #[test]
+    fn the_page_is_made_from_the_declarations() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/cli.md");
+        if std::env::var_os("COUNTERSIGN_BLESS").is_some() {
+            std::fs::write(path, page()).unwrap();
+        }
+        let found = std::fs::read_to_string(path).unwrap_or_default();
+        assert_eq!(found, page(), "write it anew with COUNTERSIGN_BLESS=1 cargo test -p countersign-cli");
+    }
+
+    #[test]
+    fn the_declarations_are_consistent_and_name_no_secret() {
+        let command = Cli::command();
+        command.clone().debug_assert();
+        for sub in command.get_subcommands() {
+            for flag in sub.get_arguments().filter_map(|arg| arg.get_long()) {
+                assert!(!["token", "password", "secret", "key"].contains(&flag), "--{flag}: secrets are no flags");
+            }
+        }
+    }
+
+    #[test]
+    fn a_filter_may_begin_with_a_minus() {
+        let cli = Cli::try_parse_from(["countersign", "q", "-op:GET", "class:delete"]).unwrap();
+        assert!(matches!(cli.command, Command::Q(args) if args.filter == ["-op:GET", "class:delete"]));
+    }
+}

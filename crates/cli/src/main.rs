@@ -3,11 +3,16 @@
 //!
 //! Results go to standard output, all else to standard error. Exit codes: `exit.rs`.
 
+mod access;
 mod args;
 mod commands;
 mod config;
+mod demo;
 mod exit;
 mod output;
+mod pipeline;
+mod signals;
+mod stages;
 
 use args::{Cli, Command};
 use clap::Parser;
@@ -30,9 +35,18 @@ fn main() -> ExitCode {
 fn dispatch(cli: Cli) -> Result<Exit, CliError> {
     let global = &cli.global;
     match cli.command {
+        Command::Run(args) => commands::run::run(global, &args),
+        Command::Demo(args) => commands::demo::run(global, &args),
         Command::Check(args) => commands::check::run(global, &args),
+        Command::Q(args) => commands::q::run(global, &args),
+        Command::Sql(args) => commands::sql::run(global, &args),
+        Command::Tail(args) => commands::tail::run(global, &args),
+        Command::Show(args) => commands::show::run(global, &args),
+        Command::Prove(args) => commands::prove::run(global, &args),
+        Command::Verify(args) => commands::verify::run(&args),
+        Command::Fsck(args) => commands::fsck::run(global, &args),
+        Command::Doctor(args) => commands::doctor::run(global, &args),
         Command::Version => commands::version::run(global),
         Command::Completions(args) => commands::completions::run(&args),
-        _ => Err(CliError::Failed("not built yet".into())),
     }
 }

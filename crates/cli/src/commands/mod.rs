@@ -2,4 +2,14 @@
 
 pub(crate) mod check;
 pub(crate) mod completions;
+pub(crate) mod demo;
+pub(crate) mod doctor;
+pub(crate) mod fsck;
+pub(crate) mod prove;
+pub(crate) mod q;
+pub(crate) mod run;
+pub(crate) mod show;
+pub(crate) mod sql;
+pub(crate) mod tail;
+pub(crate) mod verify;
 pub(crate) mod version;

@@ -1,10 +1,11 @@
 //! Defaults that depend on the machine: where data and key lie. The only place of this crate that
 //! reads the environment for configuration.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 /// Address of the dashboard.
-pub(crate) const WEB_LISTEN: &str = "127.0.0.1:7470";
+pub(crate) const WEB_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7470);
 /// How many ports after a busy one are tried for the dashboard.
 pub(crate) const WEB_PORTS_TRIED: u16 = 20;
 /// Header that carries an API key.

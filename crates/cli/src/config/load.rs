@@ -342,8 +342,8 @@ mod tests {
     fn a_bad_value_says_what_was_expected_and_found() {
         let message = refused("[web]\nlisten = \"nonsense\"\n");
         assert!(message.contains("`web.listen` must be address, IP:PORT, not \"nonsense\""), "{message}");
-        let message = refused("[limits]\nhead = \"1GiB\"\n");
-        assert!(message.contains("size, 1KiB to 1MiB"), "{message}");
+        let message = refused("[limits]\ntap_buffer = \"9GiB\"\n");
+        assert!(message.contains("size, 1MiB to 1GiB"), "{message}");
         let message = refused("listener = 3\n");
         assert!(message.contains("[[listener]]"), "{message}");
     }
@@ -361,7 +361,7 @@ mod tests {
     fn values_arrive_with_their_lines() {
         let settings = parse(
             "[[listener]]\nname=\"a\"\nlisten=\"127.0.0.1:1\"\nupstream=\"http://h:1\"\n[listener.tls]\ncert=\"c\"\nkey=\"k\"\n\
-             [[listener]]\nname=\"b\"\nlisten=\"127.0.0.1:2\"\nupstream=\"tcp://h:2\"\n[limits]\nhead=\"32KiB\"\nconnections=1_000\n",
+             [[listener]]\nname=\"b\"\nlisten=\"127.0.0.1:2\"\nupstream=\"tcp://h:2\"\n[limits]\ntap_buffer=\"32MiB\"\nconnections=1_000\n",
             "c.toml",
         )
         .unwrap();
@@ -369,7 +369,7 @@ mod tests {
         assert_eq!(settings.get("listener[1].name"), Some(&Value::Text("b".into())));
         assert_eq!(settings.line("listener[1].name"), 9);
         assert!(settings.has_table("listener[0].tls") && !settings.has_table("listener[1].tls"));
-        assert_eq!(settings.get("limits.head"), Some(&Value::Number(32 << 10)));
+        assert_eq!(settings.get("limits.tap_buffer"), Some(&Value::Number(32 << 20)));
         assert_eq!(settings.get("limits.connections"), Some(&Value::Number(1000)));
     }
 

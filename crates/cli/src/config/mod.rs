@@ -130,6 +130,41 @@ impl Upstream {
     }
 }
 
+impl std::fmt::Display for Upstream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let scheme = match (self.opaque, self.tls) {
+            (true, _) => "tcp",
+            (false, true) => "https",
+            (false, false) => "http",
+        };
+        write!(f, "{scheme}://{}", self.authority())
+    }
+}
+
+impl Listener {
+    /// From a `--proxy LISTEN=URL`.
+    pub(crate) fn from_proxy(spec: &str) -> Result<Listener, String> {
+        let (listen, url) = spec.split_once('=').ok_or_else(|| {
+            "it has no `=`: write LISTEN=URL, like 127.0.0.1:8081=http://127.0.0.1:8080".to_string()
+        })?;
+        let listen: SocketAddr = listen.parse().map_err(|_| format!("`{listen}` is no address, IP:PORT"))?;
+        let upstream = Upstream::parse(url)?;
+        if upstream.tls {
+            return Err("an https upstream needs `upstream_ca`, so it goes into a configuration file: countersign check explain listener".into());
+        }
+        Ok(Listener {
+            name: format!("proxy-{}", listen.port()),
+            listen,
+            service: upstream.authority(),
+            protocol: if upstream.opaque { "opaque" } else { "auto" }.into(),
+            upstream_ca: None,
+            upstream_identity: None,
+            tls: None,
+            upstream,
+        })
+    }
+}
+
 fn split_port(authority: &str) -> (&str, Option<&str>) {
     if let Some(rest) = authority.strip_prefix('[') {
         let (host, after) = rest.split_once(']').unwrap_or((rest, ""));
@@ -221,8 +256,6 @@ pub(crate) struct Limits {
     pub(crate) connections: u64,
     /// Open connections of a listener.
     pub(crate) listener_connections: u64,
-    /// Largest HTTP head, bytes.
-    pub(crate) head: u64,
     /// Longest arrival of a head.
     pub(crate) head_time: Duration,
     /// Longest connect to an upstream.
@@ -442,7 +475,7 @@ impl Reader<'_> {
         }
         let listen = match self.settings.get("web.listen") {
             Some(_) => self.address("web.listen")?,
-            None => SocketAddr::from(([127, 0, 0, 1], 7470)),
+            None => defaults::WEB_LISTEN,
         };
         if !listen.ip().is_loopback() {
             return Err(self.settings.conflict("web.listen", format!(
@@ -456,7 +489,6 @@ impl Reader<'_> {
         Limits {
             connections: self.number("limits.connections", 20_000),
             listener_connections: self.number("limits.listener_connections", 10_000),
-            head: self.number("limits.head", 64 << 10),
             head_time: self.span("limits.head_time", 10_000),
             connect_time: self.span("limits.connect_time", 5_000),
             idle_time: self.span("limits.idle_time", 3_600_000),
@@ -523,11 +555,10 @@ mod tests {
     #[test]
     fn an_empty_file_gives_the_documented_defaults() {
         let config = config("").unwrap();
-        assert_eq!(config.web, Some(defaults::WEB_LISTEN.parse().unwrap()));
+        assert_eq!(config.web, Some(defaults::WEB_LISTEN));
         for (path, value) in [
             ("limits.connections", config.limits.connections.to_string()),
             ("limits.listener_connections", config.limits.listener_connections.to_string()),
-            ("limits.head", units::size(config.limits.head)),
             ("limits.head_time", units::span_ms(config.limits.head_time.as_millis() as u64)),
             ("limits.connect_time", units::span_ms(config.limits.connect_time.as_millis() as u64)),
             ("limits.idle_time", units::span_ms(config.limits.idle_time.as_millis() as u64)),

@@ -79,7 +79,6 @@ const fn required(path: &'static str, kind: Kind, doc: &'static str) -> Key {
     Key { path, kind, default: "", required: true, secret: false, doc }
 }
 
-const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const SECOND: u64 = 1_000;
 const HOUR: u64 = 3_600 * SECOND;
@@ -241,7 +240,6 @@ pub(crate) const KEYS: &[Key] = &[
         "10000",
         "Open connections of one listener.",
     ),
-    key("limits.head", Kind::Size(KIB, MIB), "\"64KiB\"", "Largest HTTP head; a larger one gets 431."),
     key(
         "limits.head_time",
         Kind::Span(100, 10 * 60 * SECOND),
@@ -267,12 +265,17 @@ pub(crate) const KEYS: &[Key] = &[
         "\"32MiB\"",
         "Bytes seen and not yet decoded, for each decoder; at the limit traffic waits.",
     ),
-    key("limits.query_time", Kind::Span(100, HOUR), "\"30s\"", "Longest run of one query."),
+    key(
+        "limits.query_time",
+        Kind::Span(100, HOUR),
+        "\"30s\"",
+        "Longest run of one query that a command asks of the data directory itself; the server keeps to 30 s.",
+    ),
     key(
         "limits.query_memory",
         Kind::Size(16 * MIB, 64 * 1024 * MIB),
         "\"512MiB\"",
-        "Most memory of one query.",
+        "Most memory of one such query; the server keeps to 512 MiB.",
     ),
 ];
 

@@ -174,13 +174,14 @@ fn introduce(say: &Say, home: &Home, link: Option<&str>) {
     }
     let (program, config) = (program(), shell_word(&home.config));
     say.plain("\nTo try next, in another terminal:");
-    for command in [
-        "q class:delete",
-        "q outcome:failed --by who,service,status",
-        "sql \"select who, verified, count(*) as calls from events group by who, verified\"",
-        "tail",
+    for (command, words) in [
+        ("q", "class:delete"),
+        ("q", "--by who,service,status outcome:failed"),
+        ("sql", "\"select who, verified, count(*) as calls from events group by who, verified\""),
+        ("tail", ""),
     ] {
-        say.plain(&format!("  {program} {command} --config {config}"));
+        // Flags first: the words of a filter may begin with a hyphen.
+        say.plain(format!("  {program} {command} --config {config} {words}").trim_end());
     }
     say.plain("\nCtrl-C ends it. The story, in seconds:\n");
 }

@@ -1,0 +1,3 @@
+//! `demo`: see `crate::demo`.
+
+pub(crate) use crate::demo::run;

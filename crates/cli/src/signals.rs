@@ -1,0 +1,77 @@
+//! Ctrl-C and SIGTERM: the first asks for a clean end, the second ends at once.
+
+use crate::exit::CliError;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Exit code after a second signal: the end was not clean.
+const IMPATIENT: i32 = 2;
+
+/// Whether an end was asked for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Interrupt(Arc<(Mutex<bool>, Condvar)>);
+
+impl Interrupt {
+    /// Listens for signals on a thread of its own.
+    pub(crate) fn install() -> Result<Interrupt, CliError> {
+        let fail = |e: std::io::Error| {
+            CliError::new("cannot listen for signals", e, "close other programs and try again")
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(fail)?;
+        let (mut interrupt, mut terminate) = {
+            let _guard = runtime.enter();
+            (signal(SignalKind::interrupt()).map_err(fail)?, signal(SignalKind::terminate()).map_err(fail)?)
+        };
+        let asked = Interrupt::default();
+        let ours = asked.clone();
+        let listen = move || {
+            runtime.block_on(async {
+                for times in 0.. {
+                    tokio::select! { _ = interrupt.recv() => {} , _ = terminate.recv() => {} }
+                    if times > 0 {
+                        std::process::exit(IMPATIENT);
+                    }
+                    ours.ask();
+                }
+            });
+        };
+        std::thread::Builder::new().name("signals".into()).spawn(listen).map_err(fail)?;
+        Ok(asked)
+    }
+
+    /// Asks for an end.
+    pub(crate) fn ask(&self) {
+        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.0.1.notify_all();
+    }
+
+    /// Whether an end was asked for.
+    pub(crate) fn is_asked(&self) -> bool {
+        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until an end is asked for, at most `longest`; `true` = it was.
+    pub(crate) fn wait(&self, longest: Duration) -> bool {
+        let start = Instant::now();
+        let mut asked = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while !*asked {
+            let Some(left) = longest.checked_sub(start.elapsed()) else { return false };
+            asked = self.0.1.wait_timeout(asked, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiting_ends_when_asked_or_when_the_time_is_over() {
+        let interrupt = Interrupt::default();
+        assert!(!interrupt.wait(Duration::from_millis(5)));
+        interrupt.ask();
+        assert!(interrupt.is_asked() && interrupt.wait(Duration::from_secs(60)));
+    }
+}

@@ -1,0 +1,103 @@
+//! The gateway from the configuration's listeners.
+
+use crate::config::{self, Config, units};
+use crate::exit::CliError;
+use countersign_gateway::{
+    Durability, Gateway, GatewayConfig, Limits, Listener, ListenerTls, Protocol, Upstream, UpstreamTls,
+};
+use countersign_identity::{ClientAuth, Identities};
+use countersign_ledger::Ledger;
+use countersign_policy::PolicySet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Agent of the gateway's records.
+const AGENT: &str = "countersign:gateway";
+
+/// Starts all listeners.
+pub(crate) fn start(
+    config: &Config,
+    ledger: &Ledger,
+    identities: Arc<Identities>,
+    say: &dyn Fn(&str),
+) -> Result<Gateway, CliError> {
+    let settings = GatewayConfig {
+        listeners: config.listeners.iter().map(listener).collect(),
+        limits: limits(&config.limits),
+        ..GatewayConfig::new(AGENT)
+    };
+    let gateway = Gateway::start(settings, ledger, identities, PolicySet::allow_all())
+        .map_err(|e| CliError::Failed(e.to_string()))?;
+    for (name, address) in gateway.addresses() {
+        let to = config
+            .listeners
+            .iter()
+            .find(|l| l.name == name)
+            .map(|l| l.upstream.to_string())
+            .unwrap_or_default();
+        say(&format!("{name:<10} {address} → {to}"));
+    }
+    Ok(gateway)
+}
+
+/// Drains and stops; gives its counters.
+pub(crate) fn stop(gateway: Gateway, drain: Duration) -> Vec<String> {
+    let open = gateway.stats();
+    gateway.shutdown(drain);
+    vec![format!(
+        "gateway: {} connections, {} requests, {} refused, {} opaque, {} up, {} down",
+        open.connections,
+        open.requests,
+        open.refused,
+        open.opaque,
+        units::size_rough(open.bytes_up),
+        units::size_rough(open.bytes_down)
+    )]
+}
+
+fn listener(from: &config::Listener) -> Listener {
+    Listener {
+        name: from.name.clone(),
+        listen: from.listen,
+        upstream: Upstream {
+            host: from.upstream.host.clone(),
+            port: from.upstream.port,
+            tls: from.upstream.tls.then(|| UpstreamTls {
+                ca: from.upstream_ca.iter().cloned().collect(),
+                server_name: String::new(),
+                identity: from.upstream_identity.clone(),
+            }),
+        },
+        service: from.service.clone(),
+        tls: from.tls.as_ref().map(|tls| ListenerTls {
+            cert: tls.cert.clone(),
+            key: tls.key.clone(),
+            client_ca: tls.client_ca.iter().cloned().collect(),
+            client_auth: match (tls.client_auth.as_str(), &tls.client_ca) {
+                // Without authorities there is nothing to ask callers for.
+                ("none", _) | ("optional", None) => ClientAuth::None,
+                ("required", _) => ClientAuth::Required,
+                _ => ClientAuth::Optional,
+            },
+        }),
+        protocol: match from.protocol.as_str() {
+            "http1" => Protocol::Http1,
+            "opaque" => Protocol::Opaque,
+            _ => Protocol::Auto,
+        },
+        durability: Durability::Bounded,
+    }
+}
+
+fn limits(from: &config::Limits) -> Limits {
+    let count = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    Limits {
+        connections: count(from.connections),
+        connections_listener: count(from.listener_connections),
+        head_time: from.head_time,
+        connect: from.connect_time,
+        idle: from.idle_time,
+        ring: count(from.tap_buffer),
+        ..Limits::default()
+    }
+}

@@ -1,0 +1,8 @@
+//! The steps of `pipeline.rs`, one file each: from the configuration's types to each crate's own.
+
+pub(crate) mod alerts;
+pub(crate) mod follow;
+pub(crate) mod gateway;
+pub(crate) mod ledger;
+pub(crate) mod prepare;
+pub(crate) mod web;
