@@ -23,6 +23,9 @@ use std::time::Duration;
 /// Longest wait for the detectors to have seen the last event before the stop goes on.
 const LAST_EVENTS: Duration = Duration::from_secs(5);
 
+/// Longest wait for the store to have read back what the last run left.
+const CATCH_UP: Duration = Duration::from_secs(60);
+
 /// What differs between `run` and `demo`.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Flavour {
@@ -69,6 +72,12 @@ impl Pipeline {
     ) -> Result<Pipeline, CliError> {
         // The contents: hot tail in memory, sealed segments, one table `events`.
         let store = ledger::store(config, &ledger)?;
+
+        // What the last run left in the log is searchable before anybody can ask: an answer is never a
+        // part of one without saying so.
+        if !store.wait_visible(ledger.size(), CATCH_UP) {
+            say(&format!("  store      still reading back {} entries", ledger.size().saturating_sub(store.visible())));
+        }
 
         // Findings leave by webhooks; what becomes of them returns as platform events.
         let platform = ledger::source(&ledger, "countersign:platform")?;

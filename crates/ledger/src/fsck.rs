@@ -19,6 +19,11 @@ pub trait SegmentRows {
     /// Opens the file, checks its digest and length against `segment`, and returns its rows.
     fn rows(&self, segment: &SegmentInfo, key: &SegmentKey) -> Result<Rows<'_>, String>;
 
+    /// What to call the segment in a finding: its file, relative to the data directory, where there is one.
+    fn name(&self, segment: &SegmentInfo) -> String {
+        format!("segment {}", segment.segment)
+    }
+
     /// `false` when segments are not to be read at all; each then counts as not checked.
     fn available(&self) -> bool {
         true

@@ -333,6 +333,10 @@ impl SegmentStore {
 }
 
 impl SegmentRows for SegmentStore {
+    fn name(&self, segment: &SegmentInfo) -> String {
+        relative(segment.first, segment.version)
+    }
+
     fn rows(
         &self,
         segment: &SegmentInfo,

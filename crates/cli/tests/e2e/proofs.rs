@@ -8,9 +8,14 @@ use std::process::{Command, Output};
 
 /// A stopped ledger with a sealed segment and a log tail, and a proof made from it.
 fn ledger_with_proof(label: &str) -> (Home, TempDir) {
+    ledger_of(label, 2)
+}
+
+/// The same after so many starts, each of which seals the part of the one before.
+fn ledger_of(label: &str, rounds: u64) -> (Home, TempDir) {
     let home = Home::new(label);
     let upstream = upstream();
-    for round in 0..2 {
+    for round in 0..rounds {
         let (address, child) = home.gateway(upstream);
         let mut connection = Connection::open(address).unwrap();
         for number in 0..60 {
@@ -118,7 +123,7 @@ fn a_flipped_byte_in_any_file_of_the_data_directory_is_found_and_named() {
 
 #[test]
 fn truncating_swapping_or_deleting_a_segment_is_found() {
-    let (home, _proof) = ledger_with_proof("segments");
+    let (home, _proof) = ledger_of("segments", 3);
     let segments: Vec<_> = files(&home.data().join("seg"))
         .into_iter()
         .filter(|file| file.extension().is_some_and(|e| e == "parquet"))

@@ -96,7 +96,7 @@ impl Walk<'_> {
         let mut covered = 0;
         for (at, segment) in segments.iter().enumerate() {
             self.tell("segments", at as u64, segments.len() as u64);
-            let name = format!("segment {}", segment.segment);
+            let name = self.segments.name(segment);
             if segment.first <= covered {
                 covered = covered.max(segment.end);
             }
