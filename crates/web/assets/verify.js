@@ -8,9 +8,6 @@ import { parseNote, parseVkey, signedBy } from "./note.js";
 import { sha256 } from "./sha256.js";
 import { consistent, leafHash, rootFromInclusion } from "./tree.js";
 
-const root = document.getElementById("proof");
-if (root) run(root);
-
 async function run(section) {
   const started = performance.now();
   const lines = new Lines(section);
@@ -185,3 +182,5 @@ function time(ns) {
   return `${new Date(Number(n / 1000000n)).toISOString().slice(0, 19)}.${String(n % 1000000000n).padStart(9, "0")}Z`;
 }
 
+const root = document.getElementById("proof");
+if (root) run(root);

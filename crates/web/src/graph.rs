@@ -31,7 +31,7 @@ pub(crate) struct Edge {
     pub(crate) kind: String,
     pub(crate) first_ns: i64,
     pub(crate) last_ns: i64,
-    /// A finding says it was first seen.
+    /// A finding says that the pair itself was first seen.
     pub(crate) is_new: bool,
 }
 
@@ -73,8 +73,10 @@ pub(crate) async fn load(
         .map(|row| {
             let (who, service) =
                 (text(&found, row, "who").to_owned(), text(&found, row, "service").to_owned());
+            let first_ns = int(&found, row, "first").unwrap_or(0);
             Edge {
-                is_new: fresh.contains(&(who.clone(), service.clone())),
+                // A later finding is about a new operation of a known pair.
+                is_new: fresh.get(&(who.clone(), service.clone())).is_some_and(|at| *at <= first_ns),
                 calls: whole(row, "calls"),
                 errors: whole(row, "errors"),
                 denied: whole(row, "denied"),
@@ -83,7 +85,7 @@ pub(crate) async fn load(
                 tls: text(&found, row, "tls").to_owned(),
                 protocol: text(&found, row, "protocol").to_owned(),
                 kind: text(&found, row, "kind").to_owned(),
-                first_ns: int(&found, row, "first").unwrap_or(0),
+                first_ns,
                 last_ns: int(&found, row, "last").unwrap_or(0),
                 who,
                 service,
@@ -95,13 +97,17 @@ pub(crate) async fn load(
     Ok(Graph { edges, at: found.at, complete })
 }
 
-/// Pairs that a finding names.
-async fn new_pairs(state: &AppState, range: &str) -> Result<BTreeSet<(String, String)>, Problem> {
+/// Pairs that a finding names, with the time of the earliest event that one was made for.
+async fn new_pairs(state: &AppState, range: &str) -> Result<BTreeMap<(String, String), i64>, Problem> {
     let sql = format!(
-        "SELECT DISTINCT who, service FROM events WHERE rec = 'finding' AND service IS NOT NULL{range} LIMIT {EDGES_MAX}"
+        "SELECT who, service, min(\"time\") AS first FROM events WHERE rec = 'finding' AND service IS NOT NULL{range} \
+         GROUP BY who, service LIMIT {EDGES_MAX}"
     );
     let found = state.store.sql(SqlRequest::new(sql)).await?;
-    let pair = |row| (text(&found, row, "who").to_owned(), text(&found, row, "service").to_owned());
+    let pair = |row| {
+        let names = (text(&found, row, "who").to_owned(), text(&found, row, "service").to_owned());
+        (names, int(&found, row, "first").unwrap_or(i64::MAX))
+    };
     Ok((0..found.rows.len()).map(pair).collect())
 }
 

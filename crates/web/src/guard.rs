@@ -36,11 +36,11 @@ pub const HEADERS: [(&str, &str); 8] = [
     ("cache-control", "no-store"),
     (
         "permissions-policy",
-        "accelerometer=(), autoplay=(), bluetooth=(), camera=(), clipboard-read=(), clipboard-write=(self), \
+        "accelerometer=(), autoplay=(), camera=(), clipboard-read=(), clipboard-write=(self), \
          display-capture=(), encrypted-media=(), fullscreen=(), geolocation=(), gyroscope=(), hid=(), \
          idle-detection=(), local-fonts=(), magnetometer=(), microphone=(), midi=(), payment=(), \
          picture-in-picture=(), publickey-credentials-get=(), screen-wake-lock=(), serial=(), storage-access=(), \
-         usb=(), web-share=(), xr-spatial-tracking=()",
+         usb=(), xr-spatial-tracking=()",
     ),
     ("x-frame-options", "DENY"),
 ];
