@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 /// Batches below this many rows are moved together, so that a quiet tail is not thousands of tiny ones.
-const MERGE_ROWS: usize = 2_048;
+const MERGE_ROWS: usize = 512;
 /// Most rows of tail before the ingest waits for sealing: sixteen parts.
 pub(crate) const TAIL_ROWS_MAX: u64 = 1 << 20;
 

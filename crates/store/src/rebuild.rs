@@ -3,7 +3,7 @@
 //! group of every event, so a difference costs space (`exact_<group>`), never truth.
 
 use crate::error::StoreError;
-use crate::schema::{EXACT, tls_number};
+use crate::schema::{EXACT, ip_parse, tls_number};
 use arrow::array::{
     Array, AsArray, BooleanArray, FixedSizeBinaryArray, Int64Array, LargeBinaryArray, ListArray, RecordBatch,
     StringViewArray, TimestampNanosecondArray,
@@ -13,7 +13,11 @@ use countersign_event::{
     Auth, CaptureConf, CaptureMode, Class, DigestAlg, Frame, GROUPS, IdentityFrom, Kind, LinkVia, Mode,
     Outcome, PrincipalKind, Rec, SCHEMA, StatusSpace, TimeBasis, Transport, Verdict,
 };
+use std::cell::Cell;
 use std::net::IpAddr;
+
+/// Bytes that a group usually has room in.
+const USUAL: [usize; GROUPS] = [192, 192, 128, 96, 128, 16, 96];
 
 /// Columns that the way back needs, by name; everything else is for search only.
 pub(crate) const NEEDED_NOT: [&str; 4] = ["status_code", "behalf", "via", "hop"];
@@ -37,6 +41,7 @@ macro_rules! columns {
 }
 macro_rules! kind {
     (text, $l:lifetime) => { &$l StringViewArray };
+    (word, $l:lifetime) => { Words<$l> };
     (int, $l:lifetime) => { &$l Int64Array };
     (time, $l:lifetime) => { &$l TimestampNanosecondArray };
     (flag, $l:lifetime) => { &$l BooleanArray };
@@ -44,6 +49,9 @@ macro_rules! kind {
     (list, $l:lifetime) => { &$l ListArray };
 }
 macro_rules! find {
+    (word, $b:ident, $c:literal) => {
+        Words::new(column($b, $c)?.as_string_view_opt().ok_or_else(|| wrong($c))?)
+    };
     (text, $b:ident, $c:literal) => {
         column($b, $c)?.as_string_view_opt().ok_or_else(|| wrong($c))?
     };
@@ -85,22 +93,58 @@ columns! {
         of "of", conn "conn", statement_fp "statement_fp", req_digest "req_digest", rsp_digest "rsp_digest",
     }
     list { policies "policies", label "label" }
+    word {
+        basis "time_basis", rec "rec", kind "kind", class "class", outcome "outcome", status_space "status_space", decision "decision", mode "decision_mode", who_kind "who_kind", auth "auth", who_from "who_from", transport "transport", link_via "link_via", req_alg "req_alg", rsp_alg "rsp_alg", capture "capture", capture_conf "capture_conf",
+    }
     text {
-        basis "time_basis", rec "rec", kind "kind", protocol "protocol", op "op", class "class", outcome "outcome",
-        status "status", status_space "status_space", decision "decision", mode "decision_mode", reason "reason",
+        protocol "protocol", op "op",
+        status "status", reason "reason",
         purpose "purpose", tenant "tenant", agent "agent", route "route",
-        who "who", who_kind "who_kind", who_name "who_name", who_svc "who_svc", who_inst "who_inst", auth "auth",
-        issuer "issuer", cred "cred", who_from "who_from",
+        who "who", who_name "who_name", who_svc "who_svc", who_inst "who_inst",
+        issuer "issuer", cred "cred",
         src_ip "src_ip", src_host "src_host", src_workload "src_workload", src_ns "src_ns",
         dst_ip "dst_ip", dst_host "dst_host", dst_workload "dst_workload", dst_ns "dst_ns",
-        up_ip "up_ip", up_host "up_host", transport "transport", tls "tls", sni "sni", alpn "alpn",
+        up_ip "up_ip", up_host "up_host", tls "tls", sni "sni", alpn "alpn",
         service "service", resource "resource", raw_target "raw_target", rtype "type", target_id "target_id",
         namespace "namespace", region "region",
-        ja4 "ja4", corr "corr", session "session", message "message", link_via "link_via",
+        ja4 "ja4", corr "corr", session "session", message "message",
         statement "statement", error "error",
-        req_alg "req_alg", req_type "req_type", rsp_alg "rsp_alg", rsp_type "rsp_type",
-        capture "capture", capture_format "capture_format", capture_parser "capture_parser",
-        capture_conf "capture_conf", source_id "source_id",
+        req_type "req_type", rsp_type "rsp_type",
+        capture_format "capture_format", capture_parser "capture_parser",
+        source_id "source_id",
+    }
+}
+
+/// Slots of a [`Words`] cache.
+const WORD_SLOTS: usize = 8;
+
+/// A column of words, with the numbers of the last few: a word of at most 12 bytes stands in its view.
+struct Words<'a> {
+    column: &'a StringViewArray,
+    /// View and number; number 0 for a word without one.
+    known: [Cell<(u128, u64)>; WORD_SLOTS],
+}
+
+impl<'a> Words<'a> {
+    fn new(column: &'a StringViewArray) -> Words<'a> {
+        Words { column, known: Default::default() }
+    }
+    fn code(&self, row: usize, code: impl Fn(&str) -> Option<u64>) -> Option<u64> {
+        if self.column.is_null(row) {
+            return None;
+        }
+        let view = self.column.views()[row];
+        if view as u32 > 12 {
+            return code(self.column.value(row));
+        }
+        let mixed = (view ^ (view >> 64)) as u64;
+        let slot = &self.known[(mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 61) as usize];
+        let (known, mut number) = slot.get();
+        if known != view {
+            number = code(self.column.value(row)).unwrap_or(0);
+            slot.set((view, number));
+        }
+        (number != 0).then_some(number)
     }
 }
 
@@ -131,7 +175,10 @@ impl Columns<'_> {
         for (g, bytes) in groups.iter_mut().enumerate() {
             match self.exact[g].filter(|exact| exact.is_valid(row)) {
                 Some(exact) => bytes.extend_from_slice(exact.value(row)),
-                None => rebuild_group(self, g, row, bytes),
+                None => {
+                    bytes.reserve(USUAL[g]);
+                    rebuild_group(self, g, row, None, bytes);
+                }
             }
         }
         Some(Frame { schema: SCHEMA, groups })
@@ -139,9 +186,10 @@ impl Columns<'_> {
 }
 
 /// The canonical bytes of group `g`, as far as plain columns know them, at the end of `out`.
-pub(crate) fn rebuild_group(c: &Columns<'_>, g: usize, row: usize, out: &mut Vec<u8>) {
+/// `eid`: the event's id, where the caller knows it; else it is derived.
+pub(crate) fn rebuild_group(c: &Columns<'_>, g: usize, row: usize, eid: Option<[u8; 16]>, out: &mut Vec<u8>) {
     match g {
-        0 => core(c, row, out),
+        0 => core(c, row, eid, out),
         1 => who(c, row, out),
         2 => peer(c, row, out),
         3 => target(c, row, out),
@@ -216,22 +264,23 @@ impl<'o> Map<'o> {
         }
     }
     /// An enum, from its word.
-    fn word_at(&mut self, key: u8, column: &StringViewArray, row: usize, code: impl Fn(&str) -> Option<u64>) {
-        if let Some(code) = valid(column, row).and_then(code) {
+    fn word_at(&mut self, key: u8, column: &Words<'_>, row: usize, code: impl Fn(&str) -> Option<u64>) {
+        if let Some(code) = column.code(row, code) {
             self.uint(key, code);
         }
     }
     fn list_at(&mut self, key: u8, column: &ListArray, row: usize) {
-        if column.is_valid(row) {
-            let items = column.value(row);
-            let Some(items) = items.as_string_view_opt() else { return };
-            let out = self.key(key);
-            head(out, 4, items.len() as u64);
-            items.iter().for_each(|item| text(out, item.unwrap_or_default()));
-        }
+        let Some(texts) = column.values().as_string_view_opt().filter(|_| column.is_valid(row)) else {
+            return;
+        };
+        let offsets = column.value_offsets();
+        let (from, to) = (offsets[row] as usize, offsets[row + 1] as usize);
+        let out = self.key(key);
+        head(out, 4, (to - from) as u64);
+        (from..to).for_each(|item| text(out, valid(texts, item).unwrap_or_default()));
     }
     fn ip_at(&mut self, key: u8, column: &StringViewArray, row: usize) {
-        match valid(column, row).and_then(|ip| ip.parse().ok()) {
+        match valid(column, row).and_then(ip_parse) {
             Some(IpAddr::V4(ip)) => bytes(self.key(key), &ip.octets()),
             Some(IpAddr::V6(ip)) => bytes(self.key(key), &ip.octets()),
             None => {}
@@ -279,12 +328,14 @@ macro_rules! code {
     };
 }
 
-fn core(c: &Columns<'_>, row: usize, out: &mut Vec<u8>) {
+fn core(c: &Columns<'_>, row: usize, eid: Option<[u8; 16]>, out: &mut Vec<u8>) {
     let mut m = Map::open(out);
     m.uint(0, u64::from(SCHEMA));
     let (agent, stream, seq) = (c.agent.value(row), c.stream.value(row), c.seq.value(row));
     if c.eid.is_valid(row) {
         bytes(m.key(1), c.eid.value(row));
+    } else if let Some(eid) = eid {
+        bytes(m.key(1), &eid);
     } else if let Ok(stream) = stream.try_into() {
         bytes(m.key(1), &countersign_event::eid(agent, stream, seq as u64));
     }
@@ -295,23 +346,23 @@ fn core(c: &Columns<'_>, row: usize, out: &mut Vec<u8>) {
     if c.timed.is_valid(row) {
         signed(m.key(6), c.time.value(row));
     }
-    m.word_at(7, c.basis, row, code!(TimeBasis));
+    m.word_at(7, &c.basis, row, code!(TimeBasis));
     m.int_at(9, c.dur, row);
-    m.word_at(10, c.rec, row, code!(Rec));
-    m.word_at(11, c.kind, row, code!(Kind));
+    m.word_at(10, &c.rec, row, code!(Rec));
+    m.word_at(11, &c.kind, row, code!(Kind));
     m.text_at(12, c.protocol, row);
     m.text_at(13, c.op, row);
-    m.word_at(14, c.class, row, code!(Class));
-    m.word_at(15, c.outcome, row, code!(Outcome));
-    if let Some(space) = valid(c.status_space, row).and_then(code!(StatusSpace)) {
+    m.word_at(14, &c.class, row, code!(Class));
+    m.word_at(15, &c.outcome, row, code!(Outcome));
+    if let Some(space) = c.status_space.code(row, code!(StatusSpace)) {
         let out = m.key(16);
         head(out, 4, 2);
         head(out, 0, space);
         text(out, valid(c.status, row).unwrap_or_default());
     }
     m.nested(17, |m| {
-        m.word_at(0, c.decision, row, code!(Verdict));
-        m.word_at(1, c.mode, row, code!(Mode));
+        m.word_at(0, &c.decision, row, code!(Verdict));
+        m.word_at(1, &c.mode, row, code!(Mode));
         m.list_at(2, c.policies, row);
         m.text_at(3, c.reason, row);
         m.text_at(4, c.purpose, row);
@@ -335,8 +386,8 @@ fn who(c: &Columns<'_>, row: usize, out: &mut Vec<u8>) {
     let mut m = Map::open(out);
     m.nested(0, |m| {
         m.text_at(0, c.who, row);
-        m.word_at(1, c.who_kind, row, code!(PrincipalKind));
-        m.word_at(2, c.auth, row, code!(Auth));
+        m.word_at(1, &c.who_kind, row, code!(PrincipalKind));
+        m.word_at(2, &c.auth, row, code!(Auth));
         m.int_at(3, c.verified, row);
         m.text_at(4, c.issuer, row);
         m.text_at(5, c.cred, row);
@@ -344,7 +395,7 @@ fn who(c: &Columns<'_>, row: usize, out: &mut Vec<u8>) {
         m.text_at(7, c.who_svc, row);
         m.text_at(8, c.who_inst, row);
         m.text_at(11, c.who_name, row);
-        m.word_at(12, c.who_from, row, code!(IdentityFrom));
+        m.word_at(12, &c.who_from, row, code!(IdentityFrom));
     });
     m.close();
 }
@@ -370,7 +421,7 @@ fn peer(c: &Columns<'_>, row: usize, out: &mut Vec<u8>) {
         m.int_at(1, c.up_port, row);
         m.text_at(2, c.up_host, row);
     });
-    m.word_at(3, c.transport, row, code!(Transport));
+    m.word_at(3, &c.transport, row, code!(Transport));
     m.nested(4, |m| {
         if let Some(version) = valid(c.tls, row).and_then(tls_number) {
             m.uint(0, version);
@@ -411,7 +462,7 @@ fn links(c: &Columns<'_>, row: usize, out: &mut Vec<u8>) {
     m.fixed_at(7, c.of, row);
     m.fixed_at(8, c.conn, row);
     m.int_at(9, c.conn_seq, row);
-    m.word_at(10, c.link_via, row, code!(LinkVia));
+    m.word_at(10, &c.link_via, row, code!(LinkVia));
     m.close();
 }
 
@@ -430,20 +481,20 @@ fn body(c: &Columns<'_>, row: usize, out: &mut Vec<u8>) {
         m.fixed_at(1, c.req_digest, row);
         m.flag_at(3, c.req_truncated, row);
         m.text_at(4, c.req_type, row);
-        m.word_at(6, c.req_alg, row, code!(DigestAlg));
+        m.word_at(6, &c.req_alg, row, code!(DigestAlg));
     });
     m.nested(1, |m| {
         m.int_at(0, c.rsp_size, row);
         m.fixed_at(1, c.rsp_digest, row);
         m.flag_at(3, c.rsp_truncated, row);
         m.text_at(4, c.rsp_type, row);
-        m.word_at(6, c.rsp_alg, row, code!(DigestAlg));
+        m.word_at(6, &c.rsp_alg, row, code!(DigestAlg));
     });
     m.nested(2, |m| {
-        m.word_at(0, c.capture, row, code!(CaptureMode));
+        m.word_at(0, &c.capture, row, code!(CaptureMode));
         m.text_at(1, c.capture_format, row);
         m.text_at(2, c.capture_parser, row);
-        m.word_at(3, c.capture_conf, row, code!(CaptureConf));
+        m.word_at(3, &c.capture_conf, row, code!(CaptureConf));
         m.text_at(4, c.source_id, row);
     });
     m.close();

@@ -7,6 +7,8 @@
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use countersign_event::{Endpoint, Event, GROUPS, Principal};
+use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
 /// How a column's value is read from an event.
@@ -16,7 +18,7 @@ pub(crate) enum Get {
     /// A word of a closed list.
     Word(fn(&Event) -> Option<&'static str>),
     /// Text that has to be made.
-    Made(fn(&Event) -> Option<String>),
+    Made(for<'e> fn(&'e Event) -> Option<Cow<'e, str>>),
     /// A whole number.
     Int(fn(&Event) -> Option<i64>),
     /// Nanoseconds since 1970, UTC.
@@ -86,8 +88,45 @@ fn end_text<'e>(end: &'e Option<Endpoint>, get: impl Fn(&'e Endpoint) -> &'e str
 fn end_name(end: &Option<Endpoint>) -> &str {
     end.as_ref().map_or("", |end| if end.workload.is_empty() { &end.host } else { &end.workload })
 }
-fn end_ip(end: &Option<Endpoint>) -> Option<String> {
-    Some(end.as_ref()?.ip?.to_string())
+fn end_ip(end: &Option<Endpoint>) -> Option<Cow<'_, str>> {
+    Some(Cow::Owned(ip_text(end.as_ref()?.ip?)))
+}
+/// As `Display` writes it; IPv4, of which there are three an event, without its machinery.
+fn ip_text(ip: IpAddr) -> String {
+    let IpAddr::V4(v4) = ip else { return ip.to_string() };
+    let mut out = String::with_capacity(15);
+    for (at, octet) in v4.octets().into_iter().enumerate() {
+        if at > 0 {
+            out.push('.');
+        }
+        let digit = |n: u8| char::from(b'0' + n % 10);
+        if octet >= 100 {
+            out.push(digit(octet / 100));
+        }
+        if octet >= 10 {
+            out.push(digit(octet / 10));
+        }
+        out.push(digit(octet));
+    }
+    out
+}
+/// The way back from `ip_text`; anything but four plain numbers takes the long way.
+pub(crate) fn ip_parse(text: &str) -> Option<IpAddr> {
+    let (mut octets, mut at, mut digits, mut value) = ([0_u8; 4], 0, 0, 0_u16);
+    for byte in text.bytes().chain([b'.']) {
+        match byte {
+            b'0'..=b'9' if digits < 3 => {
+                value = value * 10 + u16::from(byte - b'0');
+                digits += 1;
+            }
+            b'.' if digits > 0 && at < 4 && value < 256 => {
+                octets[at] = value as u8;
+                (at, digits, value) = (at + 1, 0, 0);
+            }
+            _ => return text.parse().ok(),
+        }
+    }
+    if at == 4 { Some(IpAddr::from(octets)) } else { text.parse().ok() }
 }
 fn end_port(end: &Option<Endpoint>) -> Option<i64> {
     end.as_ref()?.port.map(i64::from)
@@ -97,14 +136,14 @@ fn list<'e>(items: impl Iterator<Item = &'e String>) -> Vec<&'e str> {
 }
 
 /// `1.3`, `1.2`, … or `0x` and hex for a number without a name.
-pub(crate) fn tls_name(version: u64) -> String {
-    match version {
-        0x0304 => "1.3".to_owned(),
-        0x0303 => "1.2".to_owned(),
-        0x0302 => "1.1".to_owned(),
-        0x0301 => "1.0".to_owned(),
-        other => format!("0x{other:04x}"),
-    }
+pub(crate) fn tls_name(version: u64) -> Cow<'static, str> {
+    Cow::Borrowed(match version {
+        0x0304 => "1.3",
+        0x0303 => "1.2",
+        0x0302 => "1.1",
+        0x0301 => "1.0",
+        other => return Cow::Owned(format!("0x{other:04x}")),
+    })
 }
 /// The way back from [`tls_name`].
 pub(crate) fn tls_number(name: &str) -> Option<u64> {
@@ -117,11 +156,11 @@ pub(crate) fn tls_number(name: &str) -> Option<u64> {
     }
 }
 /// Protocol version; `yes` when TLS has none; `none` for plaintext; absent where group 2 says nothing.
-fn tls(e: &Event) -> Option<String> {
+fn tls(e: &Event) -> Option<Cow<'_, str>> {
     match &e.peer.tls {
-        Some(tls) => Some(tls.version.map_or("yes".to_owned(), tls_name)),
+        Some(tls) => Some(tls.version.map_or(Cow::Borrowed("yes"), tls_name)),
         None if e.peer.src.is_none() && e.peer.dst.is_none() && e.peer.transport.is_none() => None,
-        None => Some("none".to_owned()),
+        None => Some(Cow::Borrowed("none")),
     }
 }
 fn own_eid(e: &Event) -> Option<&[u8]> {
@@ -504,6 +543,18 @@ mod tests {
         for (at, col) in COLS.iter().enumerate() {
             assert!(COLS[..at].iter().all(|other| other.name != col.name), "{}", col.name);
             assert!(col.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'));
+        }
+    }
+
+    #[test]
+    fn addresses_find_their_way_back() {
+        for ip in ["0.0.0.0", "10.0.0.7", "255.255.255.255", "100.20.3.99", "::1", "fd00::1:2"] {
+            let ip: IpAddr = ip.parse().unwrap();
+            assert_eq!(ip_text(ip), ip.to_string());
+            assert_eq!(ip_parse(&ip_text(ip)), Some(ip));
+        }
+        for bad in ["", "1.2.3", "1.2.3.4.5", "256.1.1.1", "1..2.3", "a.b.c.d", "999.1.1.1"] {
+            assert_eq!(ip_parse(bad), None, "{bad}");
         }
     }
 

@@ -135,7 +135,7 @@ impl TableProvider for EventsTable {
         }
         if !self.tail.is_empty() || plans.is_empty() {
             let exec = MemorySourceConfig::try_new_exec(
-                &[self.tail.clone()],
+                std::slice::from_ref(&self.tail),
                 Arc::clone(&STORED),
                 projection.cloned(),
             )?;

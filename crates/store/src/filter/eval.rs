@@ -45,7 +45,7 @@ fn value<'e>(col: &str, event: &'e Event, index: u64) -> Val<'e> {
     match schema::find(col).map(|col| &col.get) {
         Some(Get::Text(f)) => text(f(event)),
         Some(Get::Word(f)) => f(event).map_or(Val::Absent, text),
-        Some(Get::Made(f)) => f(event).map_or(Val::Absent, |text| Val::Text(Cow::Owned(text))),
+        Some(Get::Made(f)) => f(event).map_or(Val::Absent, Val::Text),
         Some(Get::Int(f) | Get::Time(f)) => f(event).map_or(Val::Absent, Val::Int),
         Some(Get::Fixed(_, f)) => f(event).map_or(Val::Absent, Val::Bytes),
         Some(Get::List(f)) => Some(f(event)).filter(|list| !list.is_empty()).map_or(Val::Absent, Val::List),

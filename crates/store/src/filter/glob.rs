@@ -83,7 +83,8 @@ impl Glob {
                 },
             };
         }
-        !parts.is_empty() || !(from_start && to_end) || text.is_empty()
+        // the empty pattern matches the empty text alone
+        if parts.is_empty() && from_start && to_end { text.is_empty() } else { true }
     }
 
     /// As a pattern of SQL's LIKE: `%` any run, `\` escapes.

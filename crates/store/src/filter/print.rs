@@ -102,7 +102,9 @@ fn value(field: &Field, value: &Value) -> String {
 fn number(field: &Field, n: i64) -> String {
     match field.ty {
         Ty::Duration => {
-            let unit = super::values::DURATIONS.iter().find(|(_, factor)| n as u64 % factor == 0 && n != 0);
+            let unit = super::values::DURATIONS
+                .iter()
+                .find(|(_, factor)| (n as u64).is_multiple_of(*factor) && n != 0);
             match unit {
                 Some((unit, factor)) => format!("{}{unit}", n as u64 / factor),
                 None => format!("{n}ns"),
@@ -149,12 +151,13 @@ fn escape_in_word(c: char, first: bool, out: &mut String) {
 /// Whether a word means just this text.
 fn is_plain(text: &str, bare: bool) -> bool {
     let inside = |c: char| is_space(c) || c.is_control() || matches!(c, '(' | ')' | '"' | '\\' | '*');
-    !text.is_empty()
-        && !text.contains(inside)
-        && !text.starts_with(['-', '#', '~', '<', '>'])
-        && !matches!(text, "OR" | "AND" | "NOT")
-        && !text.contains("..")
-        && !(bare && text.contains(':'))
+    let special = text.is_empty()
+        || text.contains(inside)
+        || text.starts_with(['-', '#', '~', '<', '>'])
+        || matches!(text, "OR" | "AND" | "NOT")
+        || text.contains("..")
+        || (bare && text.contains(':'));
+    !special
 }
 
 pub(super) fn quoted(text: &str) -> String {

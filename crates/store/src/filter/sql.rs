@@ -42,19 +42,20 @@ fn grouped(n: &Node, strict: bool) -> String {
 }
 
 fn negated(inner: &Node) -> String {
-    if let Node::Pred(p) = inner {
-        if !p.field.is_peer() && p.key.is_none() {
-            match &p.test {
-                Test::Present => return format!("{} IS NULL", ident(p.field.col)),
-                Test::Any(values) => {
-                    if let [value] = values.as_slice()
-                        && let Some(literal) = simple(p.field, value)
-                    {
-                        return format!("{} IS DISTINCT FROM {literal}", ident(p.field.col));
-                    }
+    if let Node::Pred(p) = inner
+        && !p.field.is_peer()
+        && p.key.is_none()
+    {
+        match &p.test {
+            Test::Present => return format!("{} IS NULL", ident(p.field.col)),
+            Test::Any(values) => {
+                if let [value] = values.as_slice()
+                    && let Some(literal) = simple(p.field, value)
+                {
+                    return format!("{} IS DISTINCT FROM {literal}", ident(p.field.col));
                 }
-                _ => {}
             }
+            _ => {}
         }
     }
     format!("NOT ({})", node(inner, true))

@@ -181,7 +181,7 @@ pub(crate) fn parse_block(text: &str) -> Option<(IpAddr, u8)> {
 pub(super) fn bytes(text: &str) -> Option<Vec<u8>> {
     let uuid = text.len() == 36 && [8, 13, 18, 23].iter().all(|at| text.as_bytes()[*at] == b'-');
     let hex: Vec<u8> = text.bytes().filter(|b| !(uuid && *b == b'-')).collect();
-    if hex.len() % 2 != 0 || (uuid && hex.len() != 32) {
+    if !hex.len().is_multiple_of(2) || (uuid && hex.len() != 32) {
         return None;
     }
     let digit = |b: u8| char::from(b).to_digit(16).map(|d| d as u8);

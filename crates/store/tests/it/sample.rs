@@ -1,6 +1,11 @@
 //! Seeded events: `gateway` makes what the gateway records all day, `wild` what nobody expects. No product
 //! code; the same file serves unit tests, integration tests and the example.
-#![allow(dead_code, unreachable_pub, reason = "each user of this file needs a part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::field_reassign_with_default,
+    reason = "each user of this file needs a part of it"
+)]
 
 use countersign_event::cbor::Value;
 use countersign_event::*;
