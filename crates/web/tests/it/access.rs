@@ -5,9 +5,24 @@ use countersign_web::{HEADERS, serve};
 
 const PUBLIC: [&str; 5] = ["/login", "/healthz", "/readyz", "/assets/0/none.js", "/favicon.ico"];
 const PRIVATE: [&str; 18] = [
-    "/", "/events", "/events/0", "/events/9999999", "/tail", "/map", "/alerts", "/integrity", "/nowhere",
-    "/api/v1/events", "/api/v1/events/0", "/api/v1/events/0/proof", "/api/v1/count", "/api/v1/map", "/api/v1/sources",
-    "/api/v1/gaps", "/api/v1/checkpoint", "/log/checkpoint",
+    "/",
+    "/events",
+    "/events/0",
+    "/events/9999999",
+    "/tail",
+    "/map",
+    "/alerts",
+    "/integrity",
+    "/nowhere",
+    "/api/v1/events",
+    "/api/v1/events/0",
+    "/api/v1/events/0/proof",
+    "/api/v1/count",
+    "/api/v1/map",
+    "/api/v1/sources",
+    "/api/v1/gaps",
+    "/api/v1/checkpoint",
+    "/log/checkpoint",
 ];
 
 #[test]
@@ -20,9 +35,13 @@ fn every_answer_carries_the_policy_signed_in_or_not() {
             for (name, value) in HEADERS {
                 match (name, answer.header(name)) {
                     // Assets, tiles and downloads choose their caching and a stricter policy.
-                    ("cache-control", Some(other)) => assert!(other == value || other.contains("immutable"), "{path}"),
+                    ("cache-control", Some(other)) => {
+                        assert!(other == value || other.contains("immutable"), "{path}")
+                    }
                     ("content-security-policy", Some("default-src 'none'; sandbox")) => {}
-                    (_, found) => assert_eq!(found, Some(value), "{name} of {path}, status {}", answer.status),
+                    (_, found) => {
+                        assert_eq!(found, Some(value), "{name} of {path}, status {}", answer.status)
+                    }
                 }
             }
         }
@@ -40,7 +59,8 @@ fn nothing_is_shown_without_a_session() {
         let is_json = answer.header("content-type") == Some("application/problem+json");
         assert_eq!(is_json, path.starts_with("/api") || path.starts_with("/log"), "{path}");
     }
-    let forged = world.raw("GET", "/", &[("Cookie", &format!("countersign_{}=AAAA", world.address.port()))], b"");
+    let forged =
+        world.raw("GET", "/", &[("Cookie", &format!("countersign_{}=AAAA", world.address.port()))], b"");
     assert_eq!(forged.status, 401);
 }
 

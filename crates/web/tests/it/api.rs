@@ -50,7 +50,9 @@ fn counts_agree_with_what_was_recorded() {
     let by = client.json("/api/v1/count?q=rec:interaction&by=outcome");
     let total: i64 = by["data"].as_array().unwrap().iter().map(|row| row["count"].as_i64().unwrap()).sum();
     assert_eq!(total, 70, "{by}");
-    let sql = client.post("/api/v1/sql", r#"{"sql":"SELECT count(*) AS n FROM events WHERE rec = 'interaction'"}"#).json();
+    let sql = client
+        .post("/api/v1/sql", r#"{"sql":"SELECT count(*) AS n FROM events WHERE rec = 'interaction'"}"#)
+        .json();
     assert_eq!(sql["data"][0]["n"], 70, "{sql}");
     let explained = client.json("/api/v1/explain?q=who:a")["data"]["sql"].as_str().unwrap().to_owned();
     assert!(explained.contains("who = 'a'"), "{explained}");
@@ -82,7 +84,10 @@ fn one_event_by_index_and_by_id_is_the_same_document() {
     let client = world.login();
     let by_index = client.json(&format!("/api/v1/events/{first}"));
     let id = by_index["data"]["id"].as_str().unwrap();
-    assert_eq!(client.json(&format!("/api/v1/events/by-id/{id}"))["data"]["event"], by_index["data"]["event"]);
+    assert_eq!(
+        client.json(&format!("/api/v1/events/by-id/{id}"))["data"]["event"],
+        by_index["data"]["event"]
+    );
     assert_eq!(by_index["data"]["event"]["target"]["svc"], "orders");
     assert_eq!(by_index["data"]["proof"]["state"], "signed");
     let around = client.json(&format!("/api/v1/events/{first}/context?n=3"));
@@ -100,7 +105,8 @@ fn heads_are_consistent_and_tiles_are_served() {
     let (from, to) = (old["size"].as_u64().unwrap(), new["size"].as_u64().unwrap());
     let proof = client.json(&format!("/api/v1/consistency?from={from}&to={to}"));
     let hash = |text: &str| -> [u8; 32] { base64(text).try_into().unwrap() };
-    let path: Vec<[u8; 32]> = proof["hashes"].as_array().unwrap().iter().map(|h| hash(h.as_str().unwrap())).collect();
+    let path: Vec<[u8; 32]> =
+        proof["hashes"].as_array().unwrap().iter().map(|h| hash(h.as_str().unwrap())).collect();
     let root = |value: &Value| -> [u8; 32] {
         countersign_event::json::unhex(value.as_str().unwrap()).unwrap().try_into().unwrap()
     };
@@ -161,7 +167,8 @@ fn reading_is_recorded_once_for_each_question_not_for_each_row() {
     client.json("/api/v1/events?q=op:GET&limit=40");
     client.json("/api/v1/events?q=op:GET&limit=40");
     world.settle();
-    let reads = client.json("/api/v1/events?q=rec:platform%20op:read.query&fields=index,who,statement,resource");
+    let reads =
+        client.json("/api/v1/events?q=rec:platform%20op:read.query&fields=index,who,statement,resource");
     let rows = reads["data"].as_array().unwrap();
     assert_eq!(rows.len(), 2, "{reads}");
     assert_eq!(rows[0]["statement"], "op:GET");
@@ -174,7 +181,13 @@ fn sources_add_up() {
     let world = World::new();
     world.record(some_calls(20));
     let sources = world.login().json("/api/v1/sources");
-    let gateway = sources["data"].as_array().unwrap().iter().find(|s| s["agent"] == "spiffe://example.org/gw").unwrap().clone();
+    let gateway = sources["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|s| s["agent"] == "spiffe://example.org/gw")
+        .unwrap()
+        .clone();
     let n = |name: &str| gateway[name].as_u64().unwrap();
     assert_eq!(n("seen"), n("sent") + n("rejected") + n("dropped"), "{gateway}");
     assert_eq!(n("sent"), 20);

@@ -44,10 +44,24 @@ fn vendored_files_are_what_their_list_says() {
 #[test]
 fn our_modules_use_no_sink_that_the_policy_forbids() {
     let forbidden = [
-        "innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "DOMParser", "eval(", "new Function",
-        "srcdoc", "createContextualFragment", "setHTML", "new Worker", "javascript:", "http://", "https://",
+        "innerHTML",
+        "outerHTML",
+        "insertAdjacentHTML",
+        "document.write",
+        "DOMParser",
+        "eval(",
+        "new Function",
+        "srcdoc",
+        "createContextualFragment",
+        "setHTML",
+        "new Worker",
+        "javascript:",
+        "http://",
+        "https://",
     ];
-    for path in countersign_web::asset_paths().filter(|path| path.ends_with(".js") && !path.starts_with("vendor/")) {
+    for path in
+        countersign_web::asset_paths().filter(|path| path.ends_with(".js") && !path.starts_with("vendor/"))
+    {
         if path == "dictionary.js" {
             continue;
         }
@@ -83,7 +97,12 @@ fn style_has_no_foreign_address() {
     for word in ["url(", "@import", "http"] {
         assert!(!css.contains(word), "{word}");
     }
-    for feature in ["prefers-color-scheme: dark", "forced-colors: active", "prefers-contrast: more", "prefers-reduced-motion"] {
+    for feature in [
+        "prefers-color-scheme: dark",
+        "forced-colors: active",
+        "prefers-contrast: more",
+        "prefers-reduced-motion",
+    ] {
         assert!(css.contains(feature), "{feature}");
     }
 }

@@ -21,18 +21,22 @@ fn everywhere(text: &str) -> Event {
     event.core.status = Some((StatusSpace::Http, text.to_owned()));
     event.core.labels = vec![text.chars().take(16).collect()];
     event.core.route = text.to_owned();
-    event.core.decision = Some(Decision { reason: text.to_owned(), policies: vec![text.to_owned()], ..Decision::default() });
+    event.core.decision =
+        Some(Decision { reason: text.to_owned(), policies: vec![text.to_owned()], ..Decision::default() });
     let who = event.who.who.as_mut().unwrap();
-    (who.name, who.iss, who.cred, who.svc) = (text.to_owned(), text.to_owned(), text.to_owned(), text.to_owned());
+    (who.name, who.iss, who.cred, who.svc) =
+        (text.to_owned(), text.to_owned(), text.to_owned(), text.to_owned());
     event.who.also = vec![Principal::new(format!("key:{text}"), Verified::Claimed)];
     event.who.obo = vec![Principal::new(format!("jwt:{text}"), Verified::Claimed)];
-    event.peer.src = Some(Endpoint { host: text.to_owned(), workload: text.to_owned(), ..Endpoint::default() });
+    event.peer.src =
+        Some(Endpoint { host: text.to_owned(), workload: text.to_owned(), ..Endpoint::default() });
     event.peer.tls = Some(Tls { sni: text.to_owned(), alpn: text.to_owned(), ..Tls::default() });
     event.peer.hops = vec![(text.to_owned(), Verified::Claimed)];
     event.target.raw = text.to_owned();
     event.target.rtype = text.to_owned();
     event.target.id = text.to_owned();
-    (event.links.corr, event.links.sess, event.links.msg) = (text.to_owned(), text.to_owned(), text.to_owned());
+    (event.links.corr, event.links.sess, event.links.msg) =
+        (text.to_owned(), text.to_owned(), text.to_owned());
     event.content.err = text.to_owned();
     event.content.stmt = text.to_owned();
     event.content.headers = vec![("x-evil".to_owned(), text.to_owned())];
@@ -48,9 +52,23 @@ fn finding(text: &str) -> Event {
     event
 }
 
+/// The corpus in every field of an interaction, and of a finding.
+pub fn events() -> Vec<Event> {
+    CORPUS.iter().map(|text| everywhere(text)).chain(CORPUS.iter().map(|text| finding(text))).collect()
+}
+
 /// The page may hold only the elements that it makes itself, and no character that hides.
 fn assert_harmless(path: &str, page: &str) {
-    for bad in ["<script>", "<img", "<iframe", "onerror=alert(1)>", "<svg/", "<!--", "href=\"javascript:", "src=\"//"] {
+    for bad in [
+        "<script>",
+        "<img",
+        "<iframe",
+        "onerror=alert(1)>",
+        "<svg/",
+        "<!--",
+        "href=\"javascript:",
+        "src=\"//",
+    ] {
         assert!(!page.contains(bad), "{bad} in {path}");
     }
     for c in page.chars() {
@@ -68,15 +86,20 @@ fn is_in_attribute(page: &str, c: char) -> bool {
 #[test]
 fn hostile_text_in_every_field_comes_back_as_text() {
     let world = World::new();
-    let mut events: Vec<Event> = CORPUS.iter().map(|text| everywhere(text)).collect();
-    events.extend(CORPUS.iter().map(|text| finding(text)));
-    let first = world.record(events);
+    let first = world.record(events());
     let client = world.login();
-    let mut paths: Vec<String> = ["/", "/events", "/tail", "/map", "/alerts", "/integrity"].map(str::to_owned).to_vec();
+    let mut paths: Vec<String> =
+        ["/", "/events", "/tail", "/map", "/alerts", "/integrity"].map(str::to_owned).to_vec();
     paths.extend((0..2 * CORPUS.len() as u64).map(|at| format!("/events/{}", first + at)));
     for text in CORPUS {
         let q: String = text.bytes().map(|b| format!("%{b:02X}")).collect();
-        paths.extend([format!("/events?q={q}"), format!("/tail?q={q}"), format!("/{q}"), format!("/events?{q}={q}"), format!("/events/{q}")]);
+        paths.extend([
+            format!("/events?q={q}"),
+            format!("/tail?q={q}"),
+            format!("/{q}"),
+            format!("/events?{q}={q}"),
+            format!("/events/{q}"),
+        ]);
     }
     for path in paths {
         let answer = client.get(&path);

@@ -38,7 +38,11 @@ fn every_page_is_whole_without_scripts() {
         for banned in [" style=", "<style", "onclick=", "onload=", "javascript:", "http://www.w3"] {
             assert!(!text.contains(banned), "{banned} in {path}");
         }
-        assert_eq!(text.matches("<script").count(), text.matches("<script type=\"module\" src=\"/assets/").count(), "{path}");
+        assert_eq!(
+            text.matches("<script").count(),
+            text.matches("<script type=\"module\" src=\"/assets/").count(),
+            "{path}"
+        );
         assert!(text.len() < 400 << 10, "{path} is {} bytes", text.len());
     }
 }
@@ -46,13 +50,30 @@ fn every_page_is_whole_without_scripts() {
 #[test]
 fn an_event_is_told_in_one_sentence() {
     let world = World::new();
-    let first = world.record(vec![call("spiffe://example.org/payments-api", "orders-db", "DELETE", "/v1/orders/17", Outcome::Denied)]);
+    let first = world.record(vec![call(
+        "spiffe://example.org/payments-api",
+        "orders-db",
+        "DELETE",
+        "/v1/orders/17",
+        Outcome::Denied,
+    )]);
     let text = world.login().get(&format!("/events/{first}")).text();
-    let words: String = text.split("class=\"sentence\"").nth(1).unwrap().split("</p>").next().unwrap().to_owned();
-    for part in ["payments-api", "<strong>deleted</strong>", "/v1/orders/17", "orders-db", "denied", "403", "1.5 ms"] {
+    let words: String =
+        text.split("class=\"sentence\"").nth(1).unwrap().split("</p>").next().unwrap().to_owned();
+    for part in
+        ["payments-api", "<strong>deleted</strong>", "/v1/orders/17", "orders-db", "denied", "403", "1.5 ms"]
+    {
         assert!(words.contains(part), "{part} in {words}");
     }
-    for part in ["checked, and bound to this channel", "spiffe svid", "Evidence file", "countersign-verify", "core", "who", "target"] {
+    for part in [
+        "checked, and bound to this channel",
+        "spiffe svid",
+        "Evidence file",
+        "countersign-verify",
+        "core",
+        "who",
+        "target",
+    ] {
         assert!(text.contains(part), "{part}");
     }
 }
@@ -66,7 +87,8 @@ fn the_map_shows_each_pair_in_picture_and_table() {
     for part in ["<svg", "spiffe://example.org/web", "orders-db", "The same as a table", "4 bound"] {
         assert!(text.contains(part), "{part}");
     }
-    let link = text.split("href=\"/map?sel=").nth(1).unwrap().split('"').next().unwrap().replace("&amp;", "&");
+    let link =
+        text.split("href=\"/map?sel=").nth(1).unwrap().split('"').next().unwrap().replace("&amp;", "&");
     let chosen = client.get(&format!("/map?sel={link}").replace("#chosen", "")).text();
     assert!(chosen.contains("The newest events of this pair"), "{link}");
 }
@@ -78,7 +100,10 @@ fn a_mistake_in_the_query_keeps_the_page_and_names_the_right_word() {
     let answer = world.login().get("/events?q=idenity:x");
     let text = answer.text();
     assert_eq!(answer.status, 200);
-    assert!(text.contains("idenity") && text.contains("identity") && text.contains("role=\"alert\""), "{text}");
+    assert!(
+        text.contains("idenity") && text.contains("identity") && text.contains("role=\"alert\""),
+        "{text}"
+    );
 }
 
 #[test]

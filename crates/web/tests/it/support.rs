@@ -36,7 +36,8 @@ impl World {
     pub fn new() -> World {
         let dir = tempfile::tempdir().unwrap();
         let (ledger, _) =
-            Ledger::open(dir.path(), Kek::from_bytes([7; 32]), Options::new("example.org/web-test/1")).unwrap();
+            Ledger::open(dir.path(), Kek::from_bytes([7; 32]), Options::new("example.org/web-test/1"))
+                .unwrap();
         let store = Store::open(dir.path(), ledger.clone(), StoreOptions::default()).unwrap();
         let register = |identity: &str, n: u8| {
             ledger.register(SourceSpec { identity: identity.to_owned(), stream: [n; 16] }).unwrap()
@@ -52,7 +53,8 @@ impl World {
             announce: Some(Arc::new(move |link: &str| heard.lock().unwrap().push(link.to_owned()))),
         };
         let state = AppState::new(ledger.clone(), store.clone(), hub, audit, options);
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let (close, closed) = oneshot::channel::<()>();
@@ -61,8 +63,17 @@ impl World {
         });
         runtime.spawn(async { serving.await.unwrap() });
         World {
-            ledger, store, state, source, address, announced, dir, runtime, stop,
-            close: Some(close), feeder: Some(feeder),
+            ledger,
+            store,
+            state,
+            source,
+            address,
+            announced,
+            dir,
+            runtime,
+            stop,
+            close: Some(close),
+            feeder: Some(feeder),
         }
     }
 
@@ -156,7 +167,11 @@ impl Client<'_> {
 
     pub fn post(&self, path: &str, body: &str) -> Answer {
         let origin = format!("http://{}", self.world.address);
-        let headers = [("Cookie", self.cookie.as_str()), ("Origin", origin.as_str()), ("Sec-Fetch-Site", "same-origin")];
+        let headers = [
+            ("Cookie", self.cookie.as_str()),
+            ("Origin", origin.as_str()),
+            ("Sec-Fetch-Site", "same-origin"),
+        ];
         self.world.raw("POST", path, &headers, body.as_bytes())
     }
 
@@ -234,7 +249,9 @@ fn parse(bytes: &[u8]) -> Answer {
     let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
     let headers: Vec<(String, String)> =
         lines.map(|line| line.split_once(": ").unwrap()).map(|(a, b)| (a.to_owned(), b.to_owned())).collect();
-    let chunked = headers.iter().any(|(name, value)| name.eq_ignore_ascii_case("transfer-encoding") && value == "chunked");
+    let chunked = headers
+        .iter()
+        .any(|(name, value)| name.eq_ignore_ascii_case("transfer-encoding") && value == "chunked");
     let raw = &bytes[end + 4..];
     Answer { status, headers, body: if chunked { unchunk(raw) } else { raw.to_vec() } }
 }
@@ -333,11 +350,13 @@ pub fn call(who: &str, service: &str, op: &str, resource: &str, outcome: Outcome
     event.core.op = op.to_owned();
     event.core.class = Some(if op == "DELETE" { Class::Delete } else { Class::Read });
     event.core.outcome = Some(outcome);
-    event.core.status = Some((StatusSpace::Http, if outcome == Outcome::Denied { "403" } else { "200" }.to_owned()));
+    event.core.status =
+        Some((StatusSpace::Http, if outcome == Outcome::Denied { "403" } else { "200" }.to_owned()));
     let mut principal = Principal::new(who, Verified::Bound);
     principal.auth = Some(Auth::SpiffeSvid);
     event.who.who = Some(principal);
-    event.peer.src = Some(Endpoint { ip: Some([10, 0, 0, 5].into()), port: Some(4242), ..Endpoint::default() });
+    event.peer.src =
+        Some(Endpoint { ip: Some([10, 0, 0, 5].into()), port: Some(4242), ..Endpoint::default() });
     event.target.svc = service.to_owned();
     event.target.res = resource.to_owned();
     event.body.req = Some(Payload { size: Some(0), ..Payload::default() });
@@ -350,7 +369,13 @@ pub fn some_calls(n: usize) -> Vec<Event> {
     (0..n)
         .map(|i| {
             let outcome = if i % 7 == 3 { Outcome::Denied } else { Outcome::Success };
-            call(who[i % 3], ["orders", "orders-db", "billing"][i % 3], ["GET", "POST", "DELETE"][i % 3], "/orders/{id}", outcome)
+            call(
+                who[i % 3],
+                ["orders", "orders-db", "billing"][i % 3],
+                ["GET", "POST", "DELETE"][i % 3],
+                "/orders/{id}",
+                outcome,
+            )
         })
         .collect()
 }

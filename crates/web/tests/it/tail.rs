@@ -67,7 +67,10 @@ fn server_sent_events_resume_by_their_last_id() {
         };
         let events = data["events"].as_array().unwrap();
         assert!(events.len() <= 256);
-        assert_eq!(data["examined"].as_u64().unwrap(), events.len() as u64 + data["filtered"].as_u64().unwrap());
+        assert_eq!(
+            data["examined"].as_u64().unwrap(),
+            events.len() as u64 + data["filtered"].as_u64().unwrap()
+        );
         for event in events {
             assert!(seen.insert(event["index"].as_u64().unwrap()), "twice: {event}");
         }
