@@ -4,7 +4,24 @@
 //! process list or a shell history.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
 use std::path::PathBuf;
+
+/// The words of the command line, with those that are part of a filter (`-op:GET`, `-(…)`, `-"…"`, `-#7`)
+/// kept from being read as flags: a filter may begin with a blank, a flag may not.
+pub(crate) fn words(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let negates = |text: &str| {
+        let Some(rest) = text.strip_prefix('-') else { return false };
+        let name_end =
+            rest.find(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '.')));
+        rest.starts_with(['(', '"', '#']) || name_end.is_some_and(|at| at > 0 && rest[at..].starts_with(':'))
+    };
+    args.map(|arg| match arg.to_str() {
+        Some(text) if negates(text) => format!(" {text}").into(),
+        _ => arg,
+    })
+    .collect()
+}
 
 /// Everything that can be typed.
 #[derive(Parser, Debug)]
@@ -87,6 +104,9 @@ pub(crate) enum Command {
     Version,
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
+    /// Print the reference page of the command line
+    #[command(hide = true)]
+    Reference,
 }
 
 /// `run`
@@ -185,7 +205,7 @@ pub(crate) struct Range {
                         The language: docs/guide/search.md. Everything is matched when nothing is asked.")]
 pub(crate) struct QueryArgs {
     /// The filter, like `who:payments-api class:delete`
-    #[arg(value_name = "FILTER", num_args = 0.., allow_hyphen_values = true)]
+    #[arg(value_name = "FILTER", num_args = 0..)]
     pub(crate) filter: Vec<String>,
     #[command(flatten)]
     pub(crate) range: Range,
@@ -232,7 +252,7 @@ pub(crate) struct SqlArgs {
                         Ctrl-C ends it with its counters.")]
 pub(crate) struct TailArgs {
     /// Only events that match this filter
-    #[arg(value_name = "FILTER", num_args = 0.., allow_hyphen_values = true)]
+    #[arg(value_name = "FILTER", num_args = 0..)]
     pub(crate) filter: Vec<String>,
     /// Begin after this index instead of now
     #[arg(long, value_name = "INDEX")]
@@ -260,7 +280,7 @@ pub(crate) struct ShowArgs {
 )]
 pub(crate) struct ProveArgs {
     /// Index in the ledger, event id in hex, or a filter: then the newest event that matches
-    #[arg(value_name = "ID|FILTER", num_args = 1.., required = true, allow_hyphen_values = true)]
+    #[arg(value_name = "ID|FILTER", num_args = 1.., required = true)]
     pub(crate) id: Vec<String>,
     /// Where to write [default: event-INDEX.csne]; - is standard output
     #[arg(long, value_name = "FILE")]
@@ -327,40 +347,42 @@ pub(crate) struct CompletionsArgs {
     pub(crate) shell: clap_complete::Shell,
 }
 
+/// `docs/reference/cli.md` from the declarations.
+pub(crate) fn page() -> String {
+    use clap::CommandFactory;
+    use std::fmt::Write;
+    let mut command = Cli::command().disable_help_subcommand(true).term_width(100);
+    command.build();
+    let mut out = String::from(
+        "# Command line\n\n\
+         What `countersign reference` prints, from the declarations in `crates/cli/src/args.rs`; a test compares them.\n\n\
+         Results go to standard output, all else to standard error. Output is text on a terminal and NDJSON in\n\
+         a pipe; `-o` decides otherwise. A broken pipe is success. Secrets come from files or the environment,\n\
+         never from flags.\n\n\
+         | exit code | means |\n|---|---|\n\
+         | 0 | yes: found, valid, verified |\n\
+         | 1 | no: no match, not found, warnings, or nothing altered but not enough |\n\
+         | 2 | usage, configuration, network, malformed input |\n\
+         | 3 | bytes that do not verify: hash, signature, fork, rollback, pin mismatch |\n\n\
+         `q`, `sql`, `tail`, `show` and `prove` ask the running server through `api.sock` in the data directory;\n\
+         when none runs, all but `tail` read the directory themselves, read-only.\n",
+    );
+    let render = |command: &mut clap::Command| command.render_long_help().to_string();
+    for command in command.get_subcommands_mut().filter(|command| !command.is_hide_set()) {
+        let help = tidy(&render(command));
+        let _ = write!(out, "\n## {}\n\n```text\n{help}```\n", command.get_name());
+    }
+    out
+}
+
+fn tidy(text: &str) -> String {
+    text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use clap::CommandFactory;
-    use std::fmt::Write;
-
-    /// `docs/reference/cli.md` from the declarations.
-    fn page() -> String {
-        let mut command = Cli::command().disable_help_subcommand(true).term_width(100);
-        command.build();
-        let mut out = String::from(
-            "# Command line\n\n\
-             Made from the declarations in `crates/cli/src/args.rs`; a test compares them.\n\n\
-             Results go to standard output, all else to standard error. Output is text on a terminal and NDJSON in\n\
-             a pipe; `-o` decides otherwise. A broken pipe is success. Secrets come from files or the environment,\n\
-             never from flags.\n\n\
-             | exit code | means |\n|---|---|\n\
-             | 0 | yes: found, valid, verified |\n\
-             | 1 | no: no match, not found, warnings, or nothing altered but not enough |\n\
-             | 2 | usage, configuration, network, malformed input |\n\
-             | 3 | bytes that do not verify: hash, signature, fork, rollback, pin mismatch |\n\n\
-             `q`, `sql`, `tail`, `show` and `prove` ask the running server through `api.sock` in the data directory;\n\
-             when none runs, all but `tail` read the directory themselves, read-only.\n",
-        );
-        let render = |command: &mut clap::Command| command.render_long_help().to_string();
-        for command in command.get_subcommands_mut() {
-            let _ = write!(out, "\n## {}\n\n```text\n{}```\n", command.get_name(), tidy(&render(command)));
-        }
-        out
-    }
-
-    fn tidy(text: &str) -> String {
-        text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
-    }
 
     #[test]
     fn the_page_is_made_from_the_declarations() {
@@ -378,14 +400,21 @@ mod tests {
         command.clone().debug_assert();
         for sub in command.get_subcommands() {
             for flag in sub.get_arguments().filter_map(|arg| arg.get_long()) {
-                assert!(!["token", "password", "secret", "key"].contains(&flag), "--{flag}: secrets are no flags");
+                assert!(
+                    !["token", "password", "secret", "key"].contains(&flag),
+                    "--{flag}: secrets are no flags"
+                );
             }
         }
     }
 
     #[test]
     fn a_filter_may_begin_with_a_minus() {
-        let cli = Cli::try_parse_from(["countersign", "q", "-op:GET", "class:delete"]).unwrap();
-        assert!(matches!(cli.command, Command::Q(args) if args.filter == ["-op:GET", "class:delete"]));
+        let typed = ["countersign", "q", "-op:GET", "-(class:read)", "x", "--limit", "3", "-o", "csv"]
+            .map(OsString::from);
+        let cli = Cli::try_parse_from(words(typed.into_iter())).unwrap();
+        assert_eq!(cli.global.output, Some(Format::Csv));
+        let Command::Q(args) = cli.command else { panic!("another command") };
+        assert_eq!((args.filter.join(" ").trim(), args.limit), ("-op:GET  -(class:read) x", 3));
     }
 }

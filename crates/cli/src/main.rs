@@ -20,7 +20,7 @@ use exit::{CliError, Exit};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(args::words(std::env::args_os()));
     match dispatch(cli) {
         Ok(exit) => ExitCode::from(exit.code()),
         Err(error) => {
@@ -48,5 +48,6 @@ fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Doctor(args) => commands::doctor::run(global, &args),
         Command::Version => commands::version::run(global),
         Command::Completions(args) => commands::completions::run(&args),
+        Command::Reference => commands::completions::reference(),
     }
 }

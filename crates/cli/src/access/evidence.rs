@@ -196,9 +196,6 @@ mod tests {
     /// A log of one event, signed by a throw-away key: its evidence and its policy.
     fn evidence() -> (Vec<u8>, String) {
         let groups: Vec<(Salt, Vec<u8>)> = (0..GROUPS).map(|g| ([g as u8; 16], vec![0xa0])).collect();
-        // Group 0 must be a real core: vector B of the published ones.
-        let core = "a6000101".to_string();
-        let _ = core;
         let commitments: [[u8; 32]; GROUPS] =
             std::array::from_fn(|g| group_commitment(&groups[g].0, g as u8, &groups[g].1));
         let entry = Entry {
@@ -210,7 +207,7 @@ mod tests {
         };
         let signer = NoteSigner::from_seed("demo/test/1", &[7; 32]).unwrap();
         let head = Checkpoint { origin: "demo/test/1".into(), size: 1, root: entry.leaf() };
-        let note = signer.sign(&head.to_text()).unwrap();
+        let note = head.sign(5, &[&signer]).unwrap().to_string();
         let disclosed = |g: usize| GroupEvidence::Disclosed { bytes: groups[g].1.clone(), salt: groups[g].0 };
         let file = EvidenceBuilder::new("demo/test/1", "test", 9)
             .checkpoint(&note)

@@ -45,7 +45,7 @@ impl Search {
         let read =
             |flag: &str, text: &Option<String>| text.as_ref().map(|t| time::parse(flag, t, now)).transpose();
         Ok(Search {
-            filter: words.join(" "),
+            filter: words.join(" ").trim().into(),
             from_ns: read("from", &range.from)?.or(read("since", &range.since)?),
             to_ns: read("to", &range.to)?,
             at: range.at,

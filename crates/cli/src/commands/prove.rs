@@ -58,7 +58,7 @@ fn find(access: &Access, words: &[String]) -> Result<u64, CliError> {
         }
         _ => {}
     }
-    let search = Search { filter: words.join(" "), ..Search::default() };
+    let search = Search { filter: words.join(" ").trim().into(), ..Search::default() };
     let answer = access.find(&search, 1, &["index".to_string()])?;
     let index = answer.rows.first().and_then(|row| row.get("index")).and_then(serde_json::Value::as_u64);
     index.ok_or_else(|| {

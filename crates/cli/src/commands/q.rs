@@ -56,7 +56,9 @@ pub(crate) fn run(global: &Global, args: &QueryArgs) -> Result<Exit, CliError> {
     } else {
         print(global, format, &answer)?;
         if first_look && format == Format::Text && !global.quiet {
-            eprintln!("records of countersign itself (who read what) are left out: countersign q rec:platform");
+            eprintln!(
+                "records of countersign itself (who read what) are left out: countersign q rec:platform"
+            );
         }
     }
     let none = match args.count {

@@ -35,7 +35,7 @@ pub(crate) fn run(global: &Global, args: &TailArgs) -> Result<Exit, CliError> {
     let interrupt = Interrupt::install()?;
     let mut tail = Tail {
         format: output::format(global),
-        filter: args.filter.join(" "),
+        filter: args.filter.join(" ").trim().into(),
         after: args.after,
         shown: 0,
         filtered: 0,
