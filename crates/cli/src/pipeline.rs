@@ -76,7 +76,10 @@ impl Pipeline {
         // What the last run left in the log is searchable before anybody can ask: an answer is never a
         // part of one without saying so.
         if !store.wait_visible(ledger.size(), CATCH_UP) {
-            say(&format!("  store      still reading back {} entries", ledger.size().saturating_sub(store.visible())));
+            say(&format!(
+                "  store      still reading back {} entries",
+                ledger.size().saturating_sub(store.visible())
+            ));
         }
 
         // Findings leave by webhooks; what becomes of them returns as platform events.

@@ -6,7 +6,7 @@
 //! search only: the group's exact bytes are then stored beside (see `rebuild`).
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use countersign_event::{Endpoint, Event, GROUPS, Principal};
+use countersign_event::{Endpoint, Event, GROUPS, Principal, Tls};
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
@@ -155,12 +155,16 @@ pub(crate) fn tls_number(name: &str) -> Option<u64> {
         other => u64::from_str_radix(other.strip_prefix("0x")?, 16).ok(),
     }
 }
-/// Protocol version; `yes` when TLS has none; `none` for plaintext; absent where group 2 says nothing.
+/// Protocol version; `yes` when TLS has none; `none` for plaintext; absent where group 2 says nothing. A map
+/// without fields is never written, so it must read like no map: an event looks the same before and after.
 fn tls(e: &Event) -> Option<Cow<'_, str>> {
-    match &e.peer.tls {
+    let says = |end: &Option<Endpoint>| end.as_ref().is_some_and(|end| *end != Endpoint::default());
+    match e.peer.tls.as_ref().filter(|tls| **tls != Tls::default()) {
         Some(tls) => Some(tls.version.map_or(Cow::Borrowed("yes"), tls_name)),
-        None if e.peer.src.is_none() && e.peer.dst.is_none() && e.peer.transport.is_none() => None,
-        None => Some(Cow::Borrowed("none")),
+        None if says(&e.peer.src) || says(&e.peer.dst) || e.peer.transport.is_some() => {
+            Some(Cow::Borrowed("none"))
+        }
+        None => None,
     }
 }
 fn own_eid(e: &Event) -> Option<&[u8]> {
@@ -556,6 +560,16 @@ mod tests {
         for bad in ["", "1.2.3", "1.2.3.4.5", "256.1.1.1", "1..2.3", "a.b.c.d", "999.1.1.1"] {
             assert_eq!(ip_parse(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn an_empty_map_reads_like_no_map() {
+        let mut event = Event::default();
+        event.peer.tls = Some(Tls::default());
+        event.peer.src = Some(Endpoint::default());
+        assert_eq!(tls(&event), None);
+        event.peer.transport = Some(countersign_event::Transport::Tcp);
+        assert_eq!(tls(&event).as_deref(), Some("none"));
     }
 
     #[test]

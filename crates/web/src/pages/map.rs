@@ -24,6 +24,8 @@ const TABLE_ROWS: usize = 500;
 const EVENTS: usize = 20;
 /// Longest label of a node, characters.
 const LABEL: usize = 22;
+/// One failed or denied call in this many marks an edge.
+const ERROR_SHARE: u64 = 20;
 /// Empty border around the picture.
 const MARGIN: i64 = 24;
 
@@ -49,7 +51,7 @@ pub(super) async fn show(
     )
     .await?;
     let body = html! {
-        header { h1 { "Map" } p { "Who calls whom. Solid: identity proved. Dotted: nobody checked who called. Dashed: seen for the first time." } }
+        header { h1 { "Map" } p { "Who calls whom. Solid: identity proved. Dotted: nobody checked who called. Dashed: seen for the first time. Red: at least 5 % of the calls failed or were denied; the table has the numbers." } }
         @if graph.edges.is_empty() { (empty()) } @else { (drawn(&params, &graph, selected)) }
         @if let (Some(edge), Some(rows)) = (selected, &events) { (chosen(edge, rows)) }
     };
@@ -127,7 +129,7 @@ fn edge_link(
     let members: Vec<&Edge> = placed.members.iter().filter_map(|&at| graph.edges.get(at)).collect();
     let Some(first) = members.first() else { return html! {} };
     let calls = members.iter().map(|edge| edge.calls).sum();
-    let is_selected = selected.is_some_and(|chosen| members.iter().any(|edge| *edge == chosen));
+    let is_selected = selected.is_some_and(|chosen| members.contains(&chosen));
     let errors: u64 = members.iter().map(|edge| edge.errors + edge.denied).sum();
     let class = format!("{}{}", class(&members), if is_selected { " selected" } else { "" });
     let name = |at: usize| picture.nodes.get(at).map_or("", |node| node.name.as_str());
@@ -166,7 +168,7 @@ fn class(members: &[&Edge]) -> String {
     let any = |test: fn(&Edge) -> bool| members.iter().any(|edge| test(edge));
     for (word, is) in [
         ("new", any(|edge| edge.is_new)),
-        ("errors", any(|edge| edge.errors + edge.denied > 0)),
+        ("errors", any(|edge| (edge.errors + edge.denied) * ERROR_SHARE >= edge.calls.max(1))),
         ("anonymous", any(|edge| edge.verified.unwrap_or(0) < 2)),
     ] {
         if is {

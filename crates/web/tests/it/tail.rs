@@ -97,6 +97,33 @@ fn a_filter_and_the_platform_s_own_reading_are_counted_as_filtered() {
 }
 
 #[test]
+fn what_a_slow_reader_misses_is_counted_to_the_last_event() {
+    let world = World::new();
+    let client = world.login();
+    let mut stream = client.stream("/api/v1/tail?q=rec:interaction", &[("Accept", "application/x-ndjson")]);
+    let (mut first, mut end) = (None, 0);
+    for _ in 0..8 {
+        // Not read meanwhile: far more than a reader's pending bytes and what sockets hold.
+        let ack = world.source.record_wait(some_calls(5_000)).unwrap();
+        first.get_or_insert(ack.first);
+        end = ack.first + 5_000;
+    }
+    let (mut shown, mut skipped, mut next) = (0, 0, first.unwrap());
+    while next < end {
+        let line = stream.json().expect("the stream goes on");
+        if let Some(index) = line["index"].as_u64() {
+            assert!(index >= next, "{index} after {next}");
+            (shown, next) = (shown + 1, index + 1);
+        } else if line.get("skip").is_some() {
+            skipped += line["skip"]["count"].as_u64().unwrap();
+            next = next.max(line["skip"]["to"].as_u64().unwrap());
+        }
+    }
+    assert_eq!(shown + skipped, 40_000);
+    assert!(skipped > 0);
+}
+
+#[test]
 fn tails_of_one_reader_are_bounded() {
     let world = World::new();
     let client = world.login();
