@@ -3,6 +3,7 @@
 //! No flag carries a secret: those come from files or the environment, so that none stands in a
 //! process list or a shell history.
 
+use crate::access::Pin;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -193,9 +194,9 @@ pub(crate) struct Range {
     /// The last 15m, 2h, 3d: short for --from
     #[arg(long, value_name = "SPAN", conflicts_with = "from")]
     pub(crate) since: Option<String>,
-    /// As the ledger was when it had this many entries
-    #[arg(long, value_name = "SIZE")]
-    pub(crate) at: Option<u64>,
+    /// As the ledger was at this size; with the first 16 hex digits of its root there, that is checked too
+    #[arg(long, value_name = "SIZE[.ROOT]")]
+    pub(crate) at: Option<Pin>,
 }
 
 /// `q`
@@ -238,9 +239,9 @@ pub(crate) struct SqlArgs {
     /// One SELECT or EXPLAIN; read from standard input when absent
     #[arg(value_name = "TEXT", num_args = 0..)]
     pub(crate) text: Vec<String>,
-    /// As the ledger was when it had this many entries
-    #[arg(long, value_name = "SIZE")]
-    pub(crate) at: Option<u64>,
+    /// As the ledger was at this size; with the first 16 hex digits of its root there, that is checked too
+    #[arg(long, value_name = "SIZE[.ROOT]")]
+    pub(crate) at: Option<Pin>,
     /// At most N rows are printed
     #[arg(long, value_name = "N", default_value_t = 100_000)]
     pub(crate) limit: u64,

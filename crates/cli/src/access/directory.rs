@@ -1,6 +1,6 @@
 //! Answers of the data directory itself, read-only, when no server runs on it.
 
-use super::{Answer, EntryId, Search, server::default_columns};
+use super::{Answer, EntryId, Pin, Search, server::default_columns};
 use crate::config::Config;
 use crate::exit::CliError;
 use crate::output::Row;
@@ -55,40 +55,64 @@ impl Directory {
         self.runtime.block_on(question).map_err(store_error)
     }
 
-    fn request(&self, search: &Search) -> FindRequest {
-        FindRequest {
+    fn request(&self, search: &Search) -> Result<FindRequest, CliError> {
+        Ok(FindRequest {
             from_ns: search.from_ns,
             to_ns: search.to_ns,
-            at: search.at,
+            at: self.size_of(search.at.as_ref())?,
             limits: self.limits,
             ..FindRequest::new(search.filter.clone())
+        })
+    }
+
+    /// The size of a pin, once this log is seen to be the one that was meant.
+    fn size_of(&self, pin: Option<&Pin>) -> Result<Option<u64>, CliError> {
+        let Some(pin) = pin else { return Ok(None) };
+        let ours = self.ledger.size();
+        if pin.size > ours {
+            let what = format!("the question is pinned at size {}, this log has {ours} entries", pin.size);
+            return Err(match pin.root {
+                Some(_) => CliError::Integrity(format!("{what}; it was rolled back, or is another log")),
+                None => CliError::Failed(format!("{what}; ask at a smaller size")),
+            });
         }
+        if let Some(wanted) = &pin.root {
+            let root = hex(&self.ledger.root_at(pin.size).map_err(ledger_error)?);
+            if !root.starts_with(wanted.as_str()) {
+                let found = root.get(..16).unwrap_or_default();
+                return Err(CliError::Integrity(format!(
+                    "at size {} the question names root {wanted}, this log has {found}; results are withheld: the log was replaced or changed",
+                    pin.size
+                )));
+            }
+        }
+        Ok(Some(pin.size))
     }
 
     pub(super) fn find(&self, search: &Search, limit: usize, fields: &[String]) -> Result<Answer, CliError> {
         let columns = if fields.is_empty() { default_columns() } else { fields.to_vec() };
-        let request = FindRequest { limit, columns: Some(columns), ..self.request(search) };
+        let request = FindRequest { limit, columns: Some(columns), ..self.request(search)? };
         answer(&self.run(self.store.find(request))?)
     }
 
     pub(super) fn count(&self, search: &Search) -> Result<Answer, CliError> {
-        let n = self.run(self.store.count(self.request(search)))?;
+        let n = self.run(self.store.count(self.request(search)?))?;
         let row = Row::from_iter([("count".to_string(), json!(n))]);
         let complete = json!({ "gaps": self.ledger.gaps().len() });
-        let at = search.at.unwrap_or_else(|| self.store.visible());
+        let at = search.at.as_ref().map_or_else(|| self.store.visible(), |pin| pin.size);
         Ok(Answer { columns: vec!["count".into()], rows: vec![row], complete, at })
     }
 
     pub(super) fn count_by(&self, search: &Search, by: &[String], top: usize) -> Result<Answer, CliError> {
-        answer(&self.run(self.store.count_by(self.request(search), by.to_vec(), top))?)
+        answer(&self.run(self.store.count_by(self.request(search)?, by.to_vec(), top))?)
     }
 
     pub(super) fn explain(&self, filter: &str) -> Result<String, CliError> {
         self.store.explain_filter(filter).map_err(store_error)
     }
 
-    pub(super) fn sql(&self, text: &str, at: Option<u64>) -> Result<Answer, CliError> {
-        let request = SqlRequest { at, limits: self.limits, ..SqlRequest::new(text) };
+    pub(super) fn sql(&self, text: &str, at: Option<&Pin>) -> Result<Answer, CliError> {
+        let request = SqlRequest { at: self.size_of(at)?, limits: self.limits, ..SqlRequest::new(text) };
         answer(&self.run(self.store.sql(request))?)
     }
 

@@ -35,7 +35,35 @@ pub(crate) struct Search {
     /// Before, UTC ns.
     pub(crate) to_ns: Option<i64>,
     /// As of this ledger size.
-    pub(crate) at: Option<u64>,
+    pub(crate) at: Option<Pin>,
+}
+
+/// A ledger size, and what the root there begins with: together they name one history of one log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pin {
+    /// Entries.
+    pub(crate) size: u64,
+    /// First 16 hex digits of the root; a log that has another there is not the one that was meant.
+    pub(crate) root: Option<String>,
+}
+
+impl std::str::FromStr for Pin {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Pin, String> {
+        let (size, root) = text.split_once('.').map_or((text, None), |(size, root)| (size, Some(root)));
+        let size = size
+            .parse()
+            .map_err(|_| format!("`{size}` is no ledger size: write 131, or 131.9f3c01d2aa71be04"))?;
+        let hex = |root: &str| {
+            root.len() == 16 && root.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        };
+        match root {
+            Some(root) if !hex(root) => {
+                Err(format!("`{root}` is no root: write its first 16 hex digits, lower case"))
+            }
+            root => Ok(Pin { size, root: root.map(str::to_string) }),
+        }
+    }
 }
 
 impl Search {
@@ -48,7 +76,7 @@ impl Search {
             filter: words.join(" ").trim().into(),
             from_ns: read("from", &range.from)?.or(read("since", &range.since)?),
             to_ns: read("to", &range.to)?,
-            at: range.at,
+            at: range.at.clone(),
         })
     }
 }
@@ -138,7 +166,7 @@ impl Access {
     }
 
     /// An answer in SQL.
-    pub(crate) fn sql(&self, text: &str, at: Option<u64>) -> Result<Answer, CliError> {
+    pub(crate) fn sql(&self, text: &str, at: Option<&Pin>) -> Result<Answer, CliError> {
         match self {
             Access::Server(server) => server.sql(text, at),
             Access::Directory(directory) => directory.sql(text, at),
@@ -184,10 +212,10 @@ impl EntryId {
     pub(crate) fn parse(text: &str) -> Result<EntryId, CliError> {
         let digits = text.strip_prefix('#').unwrap_or(text);
         // 32 digits are an event id even when all are decimal: no index is that long.
-        if digits.len() < 20 {
-            if let Ok(index) = digits.parse() {
-                return Ok(EntryId::Index(index));
-            }
+        if digits.len() < 20
+            && let Ok(index) = digits.parse()
+        {
+            return Ok(EntryId::Index(index));
         }
         let bytes = countersign_event::json::unhex(&text.replace('-', "").to_lowercase());
         match bytes.and_then(|b| <[u8; 16]>::try_from(b).ok()) {
@@ -232,6 +260,16 @@ mod tests {
         assert_eq!(eid.to_string(), "event 00112233445566778899aabbccddeeff");
         assert!(matches!(EntryId::parse(&"1".repeat(32)).unwrap(), EntryId::Event(_)));
         assert!(EntryId::parse("x").is_err() && EntryId::parse("99999999999999999999").is_err());
+    }
+
+    #[test]
+    fn a_pin_is_a_size_and_perhaps_a_root() {
+        assert_eq!("131".parse(), Ok(Pin { size: 131, root: None }));
+        let pin: Pin = "131.9f3c01d2aa71be04".parse().unwrap();
+        assert_eq!(pin.root.as_deref(), Some("9f3c01d2aa71be04"));
+        for bad in ["x", "131.", "131.9f3c", "131.9F3C01D2AA71BE04", "-1"] {
+            assert!(bad.parse::<Pin>().is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Answers of the running server, over its local socket and the HTTP interface `/api/v1`.
 
 use super::http::{Client, Response, encode};
-use super::{Answer, EntryId, Search, time};
+use super::{Answer, EntryId, Pin, Search, time};
 use crate::exit::CliError;
 use crate::output::Row;
 use serde_json::{Value, json};
@@ -51,7 +51,7 @@ impl Server {
         Ok(value["data"]["sql"].as_str().unwrap_or_default().to_string())
     }
 
-    pub(super) fn sql(&self, text: &str, at: Option<u64>) -> Result<Answer, CliError> {
+    pub(super) fn sql(&self, text: &str, at: Option<&Pin>) -> Result<Answer, CliError> {
         let mut body = json!({ "sql": text });
         if let Some(at) = at {
             body["at"] = json!(self.pin(at)?);
@@ -100,7 +100,7 @@ impl Server {
         let mut pairs: Vec<(&str, String)> = vec![("q", search.filter.clone())];
         pairs.extend(search.from_ns.map(|ns| ("from", time::rfc3339(ns))));
         pairs.extend(search.to_ns.map(|ns| ("to", time::rfc3339(ns))));
-        if let Some(at) = search.at {
+        if let Some(at) = &search.at {
             pairs.push(("at", self.pin(at)?));
         }
         pairs.extend(extra.iter().map(|(name, value)| (*name, value.clone())));
@@ -109,8 +109,12 @@ impl Server {
         Ok(shown.join("&"))
     }
 
-    /// The pin of a size: the interface wants the root beside it.
-    fn pin(&self, size: u64) -> Result<String, CliError> {
+    /// A pin as the interface wants it: with the root, which the server itself is asked for when not given.
+    fn pin(&self, pin: &Pin) -> Result<String, CliError> {
+        let size = pin.size;
+        if let Some(root) = &pin.root {
+            return Ok(format!("{size}.{root}"));
+        }
         let value = self.json(&format!("/api/v1/consistency?from={size}&to={size}"))?;
         let root = value["to"]["root"].as_str().and_then(|root| root.get(..16)).unwrap_or_default();
         Ok(format!("{size}.{root}"))

@@ -111,12 +111,11 @@ pub(crate) fn warnings(config: &Config) -> Vec<String> {
         }
     }
     for webhook in &config.webhooks {
-        if let config::SecretSource::Env(name) = &webhook.secret {
-            if std::env::var_os(name).is_none() {
-                out.push(format!(
-                    "`webhook.secret_env`: the variable {name} is not set; export it before the start"
-                ));
-            }
+        if let config::SecretSource::Env(name) = &webhook.secret
+            && std::env::var_os(name).is_none()
+        {
+            let what = "`webhook.secret_env`: the variable";
+            out.push(format!("{what} {name} is not set; export it before the start"));
         }
     }
     out
@@ -205,12 +204,10 @@ fn write_table(
 ) -> Result<(), CliError> {
     writeln!(out, "\n{head}")?;
     for key in KEYS {
-        if let Some(("", name)) =
-            key.path.strip_prefix(table).map(|rest| rest.split_once('.').unwrap_or((rest, "")))
+        if let Some((of, name)) = key.path.rsplit_once('.')
+            && of == table
         {
-            if !name.contains('.') {
-                write_key(out, settings, key, &format!("{at}.{name}"))?;
-            }
+            write_key(out, settings, key, &format!("{at}.{name}"))?;
         }
     }
     Ok(())

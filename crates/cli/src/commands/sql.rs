@@ -13,7 +13,7 @@ const TEXT_MAX: u64 = 64 << 10;
 /// Runs the statement.
 pub(crate) fn run(global: &Global, args: &SqlArgs) -> Result<Exit, CliError> {
     let text = statement(args)?;
-    let mut answer = Access::open(global)?.sql(&text, args.at)?;
+    let mut answer = Access::open(global)?.sql(&text, args.at.as_ref())?;
     answer.rows.truncate(usize::try_from(args.limit).unwrap_or(usize::MAX));
     print(global, output::format(global), &answer)?;
     Ok(if answer.rows.is_empty() { Exit::No } else { Exit::Yes })

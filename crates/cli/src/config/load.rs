@@ -26,9 +26,10 @@ pub(crate) enum ConfigError {
     UnknownKey { file: String, line: usize, key: String, hint: String },
     /// A value that its key does not allow.
     #[error(
-        "{file}, line {line}: `{key}` must be {expected}, not {found}; see: countersign check explain {plain}"
+        "{file}, line {line}: `{key}` must be {expected}, not {found}; see: countersign check explain {}",
+        without_numbers(.key)
     )]
-    BadValue { file: String, line: usize, key: String, plain: String, expected: String, found: String },
+    BadValue { file: String, line: usize, key: String, expected: String, found: String },
     /// A key that its table needs.
     #[error("{file}, line {line}: `{key}` is missing; see: countersign check explain {key}")]
     Missing { file: String, line: usize, key: String },
@@ -212,7 +213,6 @@ impl Walk<'_> {
             file: self.file.into(),
             line,
             key: concrete.into(),
-            plain: without_numbers(concrete),
             expected: expected.into(),
             found: describe(found),
         }

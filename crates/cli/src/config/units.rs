@@ -26,10 +26,8 @@ pub(crate) fn parse_span_ms(text: &str) -> Option<u64> {
 fn parse(text: &str, units: &[(&str, u64)], bare: u64) -> Option<u64> {
     let text = text.trim();
     for (unit, factor) in units {
-        if let Some(number) = text.strip_suffix(unit) {
-            if let Some(value) = decimal(number, *factor) {
-                return Some(value);
-            }
+        if let Some(value) = text.strip_suffix(unit).and_then(|number| decimal(number, *factor)) {
+            return Some(value);
         }
     }
     if bare == 0 { None } else { decimal(text, bare) }
