@@ -111,7 +111,7 @@ fn event(n: u64) -> Event {
         ..Principal::new(caller, Verified::Bound)
     };
     let (status, outcome) =
-        if mix % 50 == 0 { ("503", Outcome::ServerError) } else { ("200", Outcome::Success) };
+        if mix.is_multiple_of(50) { ("503", Outcome::ServerError) } else { ("200", Outcome::Success) };
     let ip = |last: u64| Some(std::net::IpAddr::from([10, 0, (last >> 8) as u8, last as u8]));
     Event {
         core: Core {
@@ -121,8 +121,8 @@ fn event(n: u64) -> Event {
             rec: Some(Rec::Interaction),
             kind: Some(Kind::Http),
             proto: "http/1.1".into(),
-            op: if mix % 3 == 0 { "POST".into() } else { "GET".into() },
-            class: Some(if mix % 3 == 0 { Class::Create } else { Class::Read }),
+            op: if mix.is_multiple_of(3) { "POST".into() } else { "GET".into() },
+            class: Some(if mix.is_multiple_of(3) { Class::Create } else { Class::Read }),
             outcome: Some(outcome),
             status: Some((StatusSpace::Http, status.into())),
             ..Core::default()

@@ -4,7 +4,7 @@ use crate::support::{Home, stop, upstream};
 use countersign_testkit::http::Connection;
 use countersign_testkit::{free_port, repetitions, wait_for_port};
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 fn refused(home: &Home, args: &[&str], words: &[&str]) {
@@ -123,7 +123,7 @@ fn a_client_that_never_reads_a_huge_body_costs_little_memory() {
     std::thread::spawn(move || huge(&listener, size));
     let home = Home::new("never-reads");
     let (address, child) = home.gateway(backend);
-    wait_for_port(SocketAddr::from(address), Duration::from_secs(5)).unwrap();
+    wait_for_port(address, Duration::from_secs(5)).unwrap();
     std::thread::sleep(Duration::from_millis(500));
     let before = child.rss().unwrap();
     let mut stream = TcpStream::connect(address).unwrap();

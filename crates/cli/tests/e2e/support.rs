@@ -9,25 +9,25 @@ use std::sync::Once;
 use std::time::Duration;
 
 /// A key home and a data home that belong to one test.
-pub struct Home {
-    pub dir: TempDir,
+pub(crate) struct Home {
+    pub(crate) dir: TempDir,
 }
 
 impl Home {
-    pub fn new(label: &str) -> Home {
+    pub(crate) fn new(label: &str) -> Home {
         Home { dir: TempDir::new(label).unwrap() }
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    pub fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.path().join("state/countersign")
     }
 
     /// `countersign` that finds its state and key here.
-    pub fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
         command
             .env("XDG_STATE_HOME", self.path().join("state"))
@@ -37,12 +37,12 @@ impl Home {
         command
     }
 
-    pub fn run(&self, args: &[&str]) -> Output {
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
         self.command(args).output().unwrap()
     }
 
     /// Runs and expects exit 0; returns standard output.
-    pub fn ok(&self, args: &[&str]) -> String {
+    pub(crate) fn ok(&self, args: &[&str]) -> String {
         let output = self.run(args);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(
@@ -55,11 +55,11 @@ impl Home {
     }
 
     /// `countersign run --proxy` in front of `upstream`; returns the proxy's address.
-    pub fn gateway(&self, upstream: SocketAddr) -> (SocketAddr, Child) {
+    pub(crate) fn gateway(&self, upstream: SocketAddr) -> (SocketAddr, Child) {
         self.gateway_with(upstream, &[])
     }
 
-    pub fn gateway_with(&self, upstream: SocketAddr, more: &[&str]) -> (SocketAddr, Child) {
+    pub(crate) fn gateway_with(&self, upstream: SocketAddr, more: &[&str]) -> (SocketAddr, Child) {
         let address = SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()));
         let mut command = self.command(&["run", "--proxy", &format!("{address}=http://{upstream}")]);
         command.args(more);
@@ -71,7 +71,7 @@ impl Home {
     }
 
     /// The number of records that match, from a running server or from the directory.
-    pub fn count(&self, filter: &str) -> u64 {
+    pub(crate) fn count(&self, filter: &str) -> u64 {
         let output = self.run(&["q", "--count", filter]);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let digits: String = text.chars().filter(char::is_ascii_digit).collect();
@@ -80,7 +80,7 @@ impl Home {
     }
 
     /// Waits until `filter` has at least `expected` matches.
-    pub fn settle(&self, filter: &str, expected: u64) -> u64 {
+    pub(crate) fn settle(&self, filter: &str, expected: u64) -> u64 {
         let mut seen = 0;
         for _ in 0..300 {
             seen = self.count(filter);
@@ -94,7 +94,7 @@ impl Home {
 }
 
 /// Ctrl-C, then a clean end within its time.
-pub fn stop(mut child: Child) -> String {
+pub(crate) fn stop(mut child: Child) -> String {
     child.signal("INT").unwrap();
     let status = child.wait(Duration::from_secs(30)).unwrap();
     assert!(status.success(), "a stop by Ctrl-C must be clean: {status}\n{}", child.output());
@@ -102,7 +102,7 @@ pub fn stop(mut child: Child) -> String {
 }
 
 /// The verifier, built where a plain `cargo test -p countersign-cli` has not built it yet.
-pub fn verifier() -> PathBuf {
+pub(crate) fn verifier() -> PathBuf {
     static BUILD: Once = Once::new();
     let path = Path::new(env!("CARGO_BIN_EXE_countersign")).with_file_name("countersign-verify");
     BUILD.call_once(|| {
@@ -120,7 +120,7 @@ pub fn verifier() -> PathBuf {
 }
 
 /// An upstream that answers every request with its path, and counts nothing: the gateway must.
-pub fn upstream() -> SocketAddr {
+pub(crate) fn upstream() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -163,10 +163,10 @@ fn answer(stream: TcpStream) -> std::io::Result<()> {
 }
 
 /// A small seeded generator (splitmix64), so that a failure replays.
-pub struct Random(pub u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -174,13 +174,13 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    pub fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound.max(1)
     }
 }
 
 /// All files below `dir`, with sizes above zero, in a stable order. Sockets are left out.
-pub fn files(dir: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
     let mut out = Vec::new();
     let mut open = vec![dir.to_owned()];
     while let Some(dir) = open.pop() {
@@ -198,7 +198,7 @@ pub fn files(dir: &Path) -> Vec<PathBuf> {
 }
 
 /// Copies a directory tree (no sockets).
-pub fn copy_tree(from: &Path, to: &Path) {
+pub(crate) fn copy_tree(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap().flatten() {
         let kind = entry.file_type().unwrap();
