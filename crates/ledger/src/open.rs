@@ -359,10 +359,13 @@ fn declare_losses(core: &Arc<Core>, report: &mut StartReport) -> Result<(), Ledg
     for (source_ref, stream, last) in open {
         let known = owed.get(&stream).copied();
         let missing = known.flatten().map_or(0, |count| count.saturating_sub(last));
+        // Nothing owed is missing: the entry closes the source and names no numbers. Without a count, only
+        // where a loss would begin is known.
+        let nothing = missing == 0 && known.flatten().is_some();
         let gap = Gap {
             source_ref,
-            first_seq: Some(last + 1),
-            last_seq: known.flatten().map(|count| count.max(last)),
+            first_seq: (!nothing).then_some(last + 1),
+            last_seq: (missing > 0).then_some(last + missing),
             reason: GapReason::Crash,
             count: missing,
             exact: known.flatten().is_some(),

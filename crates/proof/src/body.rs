@@ -211,7 +211,7 @@ impl SourceCkpt {
 pub struct Gap {
     /// Whose records.
     pub source_ref: u32,
-    /// First and last missing sequence number; `None` if unknown.
+    /// First and last missing sequence number; `None` if either is unknown: such a gap excuses no hole.
     pub range: Option<(u64, u64)>,
     /// Why.
     pub reason: GapReason,
@@ -259,7 +259,8 @@ impl Gap {
             Ok(())
         })?;
         let range = match (first, last) {
-            (None, None) => None,
+            // A source that died without a count of what it owed: where its loss begins is known, its end is not.
+            (None, None) | (Some(_), None) => None,
             (Some(first), Some(last)) if first <= last => Some((first, last)),
             _ => return Err(Error::malformed("gap", "first and last are not a range")),
         };

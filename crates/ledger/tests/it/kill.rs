@@ -112,6 +112,11 @@ fn acknowledged_events_survive_kill_9_and_owed_ones_are_named() {
                 let number: u64 = event.core.op[1..].parse().unwrap();
                 recorded.entry(number / 1_000_000_000).or_default().push(number % 1_000_000_000);
             }
+            if let (true, Payload::Body(body)) = (record.entry.kind == EntryKind::Gap as u8, &record.payload)
+            {
+                let read = countersign_proof::body::Gap::decode(body);
+                assert!(read.is_ok(), "a verifier cannot read the gap at {}: {read:?}", record.index);
+            }
         }
     }
     let mut gaps: BTreeMap<u64, (u64, u64)> = BTreeMap::new();

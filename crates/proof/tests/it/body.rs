@@ -58,3 +58,14 @@ fn unknown_keys_are_skipped_and_known_ones_needed() {
     };
     assert!(Gap::decode(&half.encode()).is_err(), "a range that ends before it begins");
 }
+
+/// As the ledger writes it for a source that died: a first number, no last one. Key by key, because the
+/// writer here never makes this form.
+#[test]
+fn a_gap_whose_end_is_unknown_is_read_and_excuses_no_hole() {
+    let open = [0xa6, 0, 3, 1, 9, 3, GapReason::Crash as u8, 4, 0, 5, 0xf4, 6, 0];
+    let gap = Gap::decode(&open).unwrap();
+    assert_eq!((gap.source_ref, gap.range, gap.count, gap.exact), (3, None, 0, false));
+    let endless = [0xa6, 0, 3, 2, 9, 3, GapReason::Crash as u8, 4, 0, 5, 0xf4, 6, 0];
+    assert!(Gap::decode(&endless).is_err(), "a last number without a first one");
+}
