@@ -25,7 +25,9 @@ fn main() {
     let (ledger, _) = Ledger::open(&dir, kek, Options::new("bench/ingest/1")).unwrap();
     let store = Store::open(&dir, ledger.clone(), StoreOptions::default()).unwrap();
     let source = ledger.register(SourceSpec { identity: "bench".into(), stream: [9; 16] }).unwrap();
-    let bytes = event(1).encode().unwrap().to_bytes().len();
+    let mut sample = event(1);
+    (sample.core.agent, sample.core.seq, sample.core.stream) = ("bench".into(), 1, [9; 16]);
+    let bytes = sample.encode().unwrap().to_bytes().len();
 
     let start = Instant::now();
     ingest(&source);
