@@ -43,7 +43,7 @@ fn twenty_markers_are_found_in_no_file_and_secrets_in_no_event() {
             "bearer" => connection.request("GET", "/h", &[&format!("Authorization: Bearer {marker}")], b""),
             "basic" => connection.request("GET", "/h", &[&format!("Authorization: Basic {basic}")], b""),
             "cookie" => connection.request("GET", "/h", &[&format!("Cookie: sid={marker}")], b""),
-            "api-key" => connection.request("GET", "/h", &[&format!("X-Api-Key: cs.{marker}.{marker}")], b""),
+            "api-key" => connection.request("GET", "/h", &[&format!("X-Api-Key: cs.k1.{marker}")], b""),
             "user-agent" => connection.request("GET", "/h", &[&format!("User-Agent: agent-{marker}")], b""),
             _ => connection.request("POST", "/b", &[], format!("{{\"password\":\"{marker}\"}}").as_bytes()),
         };
@@ -51,7 +51,7 @@ fn twenty_markers_are_found_in_no_file_and_secrets_in_no_event() {
     }
     assert_eq!(home.settle("rec:interaction", 20), 20);
     let events = home.ok(&["q", "-o", "ndjson", "--limit", "1000", ""]);
-    let secret_places = ["query", "bearer", "basic", "cookie", "body", "chunk"];
+    let secret_places = ["query", "header", "bearer", "basic", "cookie", "api-key", "body", "chunk"];
     for (marker, place) in markers.iter().filter(|(_, place)| secret_places.contains(place)) {
         assert!(!events.contains(marker.as_str()), "{place}: {marker} is in an event");
     }
