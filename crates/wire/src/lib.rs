@@ -10,4 +10,5 @@
 pub mod detect;
 pub mod fuzz;
 pub mod http1;
+pub mod stream;
 pub mod trace;
