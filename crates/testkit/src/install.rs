@@ -1,7 +1,7 @@
 //! Debian packages for tests, installed once and only where the program is missing.
 
 use crate::TestkitError;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
@@ -24,11 +24,24 @@ pub fn find_program(program: &str) -> Option<PathBuf> {
 /// # Errors
 /// [`TestkitError::Missing`] with the one line to run where neither root nor password-less sudo is at hand.
 pub fn ensure_program(program: &str, package: &str) -> Result<PathBuf, TestkitError> {
-    if let Some(found) = find_program(program) {
+    ensure(program, package, || find_program(program))
+}
+
+/// The file `path`, installing the Debian package `package` where it is missing: for packages that bring
+/// no program to look for, such as a server's extension.
+///
+/// # Errors
+/// As [`ensure_program`].
+pub fn ensure_file(path: &Path, package: &str) -> Result<PathBuf, TestkitError> {
+    ensure(&path.display().to_string(), package, || path.is_file().then(|| path.to_owned()))
+}
+
+fn ensure(program: &str, package: &str, find: impl Fn() -> Option<PathBuf>) -> Result<PathBuf, TestkitError> {
+    if let Some(found) = find() {
         return Ok(found);
     }
     let mut updated = APT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if let Some(found) = find_program(program) {
+    if let Some(found) = find() {
         return Ok(found);
     }
     let sudo = !is_root();
@@ -45,7 +58,7 @@ pub fn ensure_program(program: &str, package: &str) -> Result<PathBuf, TestkitEr
         *updated = true;
     }
     apt(sudo, package, &["install", "-q", "-y", "--no-install-recommends", package])?;
-    find_program(program).ok_or_else(missing)
+    find().ok_or_else(missing)
 }
 
 fn is_root() -> bool {

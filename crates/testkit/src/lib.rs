@@ -9,12 +9,13 @@ pub mod child;
 pub mod http;
 pub mod install;
 pub mod net;
+pub mod python;
 pub mod servers;
 pub mod temp;
 
 pub use browser::Chromium;
 pub use child::Child;
-pub use install::ensure_program;
+pub use install::{ensure_file, ensure_program};
 pub use net::{free_port, wait_for_port};
 pub use temp::TempDir;
 
