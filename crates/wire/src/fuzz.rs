@@ -1,7 +1,11 @@
 //! Fuzz bodies: plain functions that must return for any input. Stable tests run them from seeds.
 
+mod h2;
+
+pub use h2::{grpc, h2_frames, h2_packed};
+
 use crate::http1::{Framer, PieceKind, fields, target};
-use crate::{detect, trace};
+use crate::{detect, ja4, proxy, trace};
 
 /// Feeds `data` to a framer: the first byte chooses the split, the rest goes to the client's direction,
 /// then to the server's.
@@ -53,4 +57,27 @@ pub fn trace_and_detect(data: &[u8]) {
     let _ = (trace::traceparent(data), trace::b3_single(data), trace::request_id(data));
     let _ = (trace::tracestate_is_valid(data), trace::b3_multi(data, Some(data), Some(data), Some(data)));
     let _ = detect::detect(data);
+}
+
+/// Reads `data` as a PROXY protocol header, whole and in every prefix's judgement.
+pub fn proxy(data: &[u8]) {
+    let whole = proxy::parse(data);
+    if let Ok(proxy::Proxied::Header { len, .. }) = &whole {
+        assert!(*len <= data.len() && *len <= proxy::V2_MAX_BYTES, "a header is part of what was shown");
+        let alone = data.get(..*len).map(proxy::parse);
+        assert_eq!(alone, Some(whole.clone()), "what follows a header does not change it");
+        let short = data.get(..len.saturating_sub(1)).map(proxy::parse);
+        assert_eq!(short, Some(Ok(proxy::Proxied::More)), "a header is not done before its last byte");
+    }
+}
+
+/// Reads `data` as the start of a TLS connection, and as a ClientHello's body.
+pub fn client_hello(data: &[u8]) {
+    if let ja4::Hello::Whole(body) = ja4::hello(data) {
+        assert!(body.len() <= ja4::HELLO_MAX_BYTES, "bounded");
+        let _ = ja4::parse(&body);
+    }
+    if let Some(hello) = ja4::parse(data) {
+        assert_eq!(ja4::ja4(&hello, ja4::Carrier::Tcp).len(), 36, "a fingerprint has one length");
+    }
 }

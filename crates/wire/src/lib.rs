@@ -9,6 +9,10 @@
 
 pub mod detect;
 pub mod fuzz;
+pub mod grpc;
+pub mod h2;
 pub mod http1;
+pub mod ja4;
+pub mod proxy;
 pub mod stream;
 pub mod trace;

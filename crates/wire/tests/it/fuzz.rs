@@ -8,6 +8,8 @@ fn all(data: &[u8]) {
     fuzz::http1_framer(data);
     fuzz::http1_fields(data);
     fuzz::trace_and_detect(data);
+    fuzz::proxy(data);
+    fuzz::client_hello(data);
 }
 
 #[test]
@@ -15,6 +17,24 @@ fn every_ambiguous_form_is_a_seed() {
     for (_, bytes) in forms() {
         all(&bytes);
         all(&[&[3][..], &bytes].concat());
+    }
+}
+
+#[test]
+fn headers_before_the_protocol_and_their_neighbours_return() {
+    for seed in [
+        crate::proxy::full(),
+        crate::ja4::sample(),
+        b"PROXY TCP4 192.0.2.7 198.51.100.1 8080 443\r\n".to_vec(),
+    ] {
+        for at in 0..seed.len() {
+            all(&seed[..at]);
+            all(&seed[at..]);
+            let mut changed = seed.clone();
+            changed[at] = changed[at].wrapping_add(1 + (at % 7) as u8 * 36);
+            all(&changed);
+        }
+        all(&seed);
     }
 }
 

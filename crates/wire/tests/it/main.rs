@@ -3,4 +3,7 @@
 mod ambiguous;
 mod framing;
 mod fuzz;
+mod h2;
+mod ja4;
+mod proxy;
 mod support;
