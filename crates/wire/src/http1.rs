@@ -63,6 +63,9 @@ rules! {
     TeHttp10 = "te-http10",
     /// A field such as `Content_Length`, which some servers read as the framing field.
     FramingAlias = "framing-alias",
+    /// White space around the value of a framing field beyond one space before it: a tab, several spaces, or
+    /// any behind it. Servers differ in what they strip.
+    FramingSpace = "framing-space",
     /// A line that ends in LF alone.
     BareLf = "bare-lf",
     /// CR that is not followed by LF.
@@ -115,9 +118,11 @@ rules! {
     TruncatedBody = "truncated-body",
     /// Status line that is not `version SP 3DIGIT [SP reason]`.
     StatusLine = "status-line",
+    /// Bytes behind a request that said it was the connection's last (RFC 9112 section 9.6).
+    AfterLast = "after-last-request",
     /// Bytes from the server when no request was open.
     Unsolicited = "unsolicited-response",
-    /// 1xx or 204 with a body.
+    /// A body where none may be: 1xx, 204, CONNECT, TRACE.
     BodyNotAllowed = "body-not-allowed",
     /// 101 that no request asked for, or before the request had ended.
     UnexpectedSwitch = "unexpected-switch",

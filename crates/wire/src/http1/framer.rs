@@ -76,6 +76,8 @@ pub struct Framer {
     open: VecDeque<Open>,
     /// The last request asked for another protocol, and the answer is not yet there.
     switch_pending: bool,
+    /// A request said that it was the last.
+    last_seen: bool,
     tunnel: bool,
 }
 
@@ -86,6 +88,7 @@ impl Default for Framer {
             response: Side::Head(Scan::default()),
             open: VecDeque::new(),
             switch_pending: false,
+            last_seen: false,
             tunnel: false,
         }
     }
@@ -146,6 +149,8 @@ impl Framer {
                 Ok(piece(0, PieceKind::Blocked, false))
             }
             Side::Head(_) if buf.is_empty() => Ok(MORE),
+            // A server that obeys would not answer them, one that does not would: nobody may guess.
+            Side::Head(_) if self.last_seen => Err(Rule::AfterLast),
             Side::Head(scan) => {
                 let Some(len) = scan.end(buf, false)? else { return Ok(MORE) };
                 let parsed = head::request(buf.get(..len).unwrap_or_default())?;
@@ -156,6 +161,7 @@ impl Framer {
                     interim: 0,
                 });
                 self.switch_pending = parsed.upgrade || parsed.connect;
+                self.last_seen = parsed.last;
                 let body = Body::new(parsed.length);
                 self.request = body.map_or(Side::Head(Scan::default()), Side::Body);
                 Ok(piece(len, PieceKind::Head, body.is_none()))

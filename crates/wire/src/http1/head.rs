@@ -63,6 +63,8 @@ pub(super) struct RequestHead {
     pub(super) head_method: bool,
     pub(super) connect: bool,
     pub(super) upgrade: bool,
+    /// The client will send no further request on this connection.
+    pub(super) last: bool,
 }
 
 /// What framing needs of a response head.
@@ -85,18 +87,25 @@ pub(super) fn request(head: &[u8]) -> Result<RequestHead, Rule> {
     let (Some(method), Some(path), Some(version)) = (parsed.method, parsed.path, parsed.version) else {
         return Err(Rule::RequestLine);
     };
-    if !path.bytes().all(|b| (0x21..=0x7e).contains(&b)) {
+    // A fragment never travels in a target (RFC 9112 section 3.2): some readers cut it off, others keep it.
+    if !path.bytes().all(|b| (0x21..=0x7e).contains(&b) && b != b'#') {
         return Err(Rule::TargetChars);
     }
-    let framing = Framing::read(parsed.headers)?;
+    let framing = Framing::read(head, parsed.headers)?;
     let connect = method == "CONNECT";
-    check_host(&framing, version, path, connect)?;
+    check_target(&framing, version, method, path)?;
     let length = framing.length(version)?.unwrap_or(Length::None);
+    if length != Length::None && (connect || method == "TRACE") {
+        return Err(Rule::BodyNotAllowed);
+    }
+    let upgrade = framing.upgrade && framing.connection_upgrade && version == 1;
+    let last = framing.close || (version == 0 && !framing.keep_alive);
     Ok(RequestHead {
         length,
         head_method: method == "HEAD",
         connect,
-        upgrade: framing.upgrade && framing.connection_upgrade && version == 1,
+        upgrade,
+        last: last && !upgrade && !connect,
     })
 }
 
@@ -115,7 +124,7 @@ pub(super) fn response(head: &[u8]) -> Result<ResponseHead<'_>, Rule> {
     if !(100..=999).contains(&status) {
         return Err(Rule::StatusLine);
     }
-    Ok(ResponseHead { status, version, fields: Framing::read(parsed.headers)? })
+    Ok(ResponseHead { status, version, fields: Framing::read(head, parsed.headers)? })
 }
 
 impl ResponseHead<'_> {
@@ -156,13 +165,17 @@ struct Framing<'h> {
     host: Option<&'h [u8]>,
     upgrade: bool,
     connection_upgrade: bool,
+    close: bool,
+    keep_alive: bool,
 }
 
 impl<'h> Framing<'h> {
-    fn read(fields: &[Header<'h>]) -> Result<Framing<'h>, Rule> {
+    fn read(head: &[u8], fields: &[Header<'h>]) -> Result<Framing<'h>, Rule> {
         let mut framing = Framing::default();
         for field in fields {
-            framing.field(field.name, field.value)?;
+            if framing.field(field.name, field.value)? && !tight(head, field) {
+                return Err(Rule::FramingSpace);
+            }
         }
         if framing.content_length.is_some() && framing.chunked {
             return Err(Rule::ClTe);
@@ -170,25 +183,35 @@ impl<'h> Framing<'h> {
         Ok(framing)
     }
 
-    fn field(&mut self, name: &str, value: &'h [u8]) -> Result<(), Rule> {
+    /// Takes one field in; whether it is one that says how long a body is.
+    fn field(&mut self, name: &str, value: &'h [u8]) -> Result<bool, Rule> {
         match name.len() {
             4 if name.eq_ignore_ascii_case("host") => self.set_host(value)?,
             7 if name.eq_ignore_ascii_case("upgrade") => self.upgrade = true,
-            10 if name.eq_ignore_ascii_case("connection") => {
-                self.connection_upgrade |=
-                    value.split(|b| *b == b',').any(|t| t.trim_ascii().eq_ignore_ascii_case(b"upgrade"));
+            10 if name.eq_ignore_ascii_case("connection") => self.options(value),
+            14 if name.eq_ignore_ascii_case("content-length") => {
+                self.set_length(value)?;
+                return Ok(true);
             }
-            14 if name.eq_ignore_ascii_case("content-length") => self.set_length(value)?,
             17 if name.eq_ignore_ascii_case("transfer-encoding") => {
                 if self.chunked {
                     return Err(Rule::TeDuplicate);
                 }
                 self.chunked = transfer_encoding(value, self.content_length.is_some())?;
+                return Ok(true);
             }
             14 | 17 if is_framing_alias(name) => return Err(Rule::FramingAlias),
             _ => {}
         }
-        Ok(())
+        Ok(false)
+    }
+
+    fn options(&mut self, value: &[u8]) {
+        for option in value.split(|b| *b == b',').map(<[u8]>::trim_ascii) {
+            self.connection_upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+            self.close |= option.eq_ignore_ascii_case(b"close");
+            self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+        }
     }
 
     fn set_length(&mut self, value: &[u8]) -> Result<(), Rule> {
@@ -219,23 +242,34 @@ impl<'h> Framing<'h> {
     }
 }
 
-fn check_host(framing: &Framing<'_>, version: u8, path: &str, connect: bool) -> Result<(), Rule> {
+fn check_target(framing: &Framing<'_>, version: u8, method: &str, path: &str) -> Result<(), Rule> {
     if framing.host.is_none() && version == 1 {
         return Err(Rule::HostMissing);
     }
-    let form = target::form(path.as_bytes()).ok_or(Rule::TargetForm)?;
-    let authority = match form {
-        target::Form::Origin | target::Form::Asterisk if connect => return Err(Rule::TargetForm),
-        target::Form::Origin | target::Form::Asterisk => return Ok(()),
-        target::Form::Authority if connect => path.as_bytes(),
-        target::Form::Authority => return Err(Rule::TargetForm),
-        target::Form::Absolute if connect => return Err(Rule::TargetForm),
-        target::Form::Absolute => target::authority(path.as_bytes()).ok_or(Rule::TargetForm)?,
+    let path = path.as_bytes();
+    let authority = match (target::form(path).ok_or(Rule::TargetForm)?, method) {
+        (target::Form::Authority, "CONNECT") if target::has_port(path) => path,
+        (_, "CONNECT") | (target::Form::Authority, _) => return Err(Rule::TargetForm),
+        (target::Form::Origin, _) | (target::Form::Asterisk, "OPTIONS") => return Ok(()),
+        (target::Form::Asterisk, _) => return Err(Rule::TargetForm),
+        (target::Form::Absolute, _) => target::authority(path).ok_or(Rule::TargetForm)?,
     };
     match framing.host {
         Some(host) if !host.eq_ignore_ascii_case(authority) => Err(Rule::AbsoluteFormMismatch),
         _ => Ok(()),
     }
+}
+
+/// Whether `field` stands in `head` as `name:value` or `name: value` and ends there.
+fn tight(head: &[u8], field: &Header<'_>) -> bool {
+    let start = head.as_ptr() as usize;
+    let offset = |p: *const u8| (p as usize).checked_sub(start).filter(|at| *at <= head.len());
+    let (Some(name), Some(value)) = (offset(field.name.as_ptr()), offset(field.value.as_ptr())) else {
+        return false;
+    };
+    let between = head.get(name + field.name.len()..value);
+    let behind = head.get(value + field.value.len()..).and_then(<[u8]>::first);
+    matches!(between, Some(b":" | b": ")) && behind == Some(&b'\r')
 }
 
 /// 1 to 19 digits and nothing else.
@@ -262,9 +296,9 @@ fn transfer_encoding(value: &[u8], with_length: bool) -> Result<bool, Rule> {
     Err(if last.eq_ignore_ascii_case(b"chunked") { Rule::TeUnknown } else { Rule::TeNotChunked })
 }
 
-/// `Content_Length` and `Transfer_Encoding`: servers that map fields to variables read them as the real ones.
+/// `Content_Length`, `Transfer.Encoding`: servers that map fields to variables read them as the real ones.
 fn is_framing_alias(name: &str) -> bool {
-    let dashed = |b: u8| if b == b'_' { b'-' } else { b.to_ascii_lowercase() };
+    let dashed = |b: u8| if b.is_ascii_alphanumeric() { b.to_ascii_lowercase() } else { b'-' };
     ["content-length", "transfer-encoding"]
         .iter()
         .any(|known| known.len() == name.len() && name.bytes().map(dashed).eq(known.bytes()))
@@ -290,7 +324,8 @@ fn classify(error: httparse::Error, head: &[u8], line: Rule) -> Rule {
         let start_line = matches!(line, Rule::RequestLine | Rule::StatusLine);
         if first && start_line {
             match error {
-                httparse::Error::Version => return Rule::Version,
+                httparse::Error::Version if names_version(text) => return Rule::Version,
+                httparse::Error::Version => return line,
                 httparse::Error::Token | httparse::Error::Status => return line,
                 _ => continue,
             }
@@ -304,6 +339,16 @@ fn classify(error: httparse::Error, head: &[u8], line: Rule) -> Rule {
         httparse::Error::HeaderName => Rule::FieldName,
         _ => line,
     }
+}
+
+/// Whether a word of a start line is an HTTP version, however odd: then the version is what is wrong.
+fn names_version(start_line: &[u8]) -> bool {
+    let version = |word: &[u8]| match word.strip_prefix(b"HTTP/") {
+        Some([major, b'.', minor]) => major.is_ascii_digit() && minor.is_ascii_digit(),
+        _ => false,
+    };
+    let mut words = start_line.split(|b| *b == b' ');
+    words.next().is_some_and(version) || (words.nth(1).is_some_and(version) && words.next().is_none())
 }
 
 fn field_line(text: &[u8], first: bool) -> Option<Rule> {

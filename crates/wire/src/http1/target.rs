@@ -60,13 +60,43 @@ pub fn path_and_query(target: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
-/// Whether `text` may stand in `Host`: a registered name or address with an optional port; empty is allowed.
+/// Whether `text` may stand in `Host`: a registered name or address with an optional port in digits; empty is
+/// allowed.
 pub fn is_authority(text: &[u8]) -> bool {
-    text.iter().all(|b| {
-        b.is_ascii_alphanumeric()
-            || matches!(b, b'-' | b'.' | b'_' | b'~' | b':' | b'[' | b']' | b'%')
-            || matches!(b, b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b';' | b'=')
-    })
+    let (host, port) = split_port(text);
+    let host_is_sound = match host.strip_prefix(b"[") {
+        Some(literal) => literal.strip_suffix(b"]").is_some_and(|inside| inside.iter().all(in_literal)),
+        None => host.iter().all(in_name),
+    };
+    host_is_sound && port.unwrap_or_default().iter().all(u8::is_ascii_digit)
+}
+
+/// Whether an authority names a port, which CONNECT demands (RFC 9110 section 9.3.6).
+pub fn has_port(text: &[u8]) -> bool {
+    let (host, port) = split_port(text);
+    let digits = port.filter(|p| p.iter().all(u8::is_ascii_digit));
+    let number = digits.and_then(|p| std::str::from_utf8(p).ok()?.parse::<u16>().ok());
+    !host.is_empty() && number.is_some_and(|n| n > 0)
+}
+
+/// The part before the last colon outside of brackets, and the part behind it.
+fn split_port(text: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let from = memchr::memrchr(b']', text).map_or(0, |end| end + 1);
+    let colon = memchr::memchr(b':', text.get(from..).unwrap_or_default());
+    match colon {
+        Some(at) => (text.get(..from + at).unwrap_or_default(), text.get(from + at + 1..)),
+        None => (text, None),
+    }
+}
+
+fn in_name(b: &u8) -> bool {
+    b.is_ascii_alphanumeric()
+        || matches!(b, b'-' | b'.' | b'_' | b'~' | b'%' | b'!' | b'$' | b'&' | b'\'')
+        || matches!(b, b'(' | b')' | b'*' | b'+' | b';' | b'=')
+}
+
+fn in_literal(b: &u8) -> bool {
+    in_name(b) || *b == b':'
 }
 
 #[cfg(test)]
@@ -79,6 +109,13 @@ mod tests {
         assert_eq!(form(b"*"), Some(Form::Asterisk));
         assert_eq!(form(b"http://u:p@h:1/x"), Some(Form::Absolute));
         assert_eq!(form(b"h:443"), Some(Form::Authority));
+        assert!(is_authority(b"[::1]:80") && is_authority(b"h") && is_authority(b"h:") && is_authority(b""));
+        for odd in [&b"h:80:80"[..], b"h:x", b"[::1", b"[::1]x", b"::1", b"a]b", b"[[::1]]", b"[a]:b]"] {
+            assert!(!is_authority(odd), "{}", String::from_utf8_lossy(odd));
+        }
+        assert!(has_port(b"h:443") && has_port(b"[::1]:1"));
+        assert!(!has_port(b"h") && !has_port(b"h:") && !has_port(b":1") && !has_port(b"h:0"));
+        assert!(!has_port(b"h:65536") && !has_port(b"h:+1"));
         assert_eq!(form(b""), None);
         assert_eq!(form(b"a/b"), None);
         assert_eq!(authority(b"http://u:p@h:1/x"), Some(&b"h:1"[..]));

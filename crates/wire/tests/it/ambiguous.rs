@@ -37,6 +37,13 @@ pub(crate) fn forms() -> Vec<(Rule, Vec<u8>)> {
         (Rule::TeHttp10, get("POST / HTTP/1.0", "Transfer-Encoding: chunked\r\n")),
         (Rule::FramingAlias, post("Content_Length: 4")),
         (Rule::FramingAlias, post("transfer_encoding: chunked")),
+        (Rule::FramingAlias, post("Transfer.Encoding: chunked")),
+        (Rule::FramingAlias, post("Content~Length: 4")),
+        (Rule::FramingSpace, post("Content-Length:\t4")),
+        (Rule::FramingSpace, post("Content-Length:  4")),
+        (Rule::FramingSpace, post("Content-Length: 4 ")),
+        (Rule::FramingSpace, post("Transfer-Encoding:\tchunked")),
+        (Rule::FramingSpace, post("Transfer-Encoding: chunked\t")),
         (Rule::BareLf, b"GET / HTTP/1.1\nHost: a\n\n".to_vec()),
         (Rule::BareLf, post("X: y\nZ: w")),
         (Rule::BareLf, b"GET / HTTP/1.1\r\nHost: a\r\n\n".to_vec()),
@@ -58,6 +65,10 @@ pub(crate) fn forms() -> Vec<(Rule, Vec<u8>)> {
         (Rule::RequestLine, get("GET /", host)),
         (Rule::RequestLine, get("G@T / HTTP/1.1", host)),
         (Rule::TargetChars, get("GET /\u{e9} HTTP/1.1", host)),
+        (Rule::TargetChars, get("GET /a#b HTTP/1.1", host)),
+        (Rule::RequestLine, get("GET /a b HTTP/1.1", host)),
+        (Rule::RequestLine, get("GET / http/1.1", host)),
+        (Rule::RequestLine, get("GET / HTTP/1.10", host)),
         (Rule::Version, get("GET / HTTP/2.0", host)),
         (Rule::Version, get("GET / HTTP/1.2", host)),
         (Rule::HostMissing, get("GET / HTTP/1.1", "X: y\r\n")),
@@ -69,6 +80,16 @@ pub(crate) fn forms() -> Vec<(Rule, Vec<u8>)> {
         (Rule::AbsoluteFormMismatch, get("GET http://a:80/ HTTP/1.1", host)),
         (Rule::TargetForm, get("GET a:80 HTTP/1.1", host)),
         (Rule::TargetForm, get("CONNECT / HTTP/1.1", host)),
+        (Rule::TargetForm, get("CONNECT http://a/ HTTP/1.1", host)),
+        (Rule::TargetForm, get("CONNECT a HTTP/1.1", host)),
+        (Rule::TargetForm, get("CONNECT a:0 HTTP/1.1", "Host: a:0\r\n")),
+        (Rule::TargetForm, get("GET * HTTP/1.1", host)),
+        (Rule::HostInvalid, get("GET / HTTP/1.1", "Host: a:80:80\r\n")),
+        (Rule::HostInvalid, get("GET / HTTP/1.1", "Host: a:b\r\n")),
+        (Rule::HostInvalid, get("GET / HTTP/1.1", "Host: [::1\r\n")),
+        (Rule::BodyNotAllowed, get("CONNECT a:1 HTTP/1.1", "Host: a:1\r\nContent-Length: 4\r\n")),
+        (Rule::BodyNotAllowed, get("CONNECT a:1 HTTP/1.1", "Host: a:1\r\nTransfer-Encoding: chunked\r\n")),
+        (Rule::BodyNotAllowed, get("TRACE / HTTP/1.1", "Host: a\r\nContent-Length: 4\r\n")),
         (Rule::TooManyFields, post(&format!("{many}A: b"))),
         (Rule::HeadTooLarge, post(&format!("X: {}", "y".repeat(HEAD_MAX)))),
         (Rule::HeadTooLarge, vec![b'A'; 1 << 20]),
@@ -77,6 +98,13 @@ pub(crate) fn forms() -> Vec<(Rule, Vec<u8>)> {
         (Rule::ChunkSize, chunked("+5\r\nhello\r\n")),
         (Rule::ChunkSize, chunked("0x5\r\nhello\r\n")),
         (Rule::ChunkSize, chunked("5 \r\nhello\r\n")),
+        (Rule::ChunkSize, chunked(" 5\r\nhello\r\n")),
+        (Rule::ChunkSize, chunked("5\t;a\r\nhello\r\n")),
+        (Rule::ChunkSize, chunked("5_0\r\nhello\r\n")),
+        (Rule::BareLf, chunked("5;a\nhello\r\n")),
+        (Rule::BareCr, chunked("5\r\r\nhello\r\n")),
+        (Rule::ChunkEnd, chunked("5\r\nhelloXX0\r\n\r\n")),
+        (Rule::ChunkEnd, chunked("5\r\nhello\r0\r\n\r\n")),
         (Rule::ChunkSize, chunked("-1\r\n")),
         (Rule::ChunkSize, chunked("5;a\0b\r\nhello\r\n")),
         (Rule::ChunkOverflow, chunked("8000000000000000\r\n")),
@@ -114,6 +142,22 @@ fn a_split_stream_is_refused_by_the_same_rule() {
         let outcome = run(&mut Framer::default(), Way::Request, &bytes, &every);
         assert_eq!(outcome.refused, Some(rule), "{:?}", String::from_utf8_lossy(&bytes));
     }
+}
+
+#[test]
+fn bytes_behind_a_request_that_was_the_last_are_refused() {
+    let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    for last in [
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: x, Close\r\n\r\n",
+        "GET / HTTP/1.0\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi",
+    ] {
+        let outcome = requests(format!("{get}{last}{get}").as_bytes());
+        assert_eq!((outcome.refused, outcome.messages.len()), (Some(Rule::AfterLast), 2), "{last:?}");
+        assert_eq!(requests(format!("{get}{last}").as_bytes()).refused, None);
+    }
+    let kept = "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
+    assert_eq!(requests(kept.repeat(3).as_bytes()).messages.len(), 3);
 }
 
 #[test]
