@@ -121,15 +121,38 @@ pub struct ListenerTls {
 }
 
 /// What a listener speaks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// Found out from the client's first bytes; a server that speaks first makes the connection opaque.
     #[default]
     Auto,
     /// HTTP/1.x; anything else is refused.
     Http1,
+    /// HTTP/2 with prior knowledge, or by ALPN; gRPC is read.
+    Http2,
+    /// MCP over streamable HTTP; other requests are HTTP.
+    Mcp,
+    /// PostgreSQL 3.0 to 3.2.
+    Postgres,
+    /// Redis, RESP2 and RESP3.
+    Redis,
     /// Bytes, counted and not read.
     Opaque,
+}
+
+impl Protocol {
+    /// The word for it in configuration, policies and records.
+    pub fn word(self) -> &'static str {
+        match self {
+            Protocol::Auto => "auto",
+            Protocol::Http1 => "http/1.1",
+            Protocol::Http2 => "http/2",
+            Protocol::Mcp => "mcp",
+            Protocol::Postgres => "postgresql",
+            Protocol::Redis => "redis",
+            Protocol::Opaque => "opaque",
+        }
+    }
 }
 
 /// What happens when records cannot be kept.

@@ -10,6 +10,7 @@ pub(crate) mod identify;
 pub(crate) mod path;
 pub(crate) mod redact;
 mod request;
+mod session;
 
 use crate::recorder::{BodyKey, Recorder};
 use crate::ring::{ConnOpen, Ring, Tap, What};
@@ -51,6 +52,8 @@ pub(crate) struct Context {
     pub(crate) checks: Checks,
     /// Wall time less monotonic time, set for each batch.
     pub(crate) wall_offset: u64,
+    /// Records made since the last hand-over that nobody promised: they are owed before they are recorded.
+    pub(crate) extra: u64,
 }
 
 impl Context {
@@ -109,6 +112,10 @@ impl Decoder {
             return;
         }
         let n = self.events.len() as u64;
+        let extra = std::mem::take(&mut self.context.extra);
+        if extra > 0 && self.recorder.owe(extra).is_ok() {
+            self.counters.owed.fetch_add(extra, Ordering::Relaxed);
+        }
         // Blocks while the ledger's intake is full; that is the back-pressure.
         match self.recorder.record(std::mem::take(&mut self.events)) {
             Ok(()) => {
@@ -127,7 +134,7 @@ impl Decoder {
     fn contained(&mut self, tap: Tap) {
         let id = tap.conn;
         let before = self.events.len();
-        let promised = self.conns.get(&id).map_or(0, Conn::owed) + usize::from(promises(&tap.what));
+        let promised = self.conns.get(&id).map_or(0, Conn::owed) + promises(&tap.what);
         if catch_unwind(AssertUnwindSafe(|| self.decode(tap))).is_ok() {
             return;
         }
@@ -172,7 +179,7 @@ impl Decoder {
                     if let Some(conn) = broken {
                         conn.waive(&what);
                     }
-                    if promises(&what) {
+                    for _ in 0..promises(&what) {
                         let bare = self.bare();
                         self.events.push(bare);
                     }
@@ -192,14 +199,17 @@ impl Decoder {
     }
 }
 
-/// Whether a tap promised a record of its own.
-fn promises(what: &What) -> bool {
-    matches!(
-        what,
+/// Records that a tap promised.
+fn promises(what: &What) -> usize {
+    match what {
         What::Request { .. }
-            | What::Refused { current: false, .. }
-            | What::Opaque { .. }
-            | What::HandshakeFailed { .. }
-            | What::Limited { .. }
-    )
+        | What::Refused { current: false, .. }
+        | What::Opaque { .. }
+        | What::Switched { .. }
+        | What::Broken { .. }
+        | What::HandshakeFailed { .. }
+        | What::Limited { .. } => 1,
+        What::Framed { records, .. } | What::Bytes { records, .. } => *records as usize,
+        _ => 0,
+    }
 }

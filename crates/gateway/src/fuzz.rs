@@ -103,6 +103,7 @@ fn decoder() -> Option<Decoder> {
         templates: Default::default(),
         checks: Default::default(),
         wall_offset: 1_000_000_000,
+        extra: 0,
     };
     Some(Decoder::new(Arc::new(Ring::new(1 << 20)), Arc::new(Nowhere), Arc::default(), context))
 }

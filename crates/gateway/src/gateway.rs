@@ -188,6 +188,7 @@ impl Gateway {
             templates: Default::default(),
             checks: Default::default(),
             wall_offset: 0,
+            extra: 0,
         };
         let decoder = Decoder::new(ring, recorder, Arc::clone(&self.counters), context);
         let thread = std::thread::Builder::new().name("gw-decoder".to_owned());

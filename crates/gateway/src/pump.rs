@@ -8,6 +8,7 @@ mod http;
 pub(crate) mod io;
 mod queue;
 pub(crate) mod serve;
+mod stream;
 mod timers;
 pub(crate) mod worker;
 

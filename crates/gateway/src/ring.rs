@@ -4,9 +4,11 @@
 //! stop reading ([`Ring::full`]) and wait for [`Ring::drained`]. The decoder sleeps in short steps while
 //! there is traffic, so that at saturation no tap costs a system call.
 
+use crate::config::Protocol;
 use crate::stats::{Counters, count};
 use bytes::Bytes;
 use countersign_event::{Decision, Tls, Who};
+pub(crate) use countersign_wire::stream::Way;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -52,19 +54,22 @@ pub(crate) enum What {
     /// From here on bytes pass unread. `first` = class of the first bytes; `before` = bytes up and down that
     /// had been read as messages.
     Opaque { first: &'static str, before: (u64, u64) },
+    /// The connection speaks a stream protocol; its bytes follow as [`What::Bytes`]. `records` are promised.
+    Framed { protocol: Protocol, records: u32 },
+    /// Bytes as they were received, both ways in the order they were let through, which promise `records` more
+    /// records. `decided` = the verdict on the one message that they are.
+    Bytes { way: Way, bytes: Bytes, records: u32, decided: Option<Box<Decided>> },
+    /// What a side sent broke a rule of the stream protocol; the connection ends. Promises a record.
+    Broken { way: Way, rule: &'static str },
+    /// Both sides agreed on another protocol than HTTP; its bytes follow as [`What::Bytes`]. Promises a record.
+    /// `before` = bytes up and down that had been read as messages.
+    Switched { before: (u64, u64) },
     /// The TLS handshake failed.
     HandshakeFailed { why: &'static str, timeout: bool },
     /// `n` connections were refused at a limit.
     Limited { open: Box<ConnOpen>, n: u64, which: &'static str },
     /// Last tap of a connection.
     Close { up: u64, down: u64, why: Why },
-}
-
-/// Direction of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
-    Up,
-    Down,
 }
 
 /// How a connection ended.
@@ -115,6 +120,16 @@ pub(crate) struct Ring {
     drained: Notify,
 }
 
+impl What {
+    /// Bytes that count against what one connection may have waiting.
+    pub(crate) fn waiting(&self) -> usize {
+        match self {
+            What::Data { bytes, .. } | What::Bytes { bytes, .. } => bytes.len(),
+            _ => 0,
+        }
+    }
+}
+
 impl Tap {
     /// What it counts for in the ring, bytes.
     pub(crate) fn weight(&self) -> usize {
@@ -122,7 +137,7 @@ impl Tap {
             What::Request { head, .. } | What::Response { head, .. } | What::Refused { head, .. } => {
                 head.len()
             }
-            What::Data { bytes, .. } => bytes.len(),
+            What::Data { bytes, .. } | What::Bytes { bytes, .. } => bytes.len(),
             _ => 0,
         };
         held + size_of::<Tap>()

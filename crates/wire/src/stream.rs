@@ -110,6 +110,8 @@ pub enum Farewell {
 /// One operation that waits for a verdict.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Call<'a> {
+    /// Login name that the server accepted on this connection; empty = none.
+    pub user: Cow<'a, str>,
     /// Native verb: `SELECT`, `SET`.
     pub operation: Cow<'a, str>,
     /// What it does; `None` = not known, which is never taken for a read.

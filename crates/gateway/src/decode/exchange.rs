@@ -1,7 +1,8 @@
 //! One connection as the decoder sees it: requests in order, each with the response that answers it.
 
 use super::event::{connection_event, finish, opaque_event, session_event};
-use super::request::{begin, begin_refused, read_response};
+use super::request::{begin, begin_refused, read_response, upgrade_of};
+use super::session::{self, At, Session};
 use super::{Context, identify};
 use crate::recorder::BodyDigest;
 use crate::ring::{ConnOpen, Way, What, Why};
@@ -58,6 +59,13 @@ pub(crate) struct Conn {
     /// At most as many as the framer lets be open, plus those whose body is still on its way.
     exchanges: VecDeque<Exchange>,
     opaque: Option<(&'static str, (u64, u64), u64)>,
+    /// Set on a stream protocol, and after a switch to one that has a decoder.
+    session: Option<Box<dyn Session>>,
+    /// Records that the session's framer promised, and those that it has made.
+    promised: usize,
+    made: usize,
+    /// Word of the last request's `Upgrade` field that was accepted.
+    upgrade: String,
     broken: bool,
 }
 
@@ -76,19 +84,25 @@ impl Conn {
             seq: 0,
             exchanges: VecDeque::new(),
             opaque: None,
+            session: None,
+            promised: 0,
+            made: 0,
+            upgrade: String::new(),
             broken: false,
         }
     }
 
     /// Records that are promised and not made.
     pub(super) fn owed(&self) -> usize {
-        self.exchanges.len() + usize::from(self.opaque.is_some())
+        self.exchanges.len() + usize::from(self.opaque.is_some()) + self.promised.saturating_sub(self.made)
     }
 
     /// Decoding this connection panicked: nothing of its state is believed any more.
     pub(super) fn break_off(&mut self) {
         self.exchanges.clear();
         self.opaque = None;
+        self.session = None;
+        (self.promised, self.made) = (0, 0);
         self.broken = true;
     }
 
@@ -98,9 +112,7 @@ impl Conn {
 
     /// Gives back the room of a tap that is not decoded, or the connection would wait for ever.
     pub(super) fn waive(&self, what: &What) {
-        if let What::Data { bytes, .. } = what {
-            self.open.waiting.fetch_sub(bytes.len(), Ordering::Relaxed);
-        }
+        self.open.waiting.fetch_sub(what.waiting(), Ordering::Relaxed);
     }
 
     pub(super) fn tap(&mut self, context: &mut Context, t: u64, what: What, out: &mut Vec<Event>) {
@@ -119,9 +131,12 @@ impl Conn {
                 self.exchanges.push_back(exchange);
             }
             What::Response { head, end } => {
-                if let Some(exchange) = self.answering() {
+                if let Some(exchange) = answering(&mut self.exchanges) {
                     exchange.response_at = Some(t);
                     read_response(exchange, &head);
+                    if exchange.status == Some(101) {
+                        self.upgrade = upgrade_of(exchange);
+                    }
                     exchange.response.ended = end.then_some(t);
                 }
                 self.finish_front(context, out);
@@ -149,11 +164,28 @@ impl Conn {
                 }
             }
             What::BadResponse { rule } => {
-                if let Some(exchange) = self.answering() {
+                if let Some(exchange) = answering(&mut self.exchanges) {
                     exchange.fault = Some(rule);
                 }
             }
             What::Opaque { first, before } => self.opaque = Some((first, before, t)),
+            What::Framed { protocol, records } => {
+                self.session = session::of_protocol(protocol);
+                self.promised += records as usize;
+            }
+            What::Switched { before } => match session::of_upgrade(&self.upgrade, before) {
+                Some(session) => {
+                    self.session = Some(session);
+                    self.promised += 1;
+                }
+                None => self.opaque = Some(("upgraded", before, t)),
+            },
+            What::Bytes { way, bytes, records, decided } => {
+                self.open.waiting.fetch_sub(bytes.len(), Ordering::Relaxed);
+                self.promised += records as usize;
+                self.with_session(context, t, out, |session, at| session.bytes(at, way, &bytes, decided));
+            }
+            What::Broken { way, rule } => session::broken(&mut At { conn: self, context, t, out }, way, rule),
             What::HandshakeFailed { why, timeout } => {
                 let outcome = if timeout { Outcome::Timeout } else { Outcome::Denied };
                 out.push(session_event(self, context, t, "tls", outcome, why));
@@ -162,9 +194,22 @@ impl Conn {
         }
     }
 
-    /// The oldest exchange whose answer has not ended.
-    fn answering(&mut self) -> Option<&mut Exchange> {
-        self.exchanges.iter_mut().find(|e| e.response.ended.is_none())
+    /// Lets the session of a stream protocol make events, and keeps count of them.
+    fn with_session(
+        &mut self,
+        context: &mut Context,
+        t: u64,
+        out: &mut Vec<Event>,
+        work: impl FnOnce(&mut dyn Session, &mut At<'_>),
+    ) {
+        let Some(mut session) = self.session.take() else { return };
+        let before = out.len();
+        work(session.as_mut(), &mut At { conn: self, context, t, out });
+        self.session = Some(session);
+        self.made += out.len() - before;
+        let extra = self.made.saturating_sub(self.promised);
+        self.promised += extra;
+        context.extra += extra as u64;
     }
 
     fn data(
@@ -179,7 +224,7 @@ impl Conn {
         self.open.waiting.fetch_sub(bytes.len(), Ordering::Relaxed);
         let exchange = match way {
             Way::Up => self.exchanges.back_mut(),
-            Way::Down => self.answering(),
+            Way::Down => answering(&mut self.exchanges),
         };
         if let Some(exchange) = exchange {
             let body = if way == Way::Up { &mut exchange.request } else { &mut exchange.response };
@@ -225,6 +270,13 @@ impl Conn {
             Why::Cut(reason) => Some(reason),
             Why::Done => None,
         };
+        self.with_session(context, t, out, |session, at| session.close(at, up, down, why));
+        for _ in self.made..self.promised {
+            let mut event = connection_event(&self, context, t);
+            event.core.rec = Some(Rec::Cut);
+            event.content.err = reason.unwrap_or("connection ended before this was understood").to_owned();
+            out.push(event);
+        }
         while let Some(exchange) = self.exchanges.pop_front() {
             let ended = exchange.response.ended.unwrap_or(t);
             let missing = exchange.response.ended.is_none();
@@ -252,4 +304,9 @@ impl Conn {
         event.content.err = format!("limit: {which}");
         event
     }
+}
+
+/// The oldest exchange whose answer has not ended.
+fn answering(exchanges: &mut VecDeque<Exchange>) -> Option<&mut Exchange> {
+    exchanges.iter_mut().find(|e| e.response.ended.is_none())
 }

@@ -5,11 +5,12 @@
 
 use super::path::{Templates, clean};
 use crate::ring::Decided;
-use countersign_event::{Class, Principal, Who};
+use countersign_event::{Class, IdentityFrom, Principal, PrincipalKind, Verified, Who};
 use countersign_identity::{HeaderLookup, HttpIdentity, Identities, TlsIdentity, who_of};
 use countersign_policy::{Policy, Request};
 use countersign_wire::http1::fields::{self, Fields, Slots};
 use countersign_wire::http1::target;
+use countersign_wire::stream;
 use ring::digest;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -163,6 +164,80 @@ pub(crate) fn decide(call: &Call<'_>, policy: &dyn Policy) -> Decided {
         ..Request::default()
     });
     Decided { who, decision, failures }
+}
+
+/// Who calls over a connection, for a verdict.
+pub(crate) struct Caller<'a> {
+    pub(crate) identities: &'a Identities,
+    pub(crate) tls: Option<&'a TlsIdentity>,
+    pub(crate) peer: IpAddr,
+    pub(crate) service: &'a str,
+    pub(crate) time_ns: u64,
+}
+
+/// The decision on one operation of a stream protocol: the first denial among its resources, else the last
+/// permit.
+pub(crate) fn decide_call(
+    caller: &Caller<'_>,
+    protocol: &str,
+    call: &stream::Call<'_>,
+    policy: &dyn Policy,
+) -> Decided {
+    let (who, failures) =
+        who(caller.identities.address(caller.peer), caller.tls, login(&call.user, caller.service));
+    let mut request = Request {
+        principal: who.who.as_ref(),
+        on_behalf_of: &who.obo,
+        protocol,
+        operation: &call.operation,
+        service: caller.service,
+        resource_type: call.resource_type,
+        namespace: &call.namespace,
+        class: call.class.map(event_class),
+        time_ns: caller.time_ns,
+        peer: Some(caller.peer),
+        tls: caller.tls.is_some(),
+        ..Request::default()
+    };
+    let mut resources = call.resources.iter().map(String::as_str);
+    request.resource = resources.next().unwrap_or_default();
+    let mut decision = policy.decide(&request);
+    for resource in resources {
+        if countersign_policy::refuses(&decision) {
+            break;
+        }
+        request.resource = resource;
+        decision = policy.decide(&request);
+    }
+    Decided { who, decision, failures }
+}
+
+/// A login that the server accepted on the wire (level 2).
+pub(crate) fn login(user: &str, service: &str) -> HttpIdentity {
+    let mut found = HttpIdentity::default();
+    if !user.is_empty() {
+        let id = format!("db:{user}@{service}");
+        let (kind, from) = (Some(PrincipalKind::Service), Some(IdentityFrom::WireHandshake));
+        found.principals.push(Principal { kind, from, ..Principal::new(id, Verified::Asserted) });
+    }
+    found
+}
+
+/// The event's name for a class of operations.
+pub(crate) fn event_class(class: stream::OpClass) -> Class {
+    use stream::OpClass as Op;
+    match class {
+        Op::Read => Class::Read,
+        Op::Create => Class::Create,
+        Op::Modify => Class::Modify,
+        Op::Delete => Class::Delete,
+        Op::Execute => Class::Execute,
+        Op::Admin => Class::Admin,
+        Op::Authenticate => Class::Authenticate,
+        Op::Connect => Class::Connect,
+        Op::Schema => Class::Schema,
+        Op::Meta => Class::Meta,
+    }
 }
 
 /// Operation class of a method; `None` = unknown.

@@ -153,6 +153,14 @@ pub(super) fn read_response(exchange: &mut Exchange, head: &[u8]) {
     }
 }
 
+/// Word of the request's `Upgrade` field, lower case; empty when there was none.
+pub(super) fn upgrade_of(exchange: &Exchange) -> String {
+    match exchange.event.content.detail.get(&detail::UPGRADE) {
+        Some(Value::Text(word)) => word.to_ascii_lowercase(),
+        _ => String::new(),
+    }
+}
+
 fn scheme(conn: &Conn) -> &'static str {
     if conn.tls.is_some() { "https" } else { "http" }
 }

@@ -4,6 +4,7 @@
 use super::connect::{Upstream, connect};
 use super::io::Io;
 use super::queue::OutQueue;
+use super::stream::Stream;
 use super::timers::Timers;
 use super::worker::{Route, Worker};
 use crate::config::Protocol;
@@ -12,6 +13,7 @@ use crate::stats::count;
 use bytes::{Bytes, BytesMut};
 use countersign_wire::detect::{Detected, PEEK_MAX, detect};
 use countersign_wire::http1::{Framer, Piece};
+use countersign_wire::stream::Farewell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -27,8 +29,12 @@ const LINGER_MAX: usize = 256 << 10;
 pub(super) enum Mode {
     Detecting,
     Http,
-    /// Bytes pass unread.
+    /// A stream protocol; [`Flow::stream`] judges.
+    Framed,
+    /// Bytes pass unread by the decoder.
     Opaque,
+    /// What HTTP switched to: bytes pass, the decoder sees them.
+    Switched,
 }
 
 /// One direction.
@@ -89,6 +95,8 @@ pub(crate) struct Flow {
     pub(super) upstream: Upstream,
     pub(super) mode: Mode,
     pub(super) framer: Framer,
+    /// Set in [`Mode::Framed`].
+    pub(super) stream: Option<Stream>,
     pub(super) up: Direction,
     pub(super) down: Direction,
     /// Offset in `up.out` of the request that is being let through.
@@ -97,6 +105,8 @@ pub(crate) struct Flow {
     pub(super) request_open: bool,
     /// Bytes of the server that came with the switch of protocols, behind its head.
     pub(super) tunnelled: u64,
+    /// Those bytes; they are one piece, since everything behind the head is.
+    pub(super) early: Bytes,
     pub(super) blocked: bool,
     pub(super) answered: u64,
     pub(super) last_answer: Option<LastAnswer>,
@@ -133,11 +143,13 @@ impl Flow {
             upstream: Upstream::Idle,
             mode: Mode::Detecting,
             framer: Framer::default(),
+            stream: None,
             up: Direction::default(),
             down: Direction::default(),
             request_start: 0,
             request_open: false,
             tunnelled: 0,
+            early: Bytes::new(),
             blocked: false,
             answered: 0,
             last_answer: None,
@@ -152,7 +164,9 @@ impl Flow {
         };
         match flow.route.protocol {
             Protocol::Auto => {}
-            Protocol::Http1 => flow.mode = Mode::Http,
+            Protocol::Http1 | Protocol::Mcp => flow.mode = Mode::Http,
+            Protocol::Http2 => flow.turn_opaque("http/2"),
+            Protocol::Postgres | Protocol::Redis => flow.begin_stream(),
             Protocol::Opaque => flow.turn_opaque("configured"),
         }
         flow
@@ -188,8 +202,9 @@ impl Flow {
     }
 
     pub(super) fn tap(&mut self, what: What) {
-        if let What::Data { bytes, .. } = &what {
-            self.waiting.fetch_add(bytes.len(), Ordering::Relaxed);
+        let waits = what.waiting();
+        if waits > 0 {
+            self.waiting.fetch_add(waits, Ordering::Relaxed);
         }
         self.taps.push(Tap { conn: self.conn, t: self.now, what });
     }
@@ -272,6 +287,8 @@ impl Flow {
     fn client_sent(&mut self, bytes: Bytes) {
         match self.mode {
             Mode::Opaque => self.up.out.push(bytes),
+            Mode::Switched => self.pass_switched(Way::Up, bytes),
+            Mode::Framed => self.frame_stream(Way::Up, &bytes),
             Mode::Http => self.frame_requests(&bytes),
             Mode::Detecting => {
                 let enough = self.up.held.len() + bytes.len() >= PEEK_MAX;
@@ -306,15 +323,17 @@ impl Flow {
         self.blocked = false;
         self.worker.will_record(1);
         count(&self.worker.counters.opaque);
-        let before = match self.framer.is_tunnel() {
-            true => (self.up.total - self.up.held.len() as u64, self.down.total - self.tunnelled),
-            false => (0, 0),
-        };
+        let before = if self.framer.is_tunnel() { self.before_tunnel() } else { (0, 0) };
         self.tap(What::Opaque { first, before });
         if !self.up.held.is_empty() {
             let held = self.up.held.split().freeze();
             self.up.out.push(held);
         }
+    }
+
+    /// Bytes up and down that were read as messages before the tunnel began.
+    pub(super) fn before_tunnel(&self) -> (u64, u64) {
+        (self.up.total - self.up.held.len() as u64, self.down.total - self.tunnelled)
     }
 
     fn client_ended(&mut self) {
@@ -325,8 +344,11 @@ impl Flow {
             let all = self.up.held.split().freeze();
             self.judge_first(&all.clone(), all, true);
         }
-        if self.mode == Mode::Http {
-            self.requests_ended();
+        match self.mode {
+            Mode::Http => self.requests_ended(),
+            // The rest of a message that never became whole.
+            Mode::Framed => self.up.held.clear(),
+            Mode::Detecting | Mode::Opaque | Mode::Switched => {}
         }
     }
 
@@ -336,7 +358,8 @@ impl Flow {
             Upstream::Idle => {
                 let wanted = match self.mode {
                     Mode::Http => self.up.out.len() > 0,
-                    Mode::Opaque => true,
+                    // Servers of stream protocols may be the first to speak.
+                    Mode::Framed | Mode::Opaque | Mode::Switched => true,
                     Mode::Detecting => self.timers.detect_over(self.now),
                 };
                 if !wanted || self.closing != Closing::No {
@@ -404,6 +427,8 @@ impl Flow {
                 self.worker.counters.bytes_down.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                 match self.mode {
                     Mode::Opaque => self.down.out.push(bytes),
+                    Mode::Switched => self.pass_switched(Way::Down, bytes),
+                    Mode::Framed => self.frame_stream(Way::Down, &bytes),
                     Mode::Http => self.frame_responses(&bytes),
                     Mode::Detecting => {
                         self.turn_opaque("server-first");
@@ -414,6 +439,10 @@ impl Flow {
             }
             Poll::Ready(ended) => {
                 self.down.eof = true;
+                if self.mode == Mode::Framed {
+                    let held = self.down.held.split().freeze();
+                    self.down.out.push(held);
+                }
                 if self.mode == Mode::Http {
                     self.responses_ended(ended.is_err());
                 } else if ended.is_err() {
@@ -480,8 +509,13 @@ impl Flow {
             self.cut = Some("gateway shut down");
             return true;
         }
-        let idle = self.mode != Mode::Opaque && self.framer.open() == 0 && !self.framer.is_tunnel();
+        let idle = match self.mode {
+            Mode::Opaque | Mode::Switched => false,
+            Mode::Framed => self.stream.as_ref().is_none_or(Stream::idle),
+            Mode::Detecting | Mode::Http => self.framer.open() == 0 && !self.framer.is_tunnel(),
+        };
         if idle && self.up.held.is_empty() && self.up.out.is_clear() && self.down.out.is_clear() {
+            self.say_farewell(Farewell::Shutdown);
             self.close_after_flush();
             return true;
         }

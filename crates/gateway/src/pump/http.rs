@@ -9,6 +9,7 @@ use crate::ring::{Decided, Way, What};
 use crate::stats::count;
 use bytes::Bytes;
 use countersign_wire::http1::{Eof, Framer, Piece, PieceKind, Rule};
+use countersign_wire::stream::Farewell;
 use std::collections::VecDeque;
 
 /// Of a refused head, so much goes to the decoder.
@@ -216,7 +217,7 @@ impl Flow {
             self.refuse_response(rule);
         }
         if self.framer.is_tunnel() && self.mode == Mode::Http {
-            self.turn_opaque("upgraded");
+            self.switch();
         } else if answered > 0 {
             self.timers.sent(self.now);
             if self.blocked {
@@ -238,7 +239,10 @@ impl Flow {
                 PieceKind::Head => self.tap(What::Response { head: bytes, end: piece.end }),
                 PieceKind::Data => self.tap(What::Data { way: Way::Down, bytes, end: piece.end }),
                 PieceKind::Framing if piece.end => self.tap_end(Way::Down),
-                PieceKind::Tunnel => self.tunnelled += piece.len as u64,
+                PieceKind::Tunnel => {
+                    self.tunnelled += piece.len as u64;
+                    self.early = bytes;
+                }
                 _ => {}
             }
         }
@@ -302,7 +306,12 @@ impl Flow {
     /// There is no connection to the server.
     pub(super) fn upstream_failed(&mut self, status: u16, why: &'static str) {
         self.up.out.clear();
-        if self.mode != Mode::Http {
+        if self.mode == Mode::Framed {
+            self.say_farewell(Farewell::Unreachable);
+            self.tap(What::Broken { way: Way::Down, rule: why });
+            self.worker.will_record(1);
+            self.close(true);
+        } else if self.mode != Mode::Http {
             self.cut = Some(why);
         } else if self.last_answer.is_none() {
             self.last_answer = Some(LastAnswer { status, why, about: About::Front });

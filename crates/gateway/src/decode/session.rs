@@ -1,0 +1,69 @@
+//! A connection of a stream protocol as the decoder sees it: bytes both ways in, events out.
+//!
+//! Invariant, kept by [`Conn`] and not by the protocols: a connection makes at least as many records as its
+//! framer promised (what is missing at the end is made as `cut`), and what it makes beyond is owed before it
+//! is recorded ([`Context::extra`]).
+
+use super::Context;
+use super::event::connection_event;
+use super::exchange::Conn;
+use crate::config::Protocol;
+use crate::ring::{Decided, Way, Why};
+use countersign_event::{Event, Rec};
+
+/// Where and when something happened, and where its events go.
+pub(crate) struct At<'a> {
+    pub(crate) conn: &'a Conn,
+    pub(crate) context: &'a mut Context,
+    /// Monotonic ns.
+    pub(crate) t: u64,
+    pub(crate) out: &'a mut Vec<Event>,
+}
+
+impl At<'_> {
+    /// What every record of this connection has, as of `t` (monotonic ns).
+    pub(crate) fn event(&self, t: u64) -> Event {
+        connection_event(self.conn, self.context, t)
+    }
+}
+
+/// The off-path half of a stream protocol. One a connection.
+pub(crate) trait Session: Send {
+    /// Bytes as received, in the order they were let through. With `decided` they are one message, and that is
+    /// its verdict; a denied one was replaced, and what the server answers is the answer to the replacement.
+    fn bytes(&mut self, at: &mut At<'_>, way: Way, bytes: &[u8], decided: Option<Box<Decided>>);
+
+    /// The connection ended: everything open ends with it. `up` and `down` = bytes received from each side.
+    fn close(&mut self, at: &mut At<'_>, up: u64, down: u64, why: Why);
+}
+
+/// The decoder of `protocol`.
+pub(super) fn of_protocol(protocol: Protocol) -> Option<Box<dyn Session>> {
+    match protocol {
+        Protocol::Auto
+        | Protocol::Http1
+        | Protocol::Http2
+        | Protocol::Mcp
+        | Protocol::Opaque
+        | Protocol::Postgres
+        | Protocol::Redis => None,
+    }
+}
+
+/// The decoder of what HTTP switched to; `upgrade` = the word of the request's `Upgrade` field, lower case.
+pub(super) fn of_upgrade(upgrade: &str, _before: (u64, u64)) -> Option<Box<dyn Session>> {
+    match upgrade {
+        _ if upgrade.is_empty() => None,
+        _ => None,
+    }
+}
+
+/// The record of a connection that broke a rule.
+pub(super) fn broken(at: &mut At<'_>, way: Way, rule: &str) {
+    let mut event = at.event(at.t);
+    event.core.rec = Some(Rec::Cut);
+    event.core.op = "session".to_owned();
+    let side = if way == Way::Up { "client" } else { "server" };
+    event.content.err = format!("{side}: {rule}");
+    at.out.push(event);
+}
