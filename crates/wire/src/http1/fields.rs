@@ -1,6 +1,7 @@
 //! The decoder's view of a head that the framer let through: start line and fields, borrowed, nothing kept.
 
 use super::FIELDS_MAX;
+use crate::h2::packed_iter;
 use httparse::{EMPTY_HEADER, Header, Status};
 
 /// Room for the fields of one head; the caller keeps it while it reads them.
@@ -36,19 +37,34 @@ pub struct Response<'a> {
     pub fields: Fields<'a>,
 }
 
-/// Fields in wire order.
+/// Fields in wire order: of a parsed HTTP/1 head, or of an HTTP/2 header block.
 #[derive(Clone, Copy, Debug)]
-pub struct Fields<'a>(&'a [Header<'a>]);
+pub struct Fields<'a>(Inner<'a>);
+
+#[derive(Clone, Copy, Debug)]
+enum Inner<'a> {
+    Parsed(&'a [Header<'a>]),
+    Packed(&'a [u8]),
+}
 
 impl<'a> Fields<'a> {
+    /// The fields of a [`Packed`](crate::h2::Packed) list.
+    pub fn packed(bytes: &'a [u8]) -> Fields<'a> {
+        Fields(Inner::Packed(bytes))
+    }
+
     /// Name as sent and value without surrounding white space.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + use<'a> {
-        self.0.iter().map(|f| (f.name, f.value))
+        let (parsed, packed) = match self.0 {
+            Inner::Parsed(headers) => (headers, &[][..]),
+            Inner::Packed(bytes) => (&[][..], bytes),
+        };
+        parsed.iter().map(|f| (f.name, f.value)).chain(packed_iter(packed))
     }
 
     /// Value of the first field of that name, in any case.
     pub fn get(&self, name: &str) -> Option<&'a [u8]> {
-        self.0.iter().find(|f| f.name.eq_ignore_ascii_case(name)).map(|f| f.value)
+        self.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 }
 
@@ -57,12 +73,21 @@ pub fn request<'a>(head: &'a [u8], slots: &'a mut Slots<'a>) -> Option<Request<'
     let mut parsed = httparse::Request::new(&mut slots.0);
     let Ok(Status::Complete(_)) = parsed.parse(head) else { return None };
     let (method, target, version) = (parsed.method?, parsed.path?, parsed.version?);
-    Some(Request { method, target: target.as_bytes(), version, fields: Fields(parsed.headers) })
+    Some(Request {
+        method,
+        target: target.as_bytes(),
+        version,
+        fields: Fields(Inner::Parsed(parsed.headers)),
+    })
 }
 
 /// Reads a response head; `None` for anything that the framer would not have let through.
 pub fn response<'a>(head: &'a [u8], slots: &'a mut Slots<'a>) -> Option<Response<'a>> {
     let mut parsed = httparse::Response::new(&mut slots.0);
     let Ok(Status::Complete(_)) = parsed.parse(head) else { return None };
-    Some(Response { status: parsed.code?, version: parsed.version?, fields: Fields(parsed.headers) })
+    Some(Response {
+        status: parsed.code?,
+        version: parsed.version?,
+        fields: Fields(Inner::Parsed(parsed.headers)),
+    })
 }
