@@ -1,8 +1,10 @@
 //! Fuzz bodies: plain functions that must return for any input. Stable tests run them from seeds.
 
 mod h2;
+mod messages;
 
 pub use h2::{grpc, h2_frames, h2_packed};
+pub use messages::{jsonrpc, sse, websocket};
 
 use crate::http1::{Framer, PieceKind, fields, target};
 use crate::{detect, ja4, proxy, trace};

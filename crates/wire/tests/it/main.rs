@@ -5,5 +5,6 @@ mod framing;
 mod fuzz;
 mod h2;
 mod ja4;
+mod messages;
 mod proxy;
 mod support;
