@@ -161,6 +161,11 @@ pub enum Durability {
     /// Reading stops until the ledger takes records again: `docs/guide/gateway.md`.
     #[default]
     Bounded,
+    /// No byte of a request reaches the server before its intent is durable; without that within
+    /// [`Limits::strict_wait`] it is refused in the protocol's own words.
+    Strict,
+    /// Traffic never waits: records that cannot be kept are dropped, counted, and declared as a GAP.
+    Gap,
 }
 
 /// Bounds and timeouts, with the defaults of the design. Every one is counted when it acts.
@@ -190,6 +195,8 @@ pub struct Limits {
     pub connect: Duration,
     /// After one side ended its direction, how long the other may stay silent.
     pub half_closed: Duration,
+    /// On strict routes, how long a request waits for its intent to be durable.
+    pub strict_wait: Duration,
     /// Bytes waiting to be written in one direction at which reading its other side stops.
     pub write_high: usize,
     /// Bytes that wait for one decoder at which reading stops.
@@ -213,6 +220,7 @@ impl Default for Limits {
             response_time: Duration::from_secs(300),
             connect: Duration::from_secs(5),
             half_closed: Duration::from_secs(30),
+            strict_wait: Duration::from_secs(5),
             write_high: 256 << 10,
             ring: 32 << 20,
             ring_connection: 4 << 20,

@@ -12,8 +12,8 @@ pub(crate) mod redact;
 mod request;
 mod session;
 
-use crate::recorder::{BodyKey, Recorder};
-use crate::ring::{ConnOpen, Ring, Tap, What};
+use crate::recorder::{BodyKey, RecordError, Recorder};
+use crate::ring::{ConnOpen, Gate, Ring, Tap, What};
 use crate::stats::{Counters, count};
 use countersign_event::{Event, Rec};
 use countersign_identity::Identities;
@@ -24,8 +24,8 @@ use identify::Checks;
 use path::Templates;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 
 /// Weight of worked-off taps after which the ring's room is given back inside a batch.
 const RELEASE_STEP: usize = 256 << 10;
@@ -36,6 +36,21 @@ const EVENTS_MAX: usize = 1_024;
 pub(crate) struct RouteFacts {
     pub(crate) name: String,
     pub(crate) service: String,
+    /// Its records go to the recorder of strict routes.
+    pub(crate) strict: bool,
+}
+
+/// An intent that waits to be handed over.
+pub(crate) struct Intent {
+    pub(crate) event: Event,
+    /// Where its id is left for the outcome.
+    pub(crate) id: Arc<OnceLock<[u8; 16]>>,
+}
+
+/// The intents that one tap asked for; all durable, they open the gate by one.
+pub(crate) struct Asked {
+    pub(crate) intents: Vec<Intent>,
+    pub(crate) gate: Arc<Gate>,
 }
 
 /// What all connections share in decoding.
@@ -54,6 +69,8 @@ pub(crate) struct Context {
     pub(crate) wall_offset: u64,
     /// Records made since the last hand-over that nobody promised: they are owed before they are recorded.
     pub(crate) extra: u64,
+    /// Intents made since the last hand-over.
+    pub(crate) intents: Vec<Asked>,
 }
 
 impl Context {
@@ -67,21 +84,26 @@ impl Context {
 pub(crate) struct Decoder {
     ring: Arc<Ring>,
     recorder: Arc<dyn Recorder>,
+    /// Takes the records of strict routes, in a stream of their own: nothing in it is ever promised.
+    strict: Arc<dyn Recorder>,
     counters: Arc<Counters>,
     context: Context,
     /// As many as connections are open; the gateway bounds them.
     conns: HashMap<u64, Conn>,
     events: Vec<Event>,
+    strict_events: Vec<Event>,
 }
 
 impl Decoder {
     pub(crate) fn new(
         ring: Arc<Ring>,
         recorder: Arc<dyn Recorder>,
+        strict: Arc<dyn Recorder>,
         counters: Arc<Counters>,
         context: Context,
     ) -> Decoder {
-        Decoder { ring, recorder, counters, context, conns: HashMap::new(), events: Vec::new() }
+        let (conns, events, strict_events) = Default::default();
+        Decoder { ring, recorder, strict, counters, context, conns, events, strict_events }
     }
 
     /// Works until the ring is closed and empty.
@@ -98,7 +120,7 @@ impl Decoder {
                     self.ring.release(weight);
                     weight = 0;
                 }
-                if self.events.len() >= EVENTS_MAX {
+                if self.events.len() + self.strict_events.len() >= EVENTS_MAX {
                     self.flush();
                 }
             }
@@ -108,16 +130,31 @@ impl Decoder {
     }
 
     fn flush(&mut self) {
-        if self.events.is_empty() {
-            return;
-        }
-        let n = self.events.len() as u64;
         let extra = std::mem::take(&mut self.context.extra);
         if extra > 0 && self.recorder.owe(extra).is_ok() {
             self.counters.owed.fetch_add(extra, Ordering::Relaxed);
         }
+        let (events, strict) = (std::mem::take(&mut self.events), std::mem::take(&mut self.strict_events));
+        self.hand_over(&Arc::clone(&self.recorder), events);
+        self.hand_over(&Arc::clone(&self.strict), strict);
+        let asked = std::mem::take(&mut self.context.intents);
+        if !asked.is_empty() {
+            self.hand_over_intents(asked);
+        }
+    }
+
+    fn hand_over(&mut self, recorder: &Arc<dyn Recorder>, events: Vec<Event>) {
+        if events.is_empty() {
+            return;
+        }
+        let n = events.len() as u64;
         // Blocks while the ledger's intake is full; that is the back-pressure.
-        match self.recorder.record(std::mem::take(&mut self.events)) {
+        let result = recorder.record(events);
+        self.counted(n, result);
+    }
+
+    fn counted(&self, n: u64, result: Result<(), RecordError>) {
+        match result {
             Ok(()) => {
                 self.counters.recorded.fetch_add(n, Ordering::Relaxed);
             }
@@ -130,17 +167,47 @@ impl Decoder {
         }
     }
 
+    /// Each gate opens when all intents of its tap are durable, and never when one of them was rejected.
+    fn hand_over_intents(&mut self, asked: Vec<Asked>) {
+        let (mut events, mut ids, mut gates) = (Vec::new(), Vec::new(), Vec::new());
+        for one in asked {
+            let first = events.len();
+            for intent in one.intents {
+                events.push(intent.event);
+                ids.push(intent.id);
+            }
+            gates.push((first..events.len(), one.gate));
+        }
+        let n = events.len() as u64;
+        let shut: Vec<Arc<Gate>> = gates.iter().map(|(_, gate)| Arc::clone(gate)).collect();
+        let durable = Box::new(move |rejected: Option<Vec<usize>>| {
+            for (range, gate) in gates {
+                let fine = rejected.as_ref().is_some_and(|r| !r.iter().any(|at| range.contains(at)));
+                gate.open(fine);
+            }
+        });
+        let result = self.strict.record_intents(events, durable).map(|eids| {
+            for (id, eid) in ids.into_iter().zip(eids) {
+                let _ = id.set(eid);
+            }
+        });
+        if result.is_err() {
+            shut.iter().for_each(|gate| gate.open(false));
+        }
+        self.counted(n, result);
+    }
+
     /// A panic costs the details of one connection's records, never a record.
     fn contained(&mut self, tap: Tap) {
         let id = tap.conn;
-        let before = self.events.len();
+        let before = self.events.len() + self.strict_events.len();
         let promised = self.conns.get(&id).map_or(0, Conn::owed) + promises(&tap.what);
         if catch_unwind(AssertUnwindSafe(|| self.decode(tap))).is_ok() {
             return;
         }
         count(&self.counters.decoder_panics);
         // What the connection owed and has not produced; from here on it is recorded bare.
-        let made = self.events.len() - before;
+        let made = self.events.len() + self.strict_events.len() - before;
         if let Some(conn) = self.conns.get_mut(&id) {
             conn.break_off();
         }
@@ -159,6 +226,8 @@ impl Decoder {
     }
 
     fn decode(&mut self, tap: Tap) {
+        let strict = self.conns.get(&tap.conn).is_some_and(|conn| conn.open.gate.is_some());
+        let events = if strict { &mut self.strict_events } else { &mut self.events };
         match tap.what {
             What::Open(open) => {
                 let conn = Conn::new(&self.context, tap.conn, *open);
@@ -166,15 +235,21 @@ impl Decoder {
             }
             What::Close { up, down, why } => {
                 if let Some(conn) = self.conns.remove(&tap.conn) {
-                    conn.close(&mut self.context, tap.t, up, down, why, &mut self.events);
+                    conn.close(&mut self.context, tap.t, up, down, why, events);
                 }
             }
             What::Limited { open, n, which } => {
+                let strict = self.context.routes.get(open.route).is_some_and(|r| r.strict);
                 let event = self.limited(tap.conn, tap.t, *open, n, which);
+                let events = if strict { &mut self.strict_events } else { &mut self.events };
+                events.push(event);
+            }
+            What::Dropped { route, caller, n } => {
+                let event = self.dropped(tap.t, route, caller, n);
                 self.events.push(event);
             }
             what => match self.conns.get_mut(&tap.conn) {
-                Some(conn) if !conn.is_broken() => conn.tap(&mut self.context, tap.t, what, &mut self.events),
+                Some(conn) if !conn.is_broken() => conn.tap(&mut self.context, tap.t, what, events),
                 broken => {
                     if let Some(conn) = broken {
                         conn.waive(&what);
@@ -194,6 +269,26 @@ impl Decoder {
         std::mem::take(&mut self.events)
     }
 
+    /// What a GAP does not say: which route and which caller it concerns.
+    fn dropped(&self, t: u64, route: usize, caller: String, n: u64) -> Event {
+        let mut event = Event::default();
+        event.core.t_obs = self.context.wall(t);
+        event.core.rec = Some(Rec::Gap);
+        event.core.op = "dropped".to_owned();
+        event.core.n = (n > 1).then_some(n);
+        if let Some(facts) = self.context.routes.get(route) {
+            event.core.route.clone_from(&facts.name);
+            event.target.svc.clone_from(&facts.service);
+        }
+        if !caller.is_empty() {
+            event.who.who =
+                Some(countersign_event::Principal::new(caller, countersign_event::Verified::Claimed));
+        }
+        event.content.err =
+            "records dropped: the ledger did not keep pace, and this route does not wait".to_owned();
+        event
+    }
+
     fn limited(&mut self, id: u64, t: u64, open: ConnOpen, n: u64, which: &str) -> Event {
         Conn::new(&self.context, id, open).limited(&self.context, t, n, which)
     }
@@ -208,6 +303,7 @@ fn promises(what: &What) -> usize {
         | What::Switched { .. }
         | What::Broken { .. }
         | What::HandshakeFailed { .. }
+        | What::Dropped { .. }
         | What::Limited { .. } => 1,
         What::Framed { records, .. } | What::Bytes { records, .. } => *records as usize,
         _ => 0,

@@ -37,6 +37,9 @@ pub enum GatewayError {
     /// The ledger did not register a source.
     #[error("cannot register the gateway with the ledger: {0}")]
     Ledger(#[from] countersign_ledger::LedgerError),
+    /// The ledger did not take the gateway's first note.
+    #[error("cannot prepare strict routes: {0}")]
+    Recorder(crate::recorder::RecordError),
     /// A thread or its runtime did not start.
     #[error("cannot start a {what} thread: {source}")]
     Thread {

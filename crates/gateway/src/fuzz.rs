@@ -3,7 +3,7 @@
 use crate::decode::path::{Templates, clean};
 use crate::decode::redact::clean_text;
 use crate::decode::{Context, Decoder, RouteFacts};
-use crate::recorder::{BodyKey, RecordError, Recorder};
+use crate::recorder::{BodyKey, Durable, RecordError, Recorder};
 use crate::ring::{ConnOpen, Ring, Tap, Way, What, Why};
 use bytes::Bytes;
 use countersign_event::Event;
@@ -33,7 +33,7 @@ pub fn record(data: &[u8]) {
     let half = data.iter().position(|b| *b == 0xff).unwrap_or(data.len());
     let (requests, responses) = data.split_at(half);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-    let open = ConnOpen { route: 0, src: address, dst: address, waiting: Arc::default() };
+    let open = ConnOpen { route: 0, src: address, dst: address, waiting: Arc::default(), gate: None };
     let waiting = Arc::clone(&open.waiting);
     let mut events = decoder.feed(Tap { conn: 1, t: 0, what: What::Open(Box::new(open)) });
     let mut promised = 0;
@@ -89,11 +89,18 @@ impl Recorder for Nowhere {
     fn owe(&self, _n: u64) -> Result<(), RecordError> {
         Ok(())
     }
+    fn record_intents(&self, events: Vec<Event>, durable: Durable) -> Result<Vec<[u8; 16]>, RecordError> {
+        durable(Some(Vec::new()));
+        Ok(vec![[1; 16]; events.len()])
+    }
+    fn dropped(&self, _n: u64) -> Result<(), RecordError> {
+        Ok(())
+    }
 }
 
 fn decoder() -> Option<Decoder> {
     let context = Context {
-        routes: vec![RouteFacts { name: "fuzz".to_owned(), service: "svc".to_owned() }],
+        routes: vec![RouteFacts { name: "fuzz".to_owned(), service: "svc".to_owned(), strict: false }],
         identities: Arc::new(Identities::new(IdentityConfig::default(), 0).ok()?),
         policy: PolicySet::allow_all(),
         key: BodyKey::Raw(hmac::Key::new(hmac::HMAC_SHA256, &[0; 32])),
@@ -104,6 +111,8 @@ fn decoder() -> Option<Decoder> {
         checks: Default::default(),
         wall_offset: 1_000_000_000,
         extra: 0,
+        intents: Vec::new(),
     };
-    Some(Decoder::new(Arc::new(Ring::new(1 << 20)), Arc::new(Nowhere), Arc::default(), context))
+    let recorder = Arc::new(Nowhere);
+    Some(Decoder::new(Arc::new(Ring::new(1 << 20)), recorder.clone(), recorder, Arc::default(), context))
 }

@@ -1,6 +1,6 @@
 //! A running gateway: its threads, its listeners, its end.
 
-use crate::config::{GatewayConfig, Listener};
+use crate::config::{Durability, GatewayConfig, Listener};
 use crate::decode::{Context, Decoder, RouteFacts};
 use crate::error::GatewayError;
 use crate::listen::accept;
@@ -22,6 +22,8 @@ use tokio::runtime;
 use tokio::sync::watch;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+/// How often dropped records are declared: a GAP is at most this late.
+const REPORT: Duration = Duration::from_secs(1);
 /// How often a shutdown looks whether the last connection has ended.
 const DRAIN_STEP: Duration = Duration::from_millis(10);
 /// After the deadline of a drain, how long connections have to notice that they are cut.
@@ -31,6 +33,8 @@ const CUT_TIME: Duration = Duration::from_secs(2);
 pub struct Parts {
     /// One recorder for each data thread, in order; as many as there are data threads.
     pub recorders: Vec<Arc<dyn Recorder>>,
+    /// The same for the records of strict routes; empty when there is no such route.
+    pub strict: Vec<Arc<dyn Recorder>>,
     /// Key of body digests.
     pub key: BodyKey,
     /// Who is calling.
@@ -72,14 +76,22 @@ impl Gateway {
         identities: Arc<Identities>,
         policy: Arc<dyn Policy>,
     ) -> Result<Gateway, GatewayError> {
-        let mut recorders: Vec<Arc<dyn Recorder>> = Vec::new();
+        let (mut recorders, mut strict): (Vec<Arc<dyn Recorder>>, Vec<Arc<dyn Recorder>>) =
+            Default::default();
+        let source = || -> Result<_, GatewayError> {
+            Ok(ledger.register(SourceSpec { identity: config.agent.clone(), stream: random()? })?)
+        };
+        let any_strict = config.listeners.iter().any(|l| l.durability == Durability::Strict);
         for _ in 0..workers(&config) {
-            let source = ledger.register(SourceSpec { identity: config.agent.clone(), stream: random()? })?;
-            recorders.push(Arc::new(SourceRecorder::new(source)));
+            recorders.push(Arc::new(SourceRecorder::new(source()?)));
+            if any_strict {
+                let recorder = SourceRecorder::unpromised(source()?).map_err(GatewayError::Recorder)?;
+                strict.push(Arc::new(recorder));
+            }
         }
         let key = BodyKey::Ledger(ledger.digest_key());
         let clock = Arc::new(SystemClock::default());
-        Gateway::start_with(config, Parts { recorders, key, identities, policy, clock })
+        Gateway::start_with(config, Parts { recorders, strict, key, identities, policy, clock })
     }
 
     /// As [`Gateway::start`], with everything given.
@@ -108,10 +120,11 @@ impl Gateway {
         let limits = Arc::new(config.limits.clone());
         let by_identity = Arc::new(Mutex::new(std::collections::HashMap::new()));
         let run = random::<8>()?;
-        for recorder in &parts.recorders {
+        for (at, recorder) in parts.recorders.iter().enumerate() {
+            let strict = parts.strict.get(at).unwrap_or(recorder);
             let ring = Arc::new(Ring::new(limits.ring));
             gateway.rings.push(Arc::clone(&ring));
-            gateway.decoder(&config, &parts, Arc::clone(&ring), Arc::clone(recorder), run)?;
+            gateway.decoder(&config, &parts, Arc::clone(&ring), [recorder, strict].map(Arc::clone), run)?;
             let worker = Worker::new(WorkerParts {
                 ring,
                 recorder: Arc::clone(recorder),
@@ -173,10 +186,14 @@ impl Gateway {
         config: &GatewayConfig,
         parts: &Parts,
         ring: Arc<Ring>,
-        recorder: Arc<dyn Recorder>,
+        [recorder, strict]: [Arc<dyn Recorder>; 2],
         run: [u8; 8],
     ) -> Result<(), GatewayError> {
-        let facts = |l: &Listener| RouteFacts { name: l.name.clone(), service: service(l) };
+        let facts = |l: &Listener| RouteFacts {
+            name: l.name.clone(),
+            service: service(l),
+            strict: l.durability == Durability::Strict,
+        };
         let context = Context {
             routes: config.listeners.iter().map(facts).collect(),
             identities: Arc::clone(&parts.identities),
@@ -189,8 +206,9 @@ impl Gateway {
             checks: Default::default(),
             wall_offset: 0,
             extra: 0,
+            intents: Vec::new(),
         };
-        let decoder = Decoder::new(ring, recorder, Arc::clone(&self.counters), context);
+        let decoder = Decoder::new(ring, recorder, strict, Arc::clone(&self.counters), context);
         let thread = std::thread::Builder::new().name("gw-decoder".to_owned());
         let thread = thread.spawn(move || decoder.run());
         self.decoders.push(thread.map_err(|source| GatewayError::Thread { what: "decoder", source })?);
@@ -220,9 +238,18 @@ impl Gateway {
                     .into_iter()
                     .map(|(route, listener)| tokio::spawn(accept(Arc::clone(&worker), route, listener)))
                     .collect();
+                let reports = Arc::clone(&worker);
+                tokio::spawn(async move {
+                    let mut every = tokio::time::interval(REPORT);
+                    loop {
+                        every.tick().await;
+                        reports.report_dropped();
+                    }
+                });
                 let _ = stop.wait_for(|s| *s >= Stop::Drain).await;
                 accepting.iter().for_each(|task| task.abort());
                 let _ = stop.wait_for(|s| *s >= Stop::End).await;
+                worker.report_dropped();
                 // Promises that no answer asked for yet.
                 let _ = worker.owe();
             });
@@ -298,6 +325,7 @@ fn route(index: usize, listener: &Listener) -> Result<Route, GatewayError> {
         acceptor,
         connector,
         service: service(listener),
+        durability: listener.durability,
         open: AtomicUsize::new(0),
     })
 }

@@ -26,5 +26,5 @@ pub mod fuzz;
 pub use config::{Durability, GatewayConfig, Limits, Listener, ListenerTls, Protocol, Upstream, UpstreamTls};
 pub use error::GatewayError;
 pub use gateway::{Gateway, Parts};
-pub use recorder::{BodyKey, RecordError, Recorder, SourceRecorder};
+pub use recorder::{BodyKey, Durable, RecordError, Recorder, SourceRecorder};
 pub use stats::GatewayStats;

@@ -71,8 +71,8 @@ fn limited(
     which: &'static str,
 ) {
     let dst = listener.local_addr().unwrap_or(src);
-    let open = ConnOpen { route: route.index, src, dst, waiting: Arc::new(AtomicUsize::new(0)) };
-    worker.will_record(1);
+    let open = ConnOpen { route: route.index, src, dst, waiting: Arc::new(AtomicUsize::new(0)), gate: None };
+    worker.will_record_on(route, 1);
     let what = What::Limited { open: Box::new(open), n, which };
     worker.push(&mut vec![Tap { conn: 0, t: worker.clock.monotonic_ns(), what }]);
 }

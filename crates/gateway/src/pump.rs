@@ -4,11 +4,13 @@
 mod answers;
 mod connect;
 mod flow;
+pub(crate) mod gap;
 mod http;
 pub(crate) mod io;
 mod queue;
 pub(crate) mod serve;
 mod stream;
+mod strict;
 mod timers;
 pub(crate) mod worker;
 

@@ -1,7 +1,7 @@
 //! Where finished events go. The ledger's source is the one recorder of the product; tests bring their own.
 
-use countersign_event::Event;
-use countersign_ledger::{DigestContext, DigestKey, Source};
+use countersign_event::{Event, id::eid};
+use countersign_ledger::{DigestContext, DigestKey, GapReason, Source};
 use ring::hmac;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,7 +23,21 @@ pub trait Recorder: Send + Sync + 'static {
     /// # Errors
     /// When the promise could not be kept; the answer is then not sent.
     fn owe(&self, n: u64) -> Result<(), RecordError>;
+    /// Hands over intents; gives their event ids. `durable` is called when they can no longer be lost.
+    ///
+    /// # Errors
+    /// As [`Recorder::record`]; `durable` is then not called.
+    fn record_intents(&self, events: Vec<Event>, durable: Durable) -> Result<Vec<[u8; 16]>, RecordError>;
+    /// Declares `n` promised records dropped.
+    ///
+    /// # Errors
+    /// When it could not be declared; the promise then stands, and the next start declares it.
+    fn dropped(&self, n: u64) -> Result<(), RecordError>;
 }
+
+/// Told once which of the events handed over are durable: their positions that were rejected, or `None` when
+/// none ever will be.
+pub type Durable = Box<dyn FnOnce(Option<Vec<usize>>) + Send>;
 
 /// A [`Recorder`] on a ledger's source.
 pub struct SourceRecorder {
@@ -35,6 +49,15 @@ impl SourceRecorder {
     /// Wraps `source`.
     pub fn new(source: Source) -> SourceRecorder {
         SourceRecorder { source, rejected: Arc::default() }
+    }
+
+    /// Wraps a source whose records are never promised: what must not be lost is durable before it happens.
+    ///
+    /// # Errors
+    /// When the ledger cannot note that nothing is owed.
+    pub fn unpromised(source: Source) -> Result<SourceRecorder, RecordError> {
+        source.owe(0).map_err(|e| RecordError(e.to_string()))?;
+        Ok(SourceRecorder::new(source))
     }
 
     /// Events that the ledger refused to encode. The decoder bounds every field, so this stays 0.
@@ -56,6 +79,24 @@ impl Recorder for SourceRecorder {
 
     fn owe(&self, n: u64) -> Result<(), RecordError> {
         self.source.owe(n).map_err(|e| RecordError(e.to_string()))
+    }
+
+    fn record_intents(&self, events: Vec<Event>, durable: Durable) -> Result<Vec<[u8; 16]>, RecordError> {
+        let n = events.len() as u64;
+        let counter = Arc::clone(&self.rejected);
+        let done = Box::new(move |ack: Result<countersign_ledger::Ack, _>| {
+            durable(ack.ok().map(|ack| {
+                counter.fetch_add(ack.rejected.len() as u64, Ordering::Relaxed);
+                ack.rejected.into_iter().map(|(position, _)| position).collect()
+            }));
+        });
+        let first = self.source.record_numbered(events, done).map_err(|e| RecordError(e.to_string()))?;
+        let (agent, stream) = (self.source.agent(), self.source.stream());
+        Ok((first..first + n).map(|seq| eid(agent, &stream, seq)).collect())
+    }
+
+    fn dropped(&self, n: u64) -> Result<(), RecordError> {
+        self.source.dropped(n, GapReason::Overload).map_err(|e| RecordError(e.to_string()))
     }
 }
 

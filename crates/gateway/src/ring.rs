@@ -10,8 +10,9 @@ use bytes::Bytes;
 use countersign_event::{Decision, Tls, Who};
 pub(crate) use countersign_wire::stream::Way;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
@@ -68,6 +69,12 @@ pub(crate) enum What {
     HandshakeFailed { why: &'static str, timeout: bool },
     /// `n` connections were refused at a limit.
     Limited { open: Box<ConnOpen>, n: u64, which: &'static str },
+    /// `len` bytes of content passed that the ring had no room for.
+    Skipped { way: Way, len: u64, end: bool },
+    /// Messages of a stream protocol passed unseen before this; the next begins at an idle moment.
+    Resumed,
+    /// `n` records of a caller on a route were dropped.
+    Dropped { route: usize, caller: String, n: u64 },
     /// Last tap of a connection.
     Close { up: u64, down: u64, why: Why },
 }
@@ -89,6 +96,42 @@ pub(crate) struct ConnOpen {
     pub(crate) dst: SocketAddr,
     /// Body bytes of this connection that wait in the ring.
     pub(crate) waiting: Arc<AtomicUsize>,
+    /// Set on strict routes: opened by one for each tap that asks for intents.
+    pub(crate) gate: Option<Arc<Gate>>,
+}
+
+/// How many intents of a connection are durable. Opened by the ledger's thread, read by the connection's.
+#[derive(Default)]
+pub(crate) struct Gate {
+    acknowledged: AtomicU64,
+    failed: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Gate {
+    pub(crate) fn acknowledged(&self) -> u64 {
+        self.acknowledged.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn register(&self, waker: &Waker) {
+        *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker.clone());
+    }
+
+    /// One more is durable, or none ever will be.
+    pub(crate) fn open(&self, durable: bool) {
+        if durable {
+            self.acknowledged.fetch_add(1, Ordering::AcqRel);
+        } else {
+            self.failed.store(true, Ordering::Release);
+        }
+        if let Some(waker) = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            waker.wake();
+        }
+    }
 }
 
 /// What the caller's TLS handshake showed.
@@ -108,6 +151,8 @@ struct Inner {
     taps: Vec<Tap>,
     asleep: bool,
     closed: bool,
+    /// Somebody waits for what these taps lead to: no pause for a larger batch.
+    urgent: bool,
 }
 
 /// See the module's documentation.
@@ -147,7 +192,7 @@ impl Tap {
 impl Ring {
     pub(crate) fn new(bound: usize) -> Ring {
         Ring {
-            inner: Mutex::new(Inner { taps: Vec::new(), asleep: false, closed: false }),
+            inner: Mutex::new(Inner { taps: Vec::new(), asleep: false, closed: false, urgent: false }),
             wake: Condvar::new(),
             bytes: AtomicUsize::new(0),
             bound,
@@ -173,6 +218,23 @@ impl Ring {
         }
     }
 
+    /// As [`Ring::push`], and the decoder starts on them at once.
+    pub(crate) fn push_urgent(&self, taps: &mut Vec<Tap>) {
+        self.lock().urgent = true;
+        self.push(taps);
+        self.wake.notify_one();
+    }
+
+    /// Bytes that wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.bytes.load(Ordering::Acquire)
+    }
+
+    /// Its bound, bytes.
+    pub(crate) fn bound(&self) -> usize {
+        self.bound
+    }
+
     /// Whether reading must stop.
     pub(crate) fn full(&self) -> bool {
         self.bytes.load(Ordering::Acquire) >= self.bound
@@ -192,7 +254,8 @@ impl Ring {
         let mut inner = self.lock();
         let mut pauses = 0;
         loop {
-            if pauses > 0 && !inner.taps.is_empty() || inner.closed {
+            let due = pauses > 0 || inner.urgent;
+            if due && !inner.taps.is_empty() || inner.closed {
                 break;
             }
             inner = if pauses >= IDLE_PAUSES {
@@ -206,6 +269,7 @@ impl Ring {
             };
             pauses += 1;
         }
+        inner.urgent = false;
         std::mem::swap(&mut inner.taps, batch);
         !(batch.is_empty() && inner.closed)
     }

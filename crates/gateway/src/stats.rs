@@ -46,6 +46,10 @@ counters! {
     recorded,
     /// Records that the ledger did not take because it had stopped.
     lost,
+    /// Records dropped on gap routes; each is in a GAP.
+    dropped,
+    /// Requests of strict routes that were refused because their intent was not durable in time.
+    unrecorded,
     /// Times reading stopped because the ring was full.
     ring_full,
     /// Bytes from clients.

@@ -160,13 +160,21 @@ impl Source {
     /// Stamps `ver`, `agent`, `stream`, `seq` and `eid` (kept if non-zero), encodes, queues. Blocks while
     /// the intake is full. `done` is called once, after the events are durable; not at all on an error here.
     pub fn record(&self, events: Vec<Event>, done: Done) -> Result<(), LedgerError> {
+        self.record_numbered(events, done).map(|_| ())
+    }
+
+    /// As [`Source::record`]; gives the number of the first event. The others follow without a hole, those that
+    /// `done` will name as rejected left out.
+    pub fn record_numbered(&self, events: Vec<Event>, done: Done) -> Result<u64, LedgerError> {
         self.core.check_writable()?;
         // Waiting happens without the lock, so that a loss can be declared while the intake is full.
         loop {
             self.core.intake.wait_room()?;
             let mut seq = self.state.seq.lock().unwrap_or_else(PoisonError::into_inner);
             if self.core.intake.has_room()? {
-                return self.submit(&mut seq, events, done);
+                let first = seq.next;
+                self.submit(&mut seq, events, done)?;
+                return Ok(first);
             }
         }
     }

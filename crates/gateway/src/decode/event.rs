@@ -58,6 +58,17 @@ pub(super) fn request_event(conn: &Conn, context: &Context, t: u64) -> Event {
     event
 }
 
+/// The intent of what `event` is about to become: operation and target, and of the content no more than a
+/// statement's fingerprint. The rest comes with the outcome.
+pub(super) fn intent_event(event: &Event) -> Event {
+    let mut intent = event.clone();
+    intent.core.rec = Some(Rec::Intent);
+    let fingerprint = intent.content.stmt_fp;
+    intent.content = Default::default();
+    intent.content.stmt_fp = fingerprint;
+    intent
+}
+
 fn peer(conn: &Conn) -> Peer {
     Peer {
         src: Some(endpoint(conn.open.src)),
@@ -83,7 +94,11 @@ fn conn_id(conn: &Conn, context: &Context) -> [u8; 16] {
 
 /// The event of an exchange that has ended at `t`. `cut` = why, when it ended without an answer.
 pub(super) fn finish(conn: &Conn, context: &Context, exchange: Exchange, t: u64, cut: Option<&str>) -> Event {
-    let Exchange { mut event, started, request, response, response_at, status, own, .. } = exchange;
+    let Exchange { mut event, started, request, response, response_at, status, own, intent, .. } = exchange;
+    if let Some(intent) = intent {
+        event.core.rec = Some(Rec::Outcome);
+        event.links.of = intent.get().copied();
+    }
     event.core.t_obs = context.wall(t);
     event.core.dur = Some(t.saturating_sub(started));
     // The upstream may have become known after the request was read.
@@ -139,13 +154,13 @@ fn payload(body: BodySoFar, empty_too: bool) -> Option<Payload> {
     if body.size == 0 && !empty_too {
         return None;
     }
-    let digest = body.digest.map(|d| d.finish());
+    let digest = body.digest.filter(|_| !body.unseen).map(|d| d.finish());
     Some(Payload {
         size: Some(body.size),
         alg: digest.map(|_| DigestAlg::HmacSha256),
         digest,
         content_type: body.content_type,
-        truncated: None,
+        truncated: body.unseen.then_some(true),
         ..Payload::default()
     })
 }

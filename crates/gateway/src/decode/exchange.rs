@@ -1,9 +1,9 @@
 //! One connection as the decoder sees it: requests in order, each with the response that answers it.
 
-use super::event::{connection_event, finish, opaque_event, session_event};
+use super::event::{connection_event, finish, intent_event, opaque_event, session_event};
 use super::request::{begin, begin_refused, read_response, upgrade_of};
 use super::session::{self, At, Session};
-use super::{Context, identify};
+use super::{Asked, Context, Intent, identify};
 use crate::recorder::BodyDigest;
 use crate::ring::{ConnOpen, Way, What, Why};
 use bytes::Bytes;
@@ -12,12 +12,15 @@ use countersign_identity::TlsIdentity;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 
 /// One message's body so far.
 #[derive(Default)]
 pub(super) struct BodySoFar {
     pub(super) size: u64,
     pub(super) digest: Option<BodyDigest>,
+    /// Some of it passed without being seen, so that there is no digest.
+    pub(super) unseen: bool,
     pub(super) content_type: String,
     pub(super) ended: Option<u64>,
 }
@@ -35,6 +38,8 @@ pub(super) struct Exchange {
     pub(super) own: Option<Own>,
     /// Rule that the server's answer broke.
     pub(super) fault: Option<&'static str>,
+    /// Set on strict routes: the id of its intent, once that is handed over.
+    pub(super) intent: Option<Arc<OnceLock<[u8; 16]>>>,
 }
 
 /// What the gateway did itself.
@@ -126,7 +131,14 @@ impl Conn {
             What::Upstream(address) => self.upstream = Some((address, t)),
             What::Request { head, end, decided } => {
                 self.seq += 1;
+                let denied = decided.as_ref().is_some_and(|d| countersign_policy::refuses(&d.decision));
                 let mut exchange = begin(self, context, t, &head, decided);
+                if let Some(gate) = self.open.gate.as_ref().filter(|_| !denied) {
+                    let id = Arc::<OnceLock<_>>::default();
+                    let intent = Intent { event: intent_event(&exchange.event), id: Arc::clone(&id) };
+                    context.intents.push(Asked { intents: vec![intent], gate: Arc::clone(gate) });
+                    exchange.intent = Some(id);
+                }
                 exchange.request.ended = end.then_some(t);
                 self.exchanges.push_back(exchange);
             }
@@ -141,6 +153,7 @@ impl Conn {
                 }
                 self.finish_front(context, out);
             }
+            What::Skipped { way, len, end } => self.skipped(context, t, (way, len, end), out),
             What::Data { way, bytes, end } => self.data(context, t, way, &bytes, end, out),
             What::End { way } => self.data(context, t, way, &Bytes::new(), true, out),
             What::Refused { rule, status, current: true, .. } => {
@@ -184,14 +197,52 @@ impl Conn {
                 self.open.waiting.fetch_sub(bytes.len(), Ordering::Relaxed);
                 self.promised += records as usize;
                 self.with_session(context, t, out, |session, at| session.bytes(at, way, &bytes, decided));
+                if way == Way::Up && records > 0 {
+                    self.stream_intents(context, t, records, out);
+                }
             }
+            What::Resumed => self.with_session(context, t, out, |session, _| session.resumed()),
             What::Broken { way, rule } => session::broken(&mut At { conn: self, context, t, out }, way, rule),
             What::HandshakeFailed { why, timeout } => {
                 let outcome = if timeout { Outcome::Timeout } else { Outcome::Denied };
                 out.push(session_event(self, context, t, "tls", outcome, why));
             }
-            What::Open(_) | What::Close { .. } | What::Limited { .. } => {}
+            What::Open(_) | What::Close { .. } | What::Limited { .. } | What::Dropped { .. } => {}
         }
+    }
+
+    /// On a strict route: the intents of the operations that the session has just seen begin.
+    fn stream_intents(&mut self, context: &mut Context, t: u64, records: u32, out: &mut Vec<Event>) {
+        let Some(gate) = self.open.gate.clone() else { return };
+        let mut intents = Vec::new();
+        self.with_session(context, t, out, |session, at| intents = session.intents(at));
+        // An operation that the session cannot name yet is still announced, or it would not be let through.
+        while intents.len() < records as usize {
+            let mut event = connection_event(self, context, t);
+            event.core.op = "unread".to_owned();
+            intents.push(Intent { event: intent_event(&event), id: Arc::default() });
+        }
+        context.intents.push(Asked { intents, gate });
+    }
+
+    /// Content that passed without being seen: its size is known, its digest is not.
+    fn skipped(
+        &mut self,
+        context: &mut Context,
+        t: u64,
+        (way, len, end): (Way, u64, bool),
+        out: &mut Vec<Event>,
+    ) {
+        let exchange = match way {
+            Way::Up => self.exchanges.back_mut(),
+            Way::Down => answering(&mut self.exchanges),
+        };
+        if let Some(exchange) = exchange {
+            let body = if way == Way::Up { &mut exchange.request } else { &mut exchange.response };
+            body.size += len;
+            body.unseen = true;
+        }
+        self.data(context, t, way, &Bytes::new(), end, out);
     }
 
     /// Lets the session of a stream protocol make events, and keeps count of them.

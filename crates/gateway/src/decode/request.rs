@@ -141,6 +141,7 @@ fn empty(conn: &Conn, context: &Context, t: u64) -> Exchange {
         status: None,
         own: None,
         fault: None,
+        intent: None,
     }
 }
 

@@ -4,9 +4,9 @@
 //! framer promised (what is missing at the end is made as `cut`), and what it makes beyond is owed before it
 //! is recorded ([`Context::extra`]).
 
-use super::Context;
 use super::event::connection_event;
 use super::exchange::Conn;
+use super::{Context, Intent};
 use crate::config::Protocol;
 use crate::ring::{Decided, Way, Why};
 use countersign_event::{Event, Rec};
@@ -32,6 +32,15 @@ pub(crate) trait Session: Send {
     /// Bytes as received, in the order they were let through. With `decided` they are one message, and that is
     /// its verdict; a denied one was replaced, and what the server answers is the answer to the replacement.
     fn bytes(&mut self, at: &mut At<'_>, way: Way, bytes: &[u8], decided: Option<Box<Decided>>);
+
+    /// On strict routes, after `bytes` from the client: one intent for each operation that began with them, oldest
+    /// first. The operation's record is then an outcome that links to the id that the intent will have.
+    fn intents(&mut self, _at: &mut At<'_>) -> Vec<Intent> {
+        Vec::new()
+    }
+
+    /// Messages passed unseen before what comes next; nothing is open now.
+    fn resumed(&mut self) {}
 
     /// The connection ended: everything open ends with it. `up` and `down` = bytes received from each side.
     fn close(&mut self, at: &mut At<'_>, up: u64, down: u64, why: Why);

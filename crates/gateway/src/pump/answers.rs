@@ -5,14 +5,20 @@ use bytes::Bytes;
 /// A complete response that ends the connection. `head_only` for answers to HEAD.
 pub(crate) fn problem(status: u16, why: &str, head_only: bool) -> Bytes {
     let title = title(status);
-    let body = format!(
-        "{{\"type\":\"about:blank\",\"title\":\"{title}\",\"status\":{status},\"detail\":\"countersign gateway: {why}\"}}"
-    );
+    let body = problem_body(status, why);
     let head = format!(
         "HTTP/1.1 {status} {title}\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         body.len()
     );
     Bytes::from(if head_only { head } else { head + &body })
+}
+
+/// The document alone.
+pub(crate) fn problem_body(status: u16, why: &str) -> String {
+    let title = title(status);
+    format!(
+        "{{\"type\":\"about:blank\",\"title\":\"{title}\",\"status\":{status},\"detail\":\"countersign gateway: {why}\"}}"
+    )
 }
 
 fn title(status: u16) -> &'static str {

@@ -5,10 +5,11 @@ use super::connect::{Upstream, connect};
 use super::io::Io;
 use super::queue::OutQueue;
 use super::stream::Stream;
+use super::strict::Intents;
 use super::timers::Timers;
 use super::worker::{Route, Worker};
 use crate::config::Protocol;
-use crate::ring::{Tap, Way, What, Why};
+use crate::ring::{Gate, Tap, Way, What, Why};
 use crate::stats::count;
 use bytes::{Bytes, BytesMut};
 use countersign_wire::detect::{Detected, PEEK_MAX, detect};
@@ -21,6 +22,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use tokio::io::AsyncWrite;
 
+/// On gap routes the ring may hold so many times its bound before reading stops after all.
+const GAP_OVERSHOOT: usize = 2;
 /// After the last answer, bytes of the client that are read and thrown away so that it can read the answer.
 const LINGER_MAX: usize = 256 << 10;
 
@@ -97,6 +100,14 @@ pub(crate) struct Flow {
     pub(super) framer: Framer,
     /// Set in [`Mode::Framed`].
     pub(super) stream: Option<Stream>,
+    /// Set on strict routes.
+    pub(super) intents: Option<Intents>,
+    /// On gap routes, for each open exchange: whether it passes without a record.
+    pub(super) unrecorded: std::collections::VecDeque<bool>,
+    /// A stream protocol's messages pass without a record until the ring has room at an idle moment.
+    pub(super) dropping: bool,
+    /// A tap that asks for an intent waits to be handed over.
+    pub(super) urgent: bool,
     pub(super) up: Direction,
     pub(super) down: Direction,
     /// Offset in `up.out` of the request that is being let through.
@@ -130,6 +141,7 @@ impl Flow {
         peer: std::net::SocketAddr,
         waiting: Arc<AtomicUsize>,
         secured: Option<countersign_identity::TlsIdentity>,
+        gate: Option<Arc<Gate>>,
     ) -> Flow {
         let now = worker.clock.monotonic_ns();
         let timers = Timers::new(&worker.limits, now);
@@ -144,6 +156,10 @@ impl Flow {
             mode: Mode::Detecting,
             framer: Framer::default(),
             stream: None,
+            intents: gate.map(Intents::new),
+            unrecorded: Default::default(),
+            dropping: false,
+            urgent: false,
             up: Direction::default(),
             down: Direction::default(),
             request_start: 0,
@@ -210,11 +226,31 @@ impl Flow {
     }
 
     pub(super) fn hand_over(&mut self) {
-        self.worker.push(&mut self.taps);
+        if std::mem::take(&mut self.urgent) {
+            self.worker.ring.push_urgent(&mut self.taps);
+        } else {
+            self.worker.push(&mut self.taps);
+        }
+    }
+
+    pub(super) fn will_record(&self, n: u64) {
+        self.worker.will_record_on(&self.route, n);
+    }
+
+    /// On a strict route: what is queued for the server from `offset` on waits for its intent.
+    pub(super) fn ask_intent(&mut self, offset: u64) {
+        if let Some(intents) = &mut self.intents {
+            intents.ask(offset, self.now);
+            self.urgent = true;
+        }
     }
 
     /// Whether the ring has room for what would be read; registers for the next time when not.
     fn ring_has_room(&mut self, cx: &mut Context<'_>) -> bool {
+        // What is above the bound there is heads and the messages of open exchanges, which have bounds.
+        if self.is_gap() && self.worker.ring.waiting() < GAP_OVERSHOOT * self.worker.ring.bound() {
+            return true;
+        }
         let most = self.worker.limits.ring_connection;
         loop {
             if !self.worker.ring.full() && self.waiting.load(Ordering::Relaxed) < most {
@@ -321,7 +357,7 @@ impl Flow {
     pub(super) fn turn_opaque(&mut self, first: &'static str) {
         self.mode = Mode::Opaque;
         self.blocked = false;
-        self.worker.will_record(1);
+        self.will_record(1);
         count(&self.worker.counters.opaque);
         let before = if self.framer.is_tunnel() { self.before_tunnel() } else { (0, 0) };
         self.tap(What::Opaque { first, before });
@@ -395,7 +431,11 @@ impl Flow {
                     self.up.shut = Pin::new(io).poll_shutdown(cx).is_ready();
                     return self.up.shut;
                 }
-                match self.up.out.poll_write(io, cx) {
+                let limit = self.intents.as_mut().and_then(Intents::limit);
+                if let Some(intents) = &self.intents {
+                    intents.register(cx.waker());
+                }
+                match self.up.out.poll_write_to(limit, io, cx) {
                     Poll::Pending => false,
                     Poll::Ready(Ok(n)) => {
                         self.timers.sent(self.now);
@@ -535,10 +575,5 @@ impl Flow {
             return Some(Why::Done);
         }
         (self.up.eof && self.up.shut && self.down.eof && self.down.shut).then_some(Why::Done)
-    }
-
-    /// Ends one side's message for the decoder.
-    pub(super) fn tap_end(&mut self, way: Way) {
-        self.tap(What::End { way });
     }
 }

@@ -109,17 +109,30 @@ impl Flow {
                     self.request_start = base + at as u64;
                     let decided = verdicts.pop_front();
                     let denied = decided.as_ref().is_some_and(|d| countersign_policy::refuses(&d.decision));
-                    self.worker.will_record(1);
                     self.timers.body_begins(self.now, self.up.total);
-                    self.tap(What::Request { head: bytes, end: piece.end, decided });
+                    let unrecorded = !denied && self.drops_next();
+                    if self.is_gap() {
+                        self.unrecorded.push_back(unrecorded);
+                    }
+                    if unrecorded {
+                        self.dropped(1);
+                    } else {
+                        self.will_record(1);
+                        self.tap(What::Request { head: bytes, end: piece.end, decided });
+                    }
+                    if !denied {
+                        self.ask_intent(self.request_start);
+                    }
                     if denied {
                         self.up.out.push(passed.slice(..at));
                         return self.refuse_current("policy", 403);
                     }
                     count(&self.worker.counters.requests);
                 }
-                PieceKind::Data => self.tap(What::Data { way: Way::Up, bytes, end: piece.end }),
-                PieceKind::Framing if piece.end => self.tap_end(Way::Up),
+                PieceKind::Data => {
+                    self.tap_message(Way::Up, What::Data { way: Way::Up, bytes, end: piece.end })
+                }
+                PieceKind::Framing if piece.end => self.tap_message(Way::Up, What::End { way: Way::Up }),
                 _ => {}
             }
             at += piece.len;
@@ -149,14 +162,14 @@ impl Flow {
         }
         let seen = self.up.held.len().min(REFUSED_HEAD_MAX);
         let head = Bytes::copy_from_slice(self.up.held.get(..seen).unwrap_or_default());
-        self.worker.will_record(1);
+        self.will_record(1);
         self.tap(What::Refused { head, rule: rule.name(), status: rule.status(), current: false });
         self.end_with(rule.status(), rule.name(), About::Unseen);
     }
 
     /// The request whose head was let through last must not go on. What of it is not yet written is taken back.
     pub(super) fn refuse_current(&mut self, rule: &'static str, status: u16) {
-        self.tap(What::Refused { head: Bytes::new(), rule, status, current: true });
+        self.tap_message(Way::Up, What::Refused { head: Bytes::new(), rule, status, current: true });
         self.up.out.take_back(self.request_start);
         self.end_with(status, rule, About::Current);
     }
@@ -185,7 +198,7 @@ impl Flow {
         // An answer that has begun cannot be replaced: the client sees it end early.
         if due && !self.framer.in_response() {
             if last.about == About::Front {
-                self.tap(What::Answered { status: last.status, why: last.why });
+                self.tap_message(Way::Down, What::Answered { status: last.status, why: last.why });
             }
             self.down.held.clear();
             self.down.out.push(problem(last.status, last.why, self.framer.front_is_head()));
@@ -236,14 +249,21 @@ impl Flow {
             let bytes = passed.slice(at..at + piece.len);
             at += piece.len;
             match piece.kind {
-                PieceKind::Head => self.tap(What::Response { head: bytes, end: piece.end }),
-                PieceKind::Data => self.tap(What::Data { way: Way::Down, bytes, end: piece.end }),
-                PieceKind::Framing if piece.end => self.tap_end(Way::Down),
+                PieceKind::Head => {
+                    self.tap_message(Way::Down, What::Response { head: bytes, end: piece.end });
+                }
+                PieceKind::Data => {
+                    self.tap_message(Way::Down, What::Data { way: Way::Down, bytes, end: piece.end })
+                }
+                PieceKind::Framing if piece.end => self.tap_message(Way::Down, What::End { way: Way::Down }),
                 PieceKind::Tunnel => {
                     self.tunnelled += piece.len as u64;
                     self.early = bytes;
                 }
                 _ => {}
+            }
+            if piece.end {
+                self.exchange_answered();
             }
         }
         self.down.out.push(passed);
@@ -253,11 +273,14 @@ impl Flow {
         self.down.held.clear();
         count(&self.worker.counters.refused);
         if rule == Rule::Unsolicited {
-            // Nobody asked: passing it on would answer the client's next request.
+            // Nobody asked: passing it on would answer the client's next request. It may also be the answer to
+            // a request that only the server saw, so it is one record.
+            self.worker.will_record(1);
+            self.tap(What::Broken { way: Way::Down, rule: Rule::Unsolicited.name() });
             self.cut = Some(Rule::Unsolicited.name());
             return;
         }
-        self.tap(What::BadResponse { rule: rule.name() });
+        self.tap_message(Way::Down, What::BadResponse { rule: rule.name() });
         self.upstream = Upstream::Gone;
         if self.framer.in_response() {
             self.close_after_flush();
@@ -281,7 +304,8 @@ impl Flow {
         match self.framer.response_eof(!self.down.held.is_empty()) {
             Eof::EndsBody => {
                 self.answered += 1;
-                self.tap_end(Way::Down);
+                self.tap_message(Way::Down, What::End { way: Way::Down });
+                self.exchange_answered();
             }
             Eof::Truncated(_) if self.framer.in_response() => {
                 self.down.held.clear();
@@ -309,7 +333,7 @@ impl Flow {
         if self.mode == Mode::Framed {
             self.say_farewell(Farewell::Unreachable);
             self.tap(What::Broken { way: Way::Down, rule: why });
-            self.worker.will_record(1);
+            self.will_record(1);
             self.close(true);
         } else if self.mode != Mode::Http {
             self.cut = Some(why);

@@ -75,9 +75,24 @@ impl OutQueue {
 
     /// Writes as much as the stream takes. Ready(n) = everything went, n bytes now; Pending = the stream is full.
     pub(crate) fn poll_write(&mut self, io: &mut Io, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.poll_write_to(None, io, cx)
+    }
+
+    /// As [`OutQueue::poll_write`], of what lies before absolute offset `limit`.
+    pub(crate) fn poll_write_to(
+        &mut self,
+        limit: Option<u64>,
+        io: &mut Io,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
         let mut total = 0;
-        while self.len > 0 {
-            match self.poll_once(io, cx) {
+        loop {
+            let written = self.pushed - self.len as u64;
+            let room = limit.map_or(u64::MAX, |limit| limit.saturating_sub(written));
+            if self.len == 0 || room == 0 {
+                break;
+            }
+            match self.poll_once(usize::try_from(room).unwrap_or(usize::MAX), io, cx) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(n)) => {
                     self.advance(n);
@@ -98,11 +113,12 @@ impl OutQueue {
         Poll::Ready(Ok(total))
     }
 
-    fn poll_once(&self, io: &mut Io, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.slices.len() == 1
-            && let Some(only) = self.slices.front()
+    fn poll_once(&self, room: usize, io: &mut Io, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if let Some(first) = self.slices.front()
+            && (self.slices.len() == 1 || self.len > room)
         {
-            return Pin::new(io).poll_write(cx, only);
+            let most = first.len().min(room);
+            return Pin::new(io).poll_write(cx, first.get(..most).unwrap_or_default());
         }
         let mut list = [IoSlice::new(&[]); SLICES];
         let mut count = 0;

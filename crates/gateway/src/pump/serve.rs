@@ -4,7 +4,8 @@
 use super::flow::Flow;
 use super::io::Io;
 use super::worker::{Route, Worker};
-use crate::ring::{ConnOpen, Secured, Tap, What, Why};
+use crate::config::Durability;
+use crate::ring::{ConnOpen, Gate, Secured, Tap, What, Why};
 use crate::stats::count;
 use countersign_event::Tls;
 use std::future::poll_fn;
@@ -57,14 +58,15 @@ pub(crate) async fn serve(worker: Arc<Worker>, route: Arc<Route>, stream: TcpStr
     let _ = stream.set_nodelay(true);
     let dst = stream.local_addr().unwrap_or(src);
     let waiting = Arc::new(AtomicUsize::new(0));
-    let open = ConnOpen { route: route.index, src, dst, waiting: Arc::clone(&waiting) };
+    let gate = (route.durability == Durability::Strict).then(Arc::<Gate>::default);
+    let open = ConnOpen { route: route.index, src, dst, waiting: Arc::clone(&waiting), gate: gate.clone() };
     let tap = |what| worker.push(&mut vec![Tap { conn, t: worker.clock.monotonic_ns(), what }]);
     tap(What::Open(Box::new(open.clone())));
 
     let (client, secured) = match secure(&worker, &route, stream).await {
         Ok(secured) => secured,
         Err((why, timeout)) => {
-            worker.will_record(1);
+            worker.will_record_on(&route, 1);
             count(&worker.counters.tls_failed);
             tap(What::HandshakeFailed { why, timeout });
             guard.end = Some((0, 0, Why::Done));
@@ -77,13 +79,13 @@ pub(crate) async fn serve(worker: Arc<Worker>, route: Arc<Route>, stream: TcpStr
         identity
     });
     if !admit(&worker, identity.as_ref(), &mut guard) {
-        worker.will_record(1);
+        worker.will_record_on(&route, 1);
         count(&worker.counters.refused_limit);
         tap(What::Limited { open: Box::new(open), n: 1, which: "connections of one identity" });
         guard.end = Some((0, 0, Why::Done));
         return;
     }
-    let mut flow = Flow::new(Arc::clone(&worker), route, conn, client, src, waiting, identity);
+    let mut flow = Flow::new(Arc::clone(&worker), route, conn, client, src, waiting, identity, gate);
     let mut registered = false;
     let why = poll_fn(|cx| {
         if !registered {

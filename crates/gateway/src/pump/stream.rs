@@ -68,7 +68,7 @@ impl Flow {
         };
         self.mode = Mode::Framed;
         self.stream = Some(Stream { framer });
-        self.worker.will_record(u64::from(records));
+        self.will_record(u64::from(records));
         self.tap(What::Framed { protocol, records });
     }
 
@@ -85,6 +85,7 @@ impl Flow {
         };
         let mut waits = false;
         while !rest.is_empty() && self.cut.is_none() {
+            let idle = stream.idle();
             let (step, decided) = match self.judge_stream(&mut stream, way, &rest) {
                 Ok(judged) => judged,
                 Err(refusal) => {
@@ -93,11 +94,12 @@ impl Flow {
                 }
             };
             waits = step.wait;
+            let idle = idle && self.is_gap();
             if step.len == 0 {
                 break;
             }
             let bytes = rest.split_to(step.len.min(rest.len()));
-            self.pass_stream(way, bytes, step, decided);
+            self.pass_stream(way, bytes, step, decided, idle);
         }
         let direction = if way == Way::Up { &mut self.up } else { &mut self.down };
         direction.held.extend_from_slice(&rest);
@@ -135,8 +137,18 @@ impl Flow {
         Ok((step, verdicts.decided))
     }
 
-    fn pass_stream(&mut self, way: Way, bytes: Bytes, step: Step, decided: Option<Box<Decided>>) {
-        self.worker.will_record(u64::from(step.records));
+    fn pass_stream(&mut self, way: Way, bytes: Bytes, step: Step, decided: Option<Box<Decided>>, idle: bool) {
+        if idle {
+            self.choose_dropping();
+        }
+        if self.dropping {
+            self.dropped(u64::from(step.records));
+            return self.queue_stream(way, bytes, step.out);
+        }
+        self.will_record(u64::from(step.records));
+        if way == Way::Up && step.records > 0 {
+            self.ask_intent(self.up.out.end());
+        }
         if way == Way::Up {
             self.worker
                 .counters
@@ -147,17 +159,31 @@ impl Flow {
             count(&self.worker.counters.refused);
         }
         self.tap(What::Bytes { way, bytes: bytes.clone(), records: step.records, decided });
+        self.queue_stream(way, bytes, step.out);
+    }
+
+    fn queue_stream(&mut self, way: Way, bytes: Bytes, out: Out) {
         let direction = if way == Way::Up { &mut self.up } else { &mut self.down };
-        direction.out.push(match step.out {
+        direction.out.push(match out {
             Out::Same => bytes,
             Out::Instead(other) => Bytes::from(other),
         });
     }
 
+    /// On a gap route, between messages: with a full ring what follows passes without records, with room in it
+    /// records are made again.
+    fn choose_dropping(&mut self) {
+        let drops = self.drops_next();
+        if self.dropping && !drops {
+            self.tap(What::Resumed);
+        }
+        self.dropping = drops;
+    }
+
     /// The bytes at the front of a direction break a rule: nothing more passes.
     fn refuse_stream(&mut self, way: Way, refusal: Refusal) {
         count(&self.worker.counters.refused);
-        self.worker.will_record(1);
+        self.will_record(1);
         self.tap(What::Broken { way, rule: refusal.rule });
         self.up.held.clear();
         self.down.held.clear();
@@ -177,7 +203,7 @@ impl Flow {
     pub(super) fn switch(&mut self) {
         self.mode = Mode::Switched;
         self.blocked = false;
-        self.worker.will_record(1);
+        self.will_record(1);
         count(&self.worker.counters.opaque);
         self.tap(What::Switched { before: self.before_tunnel() });
         if self.tunnelled > 0 {

@@ -4,6 +4,7 @@ use super::connect::Upstream;
 use super::flow::{About, Closing, Flow, LastAnswer, Mode};
 use crate::config::Limits;
 use countersign_wire::http1::Rule;
+use countersign_wire::stream::Farewell;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -13,6 +14,8 @@ use tokio::time::{Instant, Sleep, sleep};
 /// Deadlines are seen late by at most a quarter of the shortest timeout, within these bounds.
 const TICK_MIN: Duration = Duration::from_millis(10);
 const TICK_MAX: Duration = Duration::from_secs(2);
+/// Why a request of a strict route was refused.
+const UNRECORDED: &str = "the ledger does not take records";
 /// How long the rest of a client's direction is read after the last answer.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -34,11 +37,17 @@ fn ns(d: Duration) -> u64 {
 
 impl Timers {
     pub(super) fn new(limits: &Limits, now: u64) -> Timers {
-        let shortest =
-            [limits.head_time, limits.body_window, limits.idle, limits.response_time, limits.half_closed]
-                .into_iter()
-                .min()
-                .unwrap_or(TICK_MAX);
+        let shortest = [
+            limits.head_time,
+            limits.body_window,
+            limits.idle,
+            limits.response_time,
+            limits.half_closed,
+            limits.strict_wait,
+        ]
+        .into_iter()
+        .min()
+        .unwrap_or(TICK_MAX);
         let tick = (shortest / 4).clamp(TICK_MIN, TICK_MAX);
         Timers {
             sleep: Box::pin(sleep(limits.detect.min(tick).max(TICK_MIN))),
@@ -101,7 +110,8 @@ impl Flow {
 
     fn past_deadlines(&mut self) -> bool {
         let limits = std::sync::Arc::clone(&self.worker.limits);
-        let over = |since: u64, limit: Duration| self.now.saturating_sub(since) > ns(limit);
+        let now = self.now;
+        let over = |since: u64, limit: Duration| now.saturating_sub(since) > ns(limit);
         if self.closing != Closing::No {
             // A client that does not read its last answer within the idle time.
             if over(self.timers.active, limits.half_closed) {
@@ -113,6 +123,9 @@ impl Flow {
             && matches!(self.upstream, Upstream::Idle)
             && self.timers.detect_over(self.now)
         {
+            return true;
+        }
+        if self.gives_up_intent(limits.strict_wait) {
             return true;
         }
         if over(self.timers.active, limits.idle) {
@@ -127,6 +140,27 @@ impl Flow {
             return true;
         }
         self.body_too_slow(&limits) || self.answer_too_late(&limits) || self.half_closed_too_long(&limits)
+    }
+
+    /// On a strict route: a request whose intent is not durable in time never reaches the server.
+    fn gives_up_intent(&mut self, at_most: Duration) -> bool {
+        let Some(intents) = &self.intents else { return false };
+        let Some(offset) = intents.given_up(self.now, at_most) else { return false };
+        let waiting = intents.waiting();
+        crate::stats::count(&self.worker.counters.unrecorded);
+        if self.mode == Mode::Http && waiting == 1 && offset == self.request_start {
+            self.refuse_current(UNRECORDED, 503);
+        } else if self.mode == Mode::Http {
+            // Several wait behind each other: none of them was sent, and the connection says so by ending.
+            self.up.out.take_back(offset);
+            self.cut = Some(UNRECORDED);
+        } else {
+            self.up.out.take_back(offset);
+            self.say_farewell(Farewell::Unrecorded);
+            self.close(true);
+        }
+        self.intents = None;
+        true
     }
 
     fn body_too_slow(&mut self, limits: &Limits) -> bool {

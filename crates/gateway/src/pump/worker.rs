@@ -1,7 +1,8 @@
 //! What the connections of one data thread share: the ring, the ledger's promise, the read block, limits.
 
+use super::gap::Dropped;
 use super::io::Io;
-use crate::config::{Limits, Protocol};
+use crate::config::{Durability, Limits, Protocol};
 use crate::recorder::{RecordError, Recorder};
 use crate::ring::{Ring, Tap};
 use crate::stats::Counters;
@@ -34,6 +35,7 @@ pub(crate) struct Route {
     pub(crate) acceptor: Option<TlsAcceptor>,
     pub(crate) connector: Option<(TlsConnector, rustls::pki_types::ServerName<'static>)>,
     pub(crate) service: String,
+    pub(crate) durability: Durability,
     pub(crate) open: AtomicUsize,
 }
 
@@ -50,6 +52,8 @@ pub(crate) struct Worker {
     /// Connections of each verified identity, process-wide; entries leave with their last connection.
     pub(crate) by_identity: Arc<Mutex<HashMap<String, usize>>>,
     pub(crate) drain: Arc<Drain>,
+    /// Records of gap routes that were dropped since the last report.
+    pub(super) dropped: Mutex<Dropped>,
     /// Records that will come of bytes already let through, and that are not yet owed.
     pending: AtomicU64,
     block: Mutex<BytesMut>,
@@ -80,6 +84,7 @@ impl Worker {
             enforce: parts.enforce,
             by_identity: parts.by_identity,
             drain: parts.drain,
+            dropped: Mutex::default(),
             pending: AtomicU64::new(0),
             block: Mutex::new(BytesMut::new()),
         }
@@ -88,6 +93,13 @@ impl Worker {
     /// Notes that `n` records will come. They are owed together, at the latest before the next answer.
     pub(crate) fn will_record(&self, n: u64) {
         self.pending.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// As [`Worker::will_record`], on `route`. Strict routes have no promises: their intents are durable first.
+    pub(crate) fn will_record_on(&self, route: &Route, n: u64) {
+        if route.durability != Durability::Strict {
+            self.will_record(n);
+        }
     }
 
     /// Owes everything noted. Must succeed before any byte of an answer is written: a crash after the answer

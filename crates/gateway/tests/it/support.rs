@@ -2,7 +2,7 @@
 
 use countersign_event::Event;
 use countersign_gateway::{
-    BodyKey, Gateway, GatewayConfig, Listener, Parts, RecordError, Recorder, Upstream,
+    BodyKey, Durable, Gateway, GatewayConfig, Listener, Parts, RecordError, Recorder, Upstream,
 };
 use countersign_identity::{Identities, IdentityConfig};
 use countersign_ledger::SystemClock;
@@ -24,6 +24,7 @@ pub(crate) const DIGEST_KEY: [u8; 32] = [7; 32];
 pub(crate) struct Memory {
     events: Mutex<Vec<Event>>,
     pub(crate) owed: AtomicU64,
+    pub(crate) dropped: AtomicU64,
     /// While set, `record` blocks, as a full ledger does.
     pub(crate) stalled: AtomicBool,
 }
@@ -40,11 +41,30 @@ impl Recorder for Memory {
         self.owed.fetch_add(n, Ordering::Relaxed);
         Ok(())
     }
+    fn record_intents(&self, events: Vec<Event>, durable: Durable) -> Result<Vec<[u8; 16]>, RecordError> {
+        let first = self.len() as u128 + 1;
+        let eids: Vec<_> = (first..first + events.len() as u128).map(u128::to_be_bytes).collect();
+        let stamped = events.into_iter().zip(&eids).map(|(mut event, eid)| {
+            event.core.eid = *eid;
+            event
+        });
+        self.record(stamped.collect())?;
+        durable(Some(Vec::new()));
+        Ok(eids)
+    }
+    fn dropped(&self, n: u64) -> Result<(), RecordError> {
+        self.dropped.fetch_add(n, Ordering::Relaxed);
+        Ok(())
+    }
 }
 
 impl Memory {
     pub(crate) fn len(&self) -> usize {
         self.events.lock().unwrap().len()
+    }
+
+    pub(crate) fn all(&self) -> Vec<Event> {
+        self.events.lock().unwrap().clone()
     }
 
     /// Waits for `n` events; more than that fails the test.
@@ -96,6 +116,7 @@ impl Rig {
         let memory = Arc::new(Memory::default());
         let parts = Parts {
             recorders: vec![memory.clone()],
+            strict: vec![memory.clone()],
             key: BodyKey::Raw(hmac::Key::new(hmac::HMAC_SHA256, &DIGEST_KEY)),
             identities: Arc::new(Identities::new(identity, 0).unwrap()),
             policy,
