@@ -26,6 +26,8 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 const REPORT: Duration = Duration::from_secs(1);
 /// How often a shutdown looks whether the last connection has ended.
 const DRAIN_STEP: Duration = Duration::from_millis(10);
+/// Connections that wait to be accepted, at most; the system may bound it further (`net.core.somaxconn`).
+const BACKLOG: i32 = 4096;
 /// After the deadline of a drain, how long connections have to notice that they are cut.
 const CUT_TIME: Duration = Duration::from_secs(2);
 
@@ -290,6 +292,8 @@ fn bind(listener: &Listener) -> Result<TcpListener, GatewayError> {
     let fail =
         |source| GatewayError::Listen { listener: listener.name.clone(), address: listener.listen, source };
     let socket = TcpListener::bind(listener.listen).map_err(fail)?;
+    // The standard library asks for a queue of 128: a burst of clients would wait a second for their next SYN.
+    rustix::net::listen(&socket, BACKLOG).map_err(|e| fail(e.into()))?;
     socket.set_nonblocking(true).map_err(fail)?;
     Ok(socket)
 }
