@@ -54,7 +54,18 @@ pub fn detect(first: &[u8]) -> Detected {
                 Detected::Undecided
             }
         }
-        Some(_) => http1(seen),
+        Some(_) => after_blanks(seen),
+    }
+}
+
+/// Servers that skip empty lines and blanks before a request line would serve what passed as opaque, so the
+/// framer gets it, which refuses it by name.
+fn after_blanks(seen: &[u8]) -> Detected {
+    let blank = |b: &u8| matches!(b, b'\r' | b'\n' | b' ' | b'\t');
+    match seen.iter().position(|b| !blank(b)) {
+        Some(at) => http1(seen.get(at..).unwrap_or_default()),
+        None if seen.len() < PEEK_MAX => Detected::Undecided,
+        None => Detected::Http1,
     }
 }
 
@@ -124,6 +135,10 @@ mod tests {
         assert_eq!(detect(b"*1\r\n$4\r\nPING\r\n"), Detected::Other);
         assert_eq!(detect(b"EHLO mail.example"), Detected::Other);
         assert_eq!(detect(b"PING\r\n"), Detected::Other);
+        assert_eq!(detect(b"\r\n\r\n GET / HTTP/1.1\r\n"), Detected::Http1);
+        assert_eq!(detect(b"\r\n\r\n\0\r\nQUIT\n"), Detected::Other);
+        assert_eq!(detect(b"\n\n"), Detected::Undecided);
+        assert_eq!(detect(&[b'\n'; 64]), Detected::Http1);
         assert_eq!(detect(b""), Detected::Undecided);
         assert_eq!(detect(b"GE"), Detected::Undecided);
         assert_eq!(detect(b"PRI"), Detected::Undecided);
@@ -133,7 +148,8 @@ mod tests {
 
     #[test]
     fn a_decision_never_changes_with_more_bytes() {
-        let inputs: [&[u8]; 6] = [
+        let inputs: [&[u8]; 7] = [
+            b"\r\n\tPOST /x HTTP/1.1\r\n",
             b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
             b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
             b"POST /x HTTP/1.1\r\n",

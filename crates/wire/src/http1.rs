@@ -63,8 +63,8 @@ rules! {
     TeHttp10 = "te-http10",
     /// A field such as `Content_Length`, which some servers read as the framing field.
     FramingAlias = "framing-alias",
-    /// White space around the value of a framing field beyond one space before it: a tab, several spaces, or
-    /// any behind it. Servers differ in what they strip.
+    /// A tab before the value of a request's framing field, or white space behind it. Servers differ in what
+    /// they strip.
     FramingSpace = "framing-space",
     /// A line that ends in LF alone.
     BareLf = "bare-lf",

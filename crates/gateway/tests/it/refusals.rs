@@ -10,12 +10,101 @@ use std::time::Duration;
 
 const POST: &str = "POST /r HTTP/1.1\r\nHost: a\r\n";
 
-/// (rule, status, bytes).
-fn forms() -> Vec<(&'static str, &'static str, String)> {
+/// (rule, status, bytes): every form in which one reader may see another request than the next reader does.
+/// What comes behind the point of doubt is a request that must never be seen.
+pub(crate) fn forms() -> Vec<(&'static str, &'static str, String)> {
     let post = |fields: &str| format!("{POST}{fields}\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n");
-    let chunked = |body: &str| format!("{POST}Transfer-Encoding: chunked\r\n\r\n{body}");
+    let chunked = |body: &str| {
+        format!("{POST}Transfer-Encoding: chunked\r\n\r\n{body}GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n")
+    };
+    let line = |line: &str| format!("{line}\r\nHost: a\r\n\r\n");
     vec![
+        // CL.TE and TE.CL: both lengths, in either order, hidden or not.
         ("cl-te", "400", post("Content-Length: 4\r\nTransfer-Encoding: chunked")),
+        ("cl-te", "400", post("Transfer-Encoding: chunked\r\nContent-Length: 4")),
+        ("cl-te", "400", post("Content-Length: 0\r\ntransfer-ENCODING: identity")),
+        ("space-before-colon", "400", post("Content-Length: 4\r\nTransfer-Encoding : chunked")),
+        ("obs-fold", "400", post("Content-Length: 4\r\nTransfer-Encoding:\r\n chunked")),
+        ("bare-lf", "400", post("Content-Length: 4\r\nX: y\nTransfer-Encoding: chunked")),
+        ("bare-cr", "400", post("Content-Length: 4\r\nX: y\rTransfer-Encoding: chunked")),
+        ("nul", "400", post("Content-Length: 4\r\nX: y\0\r\nTransfer-Encoding: chunked")),
+        ("framing-alias", "400", post("Content-Length: 4\r\nTransfer_Encoding: chunked")),
+        ("framing-alias", "400", post("Content-Length: 4\r\nTransfer.Encoding: chunked")),
+        // TE.TE: codings that one reader takes for chunked and another does not.
+        ("te-not-chunked", "400", post("Transfer-Encoding: xchunked")),
+        ("te-not-chunked", "400", post("Transfer-Encoding: \"chunked\"")),
+        ("te-not-chunked", "400", post("Transfer-Encoding: chunked;q=1")),
+        ("te-not-chunked", "400", post("Transfer-Encoding: identity")),
+        ("te-not-chunked", "400", post("Transfer-Encoding:")),
+        ("te-unknown", "400", post("Transfer-Encoding: ,chunked")),
+        ("te-unknown", "400", post("Transfer-Encoding: identity, chunked")),
+        ("te-unknown", "400", post("Transfer-Encoding: chunked, chunked")),
+        ("te-duplicate", "400", post("Transfer-Encoding: chunked\r\nTransfer-encoding: x")),
+        ("framing-space", "400", post("Transfer-Encoding:\tchunked")),
+        ("framing-space", "400", post("Transfer-Encoding: chunked ")),
+        ("field-value", "400", post("Transfer-Encoding: \x0bchunked")),
+        ("field-name", "400", post("\u{a0}Transfer-Encoding: chunked")),
+        ("field-name", "400", post("Transfer Encoding: chunked")),
+        // 0.CL and CL.0: a length that one reader does not see, or reads otherwise.
+        ("cl-invalid", "400", post("Content-Length: 0x4")),
+        ("cl-invalid", "400", post("Content-Length: 4\u{b2}")),
+        ("cl-invalid", "400", post("Content-Length: -0")),
+        ("cl-invalid", "400", post("Content-Length: 4 4")),
+        ("cl-invalid", "400", post("Content-Length: 18446744073709551620")),
+        ("cl-duplicate", "400", post("Content-Length: 0\r\nContent-length: 4")),
+        ("framing-space", "400", post("Content-Length:\t4")),
+        ("framing-space", "400", post("Content-Length: 4\t")),
+        ("space-before-colon", "400", post("Content-Length\t: 4")),
+        (
+            "obs-fold",
+            "400",
+            format!("POST /r HTTP/1.1\r\nHost: a\r\nX: y\r\n\tContent-Length: 4\r\n\r\nabcd"),
+        ),
+        (
+            "body-not-allowed",
+            "400",
+            line("CONNECT a:1 HTTP/1.1").replace("Host: a", "Host: a:1\r\nContent-Length: 4"),
+        ),
+        (
+            "body-not-allowed",
+            "400",
+            line("TRACE / HTTP/1.1").replace("\r\n\r\n", "\r\nContent-Length: 1\r\n\r\nx"),
+        ),
+        // Start lines.
+        ("empty-line", "400", format!("\r\n{}", line("GET / HTTP/1.1"))),
+        ("request-line", "400", line("GET /a /b HTTP/1.1")),
+        ("request-line", "400", line("GET /\tHTTP/1.1")),
+        ("request-line", "400", line(" GET / HTTP/1.1")),
+        ("target-chars", "400", line("GET /a#/../b HTTP/1.1")),
+        ("target-form", "400", line("GET * HTTP/1.1")),
+        ("target-form", "400", line("GET a:80 HTTP/1.1")),
+        ("target-form", "400", line("CONNECT a HTTP/1.1")),
+        ("request-line", "400", line("GET / HTTP/1.10")),
+        ("version", "505", line("GET / HTTP/2.0")),
+        ("request-line", "400", line("GET / http/1.1")),
+        ("host-invalid", "400", line("GET / HTTP/1.1").replace("Host: a", "Host: a, b")),
+        ("host-invalid", "400", line("GET / HTTP/1.1").replace("Host: a", "Host: a:80:81")),
+        ("host-invalid", "400", line("GET / HTTP/1.1").replace("Host: a", "Host: u@a")),
+        // Chunk lines (0x, white space, signs, line ends, what stands behind the data).
+        ("chunk-size", "400", chunked("0x5\r\nhello\r\n0\r\n\r\n")),
+        ("chunk-size", "400", chunked("5 \r\nhello\r\n0\r\n\r\n")),
+        ("chunk-size", "400", chunked(" 5\r\nhello\r\n0\r\n\r\n")),
+        ("chunk-size", "400", chunked("+5\r\nhello\r\n0\r\n\r\n")),
+        ("chunk-size", "400", chunked("\r\nhello\r\n0\r\n\r\n")),
+        ("chunk-size", "400", chunked("5_\r\nhello\r\n0\r\n\r\n")),
+        ("chunk-overflow", "400", chunked("00000000000000005\r\nhello\r\n0\r\n\r\n")),
+        ("chunk-overflow", "400", chunked("100000000000000000\r\n0\r\n\r\n")),
+        ("chunk-line-too-long", "400", chunked(&format!("5;{}\r\nhello\r\n0\r\n\r\n", "x".repeat(5000)))),
+        ("bare-lf", "400", chunked("5;a\nhello\r\n0\r\n\r\n")),
+        ("bare-cr", "400", chunked("5;a\rb\r\nhello\r\n0\r\n\r\n")),
+        ("bare-cr", "400", chunked("5\r\r\nhello\r\n0\r\n\r\n")),
+        ("chunk-end", "400", chunked("5\r\nhelloXX0\r\n\r\n")),
+        ("chunk-end", "400", chunked("5\r\nhello\n0\r\n\r\n")),
+        ("bare-lf", "400", chunked("0\r\nX: y\n\r\n")),
+        ("bare-lf", "400", chunked("0\r\n\n")),
+        ("obs-fold", "400", chunked("0\r\nX: y\r\n z\r\n\r\n")),
+        ("trailer-forbidden", "400", chunked("0\r\nTransfer-Encoding: chunked\r\n\r\n")),
+        ("trailer-forbidden", "400", chunked("0\r\nHost: b\r\n\r\n")),
         ("cl-duplicate", "400", post("Content-Length: 4\r\nContent-Length: 5")),
         ("cl-list", "400", post("Content-Length: 4,4")),
         ("cl-invalid", "400", post("Content-Length: +4")),
@@ -165,7 +254,10 @@ fn a_response_nobody_asked_for_does_not_answer_the_next_request() {
     client.send(get("/"));
     let rest = client.rest();
     assert!(!rest.windows(6).any(|w| w == b"poison"));
-    rig.memory.wait(1);
+    let events = rig.memory.wait(2);
+    assert_eq!(events[0].core.outcome, Some(Outcome::Success));
+    let told = (events[1].core.rec, events[1].content.err.as_str());
+    assert_eq!(told, (Some(Rec::Cut), "server: unsolicited-response"));
 }
 
 struct DenyDeletes;

@@ -91,7 +91,7 @@ pub(super) fn request(head: &[u8]) -> Result<RequestHead, Rule> {
     if !path.bytes().all(|b| (0x21..=0x7e).contains(&b) && b != b'#') {
         return Err(Rule::TargetChars);
     }
-    let framing = Framing::read(head, parsed.headers)?;
+    let framing = Framing::read(parsed.headers, |field| is_tight(head, field))?;
     let connect = method == "CONNECT";
     check_target(&framing, version, method, path)?;
     let length = framing.length(version)?.unwrap_or(Length::None);
@@ -124,7 +124,7 @@ pub(super) fn response(head: &[u8]) -> Result<ResponseHead<'_>, Rule> {
     if !(100..=999).contains(&status) {
         return Err(Rule::StatusLine);
     }
-    Ok(ResponseHead { status, version, fields: Framing::read(head, parsed.headers)? })
+    Ok(ResponseHead { status, version, fields: Framing::read(parsed.headers, |_| true)? })
 }
 
 impl ResponseHead<'_> {
@@ -170,10 +170,11 @@ struct Framing<'h> {
 }
 
 impl<'h> Framing<'h> {
-    fn read(head: &[u8], fields: &[Header<'h>]) -> Result<Framing<'h>, Rule> {
+    /// `is_tight` is asked about each field that says how long a body is.
+    fn read(fields: &[Header<'h>], is_tight: impl Fn(&Header<'_>) -> bool) -> Result<Framing<'h>, Rule> {
         let mut framing = Framing::default();
         for field in fields {
-            if framing.field(field.name, field.value)? && !tight(head, field) {
+            if framing.field(field.name, field.value)? && !is_tight(field) {
                 return Err(Rule::FramingSpace);
             }
         }
@@ -260,16 +261,16 @@ fn check_target(framing: &Framing<'_>, version: u8, method: &str, path: &str) ->
     }
 }
 
-/// Whether `field` stands in `head` as `name:value` or `name: value` and ends there.
-fn tight(head: &[u8], field: &Header<'_>) -> bool {
+/// Whether nothing but spaces stands before the value of `field` in `head`, and nothing behind it.
+fn is_tight(head: &[u8], field: &Header<'_>) -> bool {
     let start = head.as_ptr() as usize;
     let offset = |p: *const u8| (p as usize).checked_sub(start).filter(|at| *at <= head.len());
     let (Some(name), Some(value)) = (offset(field.name.as_ptr()), offset(field.value.as_ptr())) else {
         return false;
     };
-    let between = head.get(name + field.name.len()..value);
+    let between = head.get(name + field.name.len()..value).and_then(|b| b.strip_prefix(b":"));
     let behind = head.get(value + field.value.len()..).and_then(<[u8]>::first);
-    matches!(between, Some(b":" | b": ")) && behind == Some(&b'\r')
+    between.is_some_and(|b| b.iter().all(|b| *b == b' ')) && behind == Some(&b'\r')
 }
 
 /// 1 to 19 digits and nothing else.

@@ -40,7 +40,6 @@ pub(crate) fn forms() -> Vec<(Rule, Vec<u8>)> {
         (Rule::FramingAlias, post("Transfer.Encoding: chunked")),
         (Rule::FramingAlias, post("Content~Length: 4")),
         (Rule::FramingSpace, post("Content-Length:\t4")),
-        (Rule::FramingSpace, post("Content-Length:  4")),
         (Rule::FramingSpace, post("Content-Length: 4 ")),
         (Rule::FramingSpace, post("Transfer-Encoding:\tchunked")),
         (Rule::FramingSpace, post("Transfer-Encoding: chunked\t")),
