@@ -132,6 +132,8 @@ impl Authority {
     ) -> Result<Issued, IdentityError> {
         let key = KeyPair::generate().map_err(failed)?;
         let mut params = params(common_name, self.now_s)?;
+        // The extension is written out: readers of SVIDs want to see that it is no authority.
+        params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![Usage::ClientAuth, Usage::ServerAuth];
         for name in uris {
@@ -213,7 +215,7 @@ impl Authority {
             issuer: self.token_issuer(),
             audience: vec![audience.to_owned()],
             keys: files.jwks.clone(),
-            algorithms: Vec::new(),
+            ..JwtIssuer::default()
         }
     }
 }

@@ -19,6 +19,59 @@ pub struct IdentityConfig {
     pub api_key_pepper: Option<PathBuf>,
     /// Header that carries API keys, any case; empty = `x-api-key`.
     pub api_key_header: String,
+    /// HTTP Message Signatures (RFC 9421); without a key, signatures are left alone.
+    pub signatures: SignatureConfig,
+    /// DPoP proofs (RFC 9449).
+    pub dpop: DpopConfig,
+    /// Proxies whose word about their own callers counts as asserted (level 2).
+    pub forwarders: Vec<Forwarder>,
+}
+
+/// What is asked of DPoP proofs.
+#[derive(Clone, Debug, Default)]
+pub struct DpopConfig {
+    /// A proof must hold a nonce of ours ([`crate::Identities::dpop_nonce`]), which the gateway then has to hand out.
+    pub require_nonce: bool,
+    /// Bytes for the ids of used proofs and signatures; 0 = 64 MiB.
+    pub replay_bytes: usize,
+}
+
+/// A proxy that is believed about its own callers: by `x-forwarded-client-cert` and the PROXY protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Forwarder {
+    /// The socket's address: an address, and how many of its leading bits count.
+    Address(std::net::IpAddr, u8),
+    /// The id of its certificate's principal (`spiffe://…` or `x509:…`).
+    Principal(String),
+}
+
+/// HTTP Message Signatures (RFC 9421).
+#[derive(Clone, Debug, Default)]
+pub struct SignatureConfig {
+    /// The keys of callers.
+    pub keys: Vec<SignatureKey>,
+    /// Components that a signature must cover (`@method`, `content-digest`, …). Empty: the method and the whole
+    /// target.
+    pub required: Vec<String>,
+    /// How old a signature may be, seconds; 0 = 300.
+    pub max_age_s: i64,
+    /// Only signatures with this `tag` are looked at.
+    pub tag: Option<String>,
+    /// A signature must have a `nonce`, so that a repeated request is noticed.
+    pub require_nonce: bool,
+}
+
+/// One key of a caller that signs its requests.
+#[derive(Clone, Debug, Default)]
+pub struct SignatureKey {
+    /// The `keyid` of its signatures, compared exactly.
+    pub keyid: String,
+    /// `ed25519`, `ecdsa-p256-sha256`, `ecdsa-p384-sha384`, `rsa-pss-sha512`, `rsa-v1_5-sha256` or `hmac-sha256`.
+    pub algorithm: String,
+    /// Public key (PEM or JWK); for `hmac-sha256` the secret in base64, or a JWK.
+    pub file: PathBuf,
+    /// Id of the principal; empty = `key:` and the `keyid`.
+    pub principal: String,
 }
 
 /// Authorities in one PEM file.
@@ -37,9 +90,25 @@ pub struct JwtIssuer {
     pub issuer: String,
     /// A token must name at least one of these in `aud`.
     pub audience: Vec<String>,
-    /// JWKS (JSON) or one public key (PEM).
+    /// JWKS (JSON) or one public key (PEM); empty if `remote` is given.
     pub keys: PathBuf,
+    /// Where to fetch its JWKS, instead of `keys`.
+    pub remote: Option<RemoteKeySet>,
     /// Allowed algorithms (`ES256`, `RS256`, …); empty = all that the keys' types allow, without HMAC. HMAC
     /// is allowed only by naming it here, and only with a symmetric key (`kty` `oct`).
     pub algorithms: Vec<String>,
+}
+
+/// A JWKS that is fetched and refreshed ([`crate::Refresher`]).
+#[derive(Clone, Debug, Default)]
+pub struct RemoteKeySet {
+    /// Address of the JWKS; `None` = found by OpenID Connect Discovery under the issuer. `http` is allowed to
+    /// the loopback only.
+    pub jwks_url: Option<String>,
+    /// Authorities (PEM) of the server; empty = the system's.
+    pub ca: Vec<PathBuf>,
+    /// Seconds between refreshes; 0 = 300.
+    pub refresh_s: i64,
+    /// Fewest seconds between two fetches, whatever tokens ask for; 0 = 10.
+    pub min_interval_s: i64,
 }

@@ -1,18 +1,19 @@
 //! The keys of one token issuer, from a JWKS or a PEM file.
 //!
-//! Not a fetcher: the file is on disk. Invariants: each key carries the algorithms it may be used with, fixed
+//! Not a fetcher: that is `remote`. Invariants: each key carries the algorithms it may be used with, fixed
 //! when it is loaded and never taken from a token; HMAC only where the operator named it; private keys are
 //! refused, since a verifier has no business holding one.
 
 use crate::IdentityError;
 use crate::config::JwtIssuer;
+use crate::refusal::{FailureKind, Refusal};
 use crate::tls::read_bounded;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey};
 use std::str::FromStr;
 
 /// Largest key file.
-const FILE_MAX_BYTES: u64 = 1 << 20;
+pub(crate) const FILE_MAX_BYTES: u64 = 1 << 20;
 /// Most keys of one issuer.
 const KEYS_MAX: usize = 256;
 /// Longest key id.
@@ -30,7 +31,19 @@ pub(crate) struct Key {
     pub(crate) key: DecodingKey,
 }
 
+impl Key {
+    /// Whether the key may be used with this algorithm.
+    pub(crate) fn may(&self, algorithm: Algorithm) -> bool {
+        self.algorithms.contains(&algorithm)
+    }
+}
+
 impl Keys {
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn load(issuer: &JwtIssuer) -> Result<Keys, IdentityError> {
         const WHAT: &str = "token key file";
         let bytes = read_bounded(WHAT, &issuer.keys, FILE_MAX_BYTES)?;
@@ -62,11 +75,7 @@ impl Keys {
     }
 
     /// The keys that a token with this header may have been signed with, best first.
-    pub(crate) fn candidates(
-        &self,
-        kid: Option<&str>,
-        algorithm: Algorithm,
-    ) -> Result<Vec<&Key>, &'static str> {
+    pub(crate) fn candidates(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<Vec<&Key>, Refusal> {
         let named = self.0.iter().filter(|k| match (&k.kid, kid) {
             (Some(have), Some(want)) => have == want,
             // A key without id (PEM) can only be told by trying it; a token without one fits any single key.
@@ -75,19 +84,21 @@ impl Keys {
         });
         let named: Vec<&Key> = named.take(TRIED_MAX).collect();
         if named.is_empty() {
-            return Err(if kid.is_some() {
-                "its key id (kid) is unknown"
-            } else {
-                "it names no key id (kid)"
+            return Err(match kid {
+                Some(_) => Refusal::new(FailureKind::UnknownKey, "its key id (kid) is unknown"),
+                None => "it names no key id (kid)".into(),
             });
         }
         let fit: Vec<&Key> = named.into_iter().filter(|k| k.algorithms.contains(&algorithm)).collect();
-        if fit.is_empty() { Err("its algorithm is not one that this key may be used with") } else { Ok(fit) }
+        if fit.is_empty() {
+            return Err("its algorithm is not one that this key may be used with".into());
+        }
+        Ok(fit)
     }
 }
 
 /// The algorithms that an issuer's configuration allows.
-fn parse_algorithms(issuer: &JwtIssuer) -> Result<Vec<Algorithm>, IdentityError> {
+pub(crate) fn parse_algorithms(issuer: &JwtIssuer) -> Result<Vec<Algorithm>, IdentityError> {
     const ASYMMETRIC: [AlgorithmFamily; 3] = [AlgorithmFamily::Rsa, AlgorithmFamily::Ec, AlgorithmFamily::Ed];
     if issuer.algorithms.is_empty() {
         return Ok(ASYMMETRIC.iter().flat_map(|f| f.algorithms().to_vec()).collect());
@@ -125,7 +136,7 @@ fn parse_jwks(bytes: &[u8]) -> Result<Vec<Key>, String> {
     Ok(found)
 }
 
-fn parse_jwk(json: &serde_json::Value) -> Result<Option<Key>, String> {
+pub(crate) fn parse_jwk(json: &serde_json::Value) -> Result<Option<Key>, String> {
     let Ok(jwk) = serde_json::from_value::<Jwk>(json.clone()) else { return Ok(None) };
     if jwk.common.public_key_use.as_ref().is_some_and(|u| *u != PublicKeyUse::Signature) {
         return Ok(None);

@@ -1,13 +1,19 @@
-//! Tokens: a JWT that passes becomes principals of level 3, or 4 when it is bound to the TLS peer (RFC 8705).
+//! Tokens: a JWT that passes becomes principals of level 3, or 4 when it is bound to the TLS peer (RFC 8705) or
+//! comes with a proof of its key (RFC 9449).
 //!
-//! Not OAuth flows, and no fetching of keys. Invariants: the algorithm comes from the key, the token may only
+//! Not OAuth flows, and no fetching of keys (that is `remote`). Invariants: the algorithm comes from the key, the token may only
 //! agree; `iss`, `aud` and `exp` are required; the token itself is never kept, the cache knows only its
 //! SHA-256; whatever a failed token claims is recorded at level 1, cut to a bound.
 
 use crate::IdentityError;
 use crate::config::JwtIssuer;
-use crate::identities::Failure;
+use crate::dpop::{self, Nonces};
+use crate::identities::LEEWAY_S;
 use crate::jwks::Keys;
+use crate::refusal::{Failure, FailureKind, Refusal};
+use crate::remote::Remote;
+use crate::replay::Replay;
+use crate::request::HttpRequest;
 use crate::text::{CLAIM_MAX, ID_MAX, clip, hex, sha256};
 use crate::who::OBO_MAX;
 use base64::Engine;
@@ -21,8 +27,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Longest token that is looked at.
 const TOKEN_MAX_BYTES: usize = 16 << 10;
-/// Clocks may differ by this much.
-const LEEWAY_S: f64 = 60.0;
 /// Tokens whose signature is remembered as good: two generations of this many.
 const CACHE_GENERATION: usize = 2048;
 
@@ -35,7 +39,33 @@ pub(crate) struct Tokens {
 struct Issuer {
     issuer: String,
     audience: Vec<String>,
-    keys: Keys,
+    keys: Source,
+}
+
+/// Where an issuer's keys come from.
+enum Source {
+    File(Arc<Keys>),
+    Remote(Arc<Remote>),
+}
+
+/// The scheme under which a token was shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    Bearer,
+    Dpop,
+}
+
+/// What was shown together with a token.
+pub(crate) struct Shown<'a> {
+    pub(crate) scheme: Scheme,
+    /// SHA-256 of the caller's TLS certificate.
+    pub(crate) peer_cert: Option<&'a [u8; 32]>,
+    /// The `DPoP` header, if it is there once.
+    pub(crate) proof: Option<&'a [u8]>,
+    pub(crate) request: Option<&'a HttpRequest<'a>>,
+    pub(crate) nonces: Option<&'a Nonces>,
+    pub(crate) replay: &'a Replay,
+    pub(crate) now_s: i64,
 }
 
 /// A token taken apart; nothing in it is believed yet.
@@ -61,6 +91,7 @@ struct Claims {
     aud: Option<serde_json::Value>,
     exp: Option<f64>,
     nbf: Option<f64>,
+    iat: Option<f64>,
     jti: Option<String>,
     act: Option<Act>,
     cnf: Option<Confirmation>,
@@ -80,11 +111,22 @@ struct Act {
 struct Confirmation {
     #[serde(rename = "x5t#S256")]
     x5t_s256: Option<String>,
+    jkt: Option<String>,
+}
+
+/// How a token is bound to its bearer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Binding {
+    None,
+    Certificate,
+    Proof,
 }
 
 /// What is remembered of a token with a good signature.
 struct Signed {
     issuer: usize,
+    /// The keys it was checked with; when the issuer has others, it is checked again.
+    keys: Arc<Keys>,
     kid: Option<String>,
     claims: Claims,
 }
@@ -96,54 +138,65 @@ struct Cache {
 }
 
 impl Tokens {
-    pub(crate) fn load(issuers: &[JwtIssuer]) -> Result<Tokens, IdentityError> {
+    /// `remotes` are the issuers whose keys are fetched, by name.
+    pub(crate) fn load(
+        issuers: &[JwtIssuer],
+        remotes: &HashMap<String, Arc<Remote>>,
+    ) -> Result<Tokens, IdentityError> {
         crate::provider::install();
         let mut loaded: Vec<Issuer> = Vec::with_capacity(issuers.len());
         for issuer in issuers {
-            let setting = format!("jwt issuer {:?}", issuer.issuer);
+            let wrong = |why: &str| IdentityError::Setting {
+                setting: format!("jwt issuer {:?}", issuer.issuer),
+                why: why.into(),
+            };
             if issuer.issuer.is_empty() || issuer.audience.iter().all(String::is_empty) {
                 let why = "issuer and audience are both needed: a token meant for somebody else must not count here";
-                return Err(IdentityError::Setting { setting, why: why.into() });
+                return Err(wrong(why));
             }
             if loaded.iter().any(|known| known.issuer == issuer.issuer) {
-                return Err(IdentityError::Setting { setting, why: "is given twice".into() });
+                return Err(wrong("is given twice"));
             }
-            let (issuer_name, audience) = (issuer.issuer.clone(), issuer.audience.clone());
-            loaded.push(Issuer { issuer: issuer_name, audience, keys: Keys::load(issuer)? });
+            let keys = match remotes.get(&issuer.issuer) {
+                Some(_) if !issuer.keys.as_os_str().is_empty() => {
+                    return Err(wrong("has both a key file and an address of keys; give one of them"));
+                }
+                Some(remote) => Source::Remote(remote.clone()),
+                None => Source::File(Arc::new(Keys::load(issuer)?)),
+            };
+            loaded.push(Issuer { issuer: issuer.issuer.clone(), audience: issuer.audience.clone(), keys });
         }
         Ok(Tokens { issuers: loaded, cache: Mutex::default() })
     }
 
-    /// Checks a bearer token of somebody whose TLS certificate, if any, has this SHA-256.
+    /// Checks a token together with what was shown beside it.
     ///
     /// The principals of a good token: the actor first, then the chain on whose behalf it acts.
-    pub(crate) fn check(
-        &self,
-        token: &[u8],
-        peer_cert: Option<&[u8; 32]>,
-        now_s: i64,
-    ) -> Result<Vec<Principal>, Box<Failure>> {
+    pub(crate) fn check(&self, token: &[u8], shown: &Shown<'_>) -> Result<Vec<Principal>, Box<Failure>> {
         let key = sha256(token);
-        let signed = match self.cached(&key) {
+        let signed = match self.cached(&key, shown.now_s) {
             Some(signed) => signed,
             None => {
-                let parsed = parse(token).map_err(|reason| failure(unreadable(), reason))?;
+                let parsed = parse(token).map_err(|why| failure(unreadable(), why.into()))?;
                 let claimed = claimed(&parsed.claims);
-                let signed = Arc::new(self.verify(parsed).map_err(|reason| failure(claimed, reason))?);
+                let signed = self.verify(parsed, shown.now_s).map_err(|refusal| failure(claimed, refusal))?;
+                let signed = Arc::new(signed);
                 self.remember(key, &signed);
                 signed
             }
         };
-        let issuer = &self.issuers[signed.issuer];
-        check_claims(&signed.claims, issuer, now_s)
-            .and_then(|()| check_binding(&signed.claims, peer_cert))
-            .and_then(|bound| principals(&signed, issuer, bound))
-            .map_err(|reason| failure(claimed(&signed.claims), reason))
+        let refuse = |refusal: Refusal| failure(claimed(&signed.claims), refusal);
+        let Some(issuer) = self.issuers.get(signed.issuer) else {
+            return Err(refuse("its issuer (iss) is not configured".into()));
+        };
+        check_claims(&signed.claims, issuer, shown.now_s).map_err(refuse)?;
+        let binding = check_binding(&signed.claims, token, shown).map_err(refuse)?;
+        principals(&signed, issuer, binding).map_err(|why| refuse(why.into()))
     }
 
     /// The signature and what decides about it. Time and audience are left to the caller: they may change
     /// between two uses of one token.
-    fn verify(&self, parsed: Parsed<'_>) -> Result<Signed, String> {
+    fn verify(&self, parsed: Parsed<'_>, now_s: i64) -> Result<Signed, Refusal> {
         let Parsed { header, claims, message, signature } = parsed;
         if self.issuers.is_empty() {
             return Err("no jwt issuer is configured, so it was not checked".into());
@@ -155,20 +208,34 @@ impl Tokens {
             return Err("it needs extensions (crit) that are not known here".into());
         }
         let iss = claims.iss.as_deref().ok_or("it names no issuer (iss)")?;
-        let known = self.issuers.iter().position(|i| i.issuer == iss);
-        let issuer = known.ok_or("its issuer (iss) is not configured")?;
+        let known = self.issuers.iter().enumerate().find(|(_, i)| i.issuer == iss);
+        let (number, issuer) = known.ok_or("its issuer (iss) is not configured")?;
         let algorithm = Algorithm::from_str(&header.alg).map_err(|_| "its algorithm is not known here")?;
-        let candidates = self.issuers[issuer].keys.candidates(header.kid.as_deref(), algorithm)?;
+        let keys = issuer.keys.current(now_s)?;
+        let candidates = keys.candidates(header.kid.as_deref(), algorithm).inspect_err(|refusal| {
+            // Only now, and off this thread: the issuer may have a new key.
+            if let (Source::Remote(remote), FailureKind::UnknownKey) = (&issuer.keys, refusal.kind) {
+                remote.want();
+            }
+        })?;
         let verifies = |key: &jsonwebtoken::DecodingKey| {
             jsonwebtoken::crypto::verify(signature, message.as_bytes(), key, algorithm).unwrap_or(false)
         };
         if !candidates.iter().any(|candidate| verifies(&candidate.key)) {
             return Err("its signature is wrong".into());
         }
-        Ok(Signed { issuer, kid: header.kid, claims })
+        drop(candidates);
+        Ok(Signed { issuer: number, keys, kid: header.kid, claims })
     }
 
-    fn cached(&self, key: &[u8; 32]) -> Option<Arc<Signed>> {
+    /// A token that was found good with the keys that are still its issuer's.
+    fn cached(&self, key: &[u8; 32], now_s: i64) -> Option<Arc<Signed>> {
+        let signed = self.recall(key)?;
+        let current = self.issuers.get(signed.issuer)?.keys.current(now_s).ok()?;
+        Arc::ptr_eq(&current, &signed.keys).then_some(signed)
+    }
+
+    fn recall(&self, key: &[u8; 32]) -> Option<Arc<Signed>> {
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(signed) = cache.young.get(key) {
             return Some(signed.clone());
@@ -180,6 +247,15 @@ impl Tokens {
 
     fn remember(&self, key: [u8; 32], signed: &Arc<Signed>) {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner).insert(key, signed.clone());
+    }
+}
+
+impl Source {
+    fn current(&self, now_s: i64) -> Result<Arc<Keys>, Refusal> {
+        match self {
+            Source::File(keys) => Ok(keys.clone()),
+            Source::Remote(remote) => remote.current(now_s),
+        }
     }
 }
 
@@ -206,19 +282,27 @@ pub(crate) fn parse(token: &[u8]) -> Result<Parsed<'_>, String> {
     Ok(Parsed { header, claims, message, signature })
 }
 
-fn check_claims(claims: &Claims, issuer: &Issuer, now_s: i64) -> Result<(), String> {
-    let now = now_s as f64;
+fn check_claims(claims: &Claims, issuer: &Issuer, now_s: i64) -> Result<(), Refusal> {
+    let (now, leeway) = (now_s as f64, LEEWAY_S as f64);
     if !claims.aud.as_ref().is_some_and(|aud| names_one_of(aud, &issuer.audience)) {
         return Err("it is meant for another audience (aud)".into());
     }
     let exp = claims.exp.filter(|e| e.is_finite()).ok_or("it has no end of life (exp)")?;
-    if now >= exp + LEEWAY_S {
-        return Err(format!("it expired {} s ago (exp)", (now - exp) as i64));
+    if now >= exp + leeway {
+        let why = format!("it expired {} s ago (exp)", (now - exp) as i64);
+        return Err(Refusal::new(FailureKind::Expired, why));
     }
     if let Some(nbf) = claims.nbf
-        && now < nbf - LEEWAY_S
+        && now < nbf - leeway
     {
-        return Err(format!("it is not valid for another {} s (nbf)", (nbf - now) as i64));
+        let why = format!("it is not valid for another {} s (nbf)", (nbf - now) as i64);
+        return Err(Refusal::new(FailureKind::Skew, why));
+    }
+    if let Some(iat) = claims.iat
+        && now < iat - leeway
+    {
+        let why = format!("it was issued {} s in the future (iat): clocks differ", (iat - now) as i64);
+        return Err(Refusal::new(FailureKind::Skew, why));
     }
     Ok(())
 }
@@ -232,26 +316,53 @@ fn names_one_of(aud: &serde_json::Value, ours: &[String]) -> bool {
     }
 }
 
-/// Whether the token is bound to the TLS peer; a binding that does not hold is an error (RFC 8705, section 3).
-fn check_binding(claims: &Claims, peer_cert: Option<&[u8; 32]>) -> Result<bool, String> {
-    let Some(confirmation) = &claims.cnf else { return Ok(false) };
-    let Some(thumbprint) = &confirmation.x5t_s256 else {
+/// How the token is bound to its bearer; a binding that does not hold is an error (RFC 8705, section 3;
+/// RFC 9449, section 7.1).
+fn check_binding(claims: &Claims, token: &[u8], shown: &Shown<'_>) -> Result<Binding, Refusal> {
+    let thumbprint = claims.cnf.as_ref().and_then(|c| c.x5t_s256.as_deref());
+    let jkt = claims.cnf.as_ref().and_then(|c| c.jkt.as_deref());
+    if claims.cnf.is_some() && thumbprint.is_none() && jkt.is_none() {
         return Err("it is bound to a key (cnf) in a way that is not known here".into());
-    };
-    let Some(peer) = peer_cert else {
-        return Err("it is bound to a certificate (cnf), and the caller showed none".into());
-    };
-    if URL_SAFE_NO_PAD.encode(peer) == *thumbprint {
-        Ok(true)
-    } else {
-        Err("it is bound to a certificate (cnf) other than the caller's".into())
+    }
+    if let Some(thumbprint) = thumbprint {
+        let Some(peer) = shown.peer_cert else {
+            let why = "it is bound to a certificate (cnf), and the caller showed none";
+            return Err(Refusal::new(FailureKind::Downgrade, why));
+        };
+        if URL_SAFE_NO_PAD.encode(peer) != thumbprint {
+            let why = "it is bound to a certificate (cnf) other than the caller's";
+            return Err(Refusal::new(FailureKind::Downgrade, why));
+        }
+    }
+    match (jkt, shown.scheme) {
+        (None, Scheme::Dpop) => Err("it was shown as bound by DPoP and is bound to no key (cnf.jkt)".into()),
+        (None, Scheme::Bearer) if thumbprint.is_some() => Ok(Binding::Certificate),
+        (None, Scheme::Bearer) => Ok(Binding::None),
+        (Some(_), Scheme::Bearer) => {
+            let why = "it is bound to a key (cnf.jkt) and was shown as a plain bearer token";
+            Err(Refusal::new(FailureKind::Downgrade, why))
+        }
+        (Some(jkt), Scheme::Dpop) => {
+            let proof = shown.proof.ok_or_else(|| {
+                Refusal::new(
+                    FailureKind::Downgrade,
+                    "it is bound to a key (cnf.jkt) and has not exactly one DPoP proof",
+                )
+            })?;
+            let request = shown.request.ok_or("its DPoP proof cannot be checked without the request")?;
+            let expected = dpop::Expected { jkt, token, request, nonces: shown.nonces, now_s: shown.now_s };
+            dpop::check(proof, &expected, shown.replay).map(|()| Binding::Proof)
+        }
     }
 }
 
-fn principals(signed: &Signed, issuer: &Issuer, bound: bool) -> Result<Vec<Principal>, String> {
+fn principals(signed: &Signed, issuer: &Issuer, binding: Binding) -> Result<Vec<Principal>, String> {
     let claims = &signed.claims;
-    let (level, auth) =
-        if bound { (Verified::Bound, Auth::JwtMtlsBound) } else { (Verified::Checked, Auth::Jwt) };
+    let (level, auth) = match binding {
+        Binding::None => (Verified::Checked, Auth::Jwt),
+        Binding::Certificate => (Verified::Bound, Auth::JwtMtlsBound),
+        Binding::Proof => (Verified::Bound, Auth::JwtDpop),
+    };
     let make = |iss: &str, sub: Option<&str>, level: Verified| -> Result<Principal, String> {
         let sub = sub.filter(|s| !s.is_empty()).ok_or("it names no subject (sub)")?;
         let id = token_id(iss, sub);
@@ -282,8 +393,10 @@ fn principals(signed: &Signed, issuer: &Issuer, bound: bool) -> Result<Vec<Princ
     for delegated in chain.iter_mut().skip(1) {
         delegated.rel = Some(Relation::OnBehalfOf);
     }
-    chain[0].cred = credential(signed);
-    chain[0].cred_exp = claims.exp.map(|e| e as i64);
+    if let Some(actor) = chain.first_mut() {
+        actor.cred = credential(signed);
+        actor.cred_exp = claims.exp.map(|e| e as i64);
+    }
     Ok(chain)
 }
 
@@ -313,6 +426,6 @@ fn unreadable() -> Principal {
     Principal { auth, from, kind, ..Principal::new("anon:", Verified::Claimed) }
 }
 
-fn failure(claimed: Principal, reason: impl std::fmt::Display) -> Box<Failure> {
-    Box::new(Failure { claimed, reason: format!("token refused: {reason}") })
+fn failure(claimed: Principal, refusal: Refusal) -> Box<Failure> {
+    Box::new(refusal.of("token", claimed))
 }

@@ -98,7 +98,7 @@ pub fn client_tls(
     Ok(Arc::new(config))
 }
 
-fn tls_error(path: &Path, error: &dyn std::fmt::Display) -> IdentityError {
+pub(crate) fn tls_error(path: &Path, error: &dyn std::fmt::Display) -> IdentityError {
     IdentityError::Tls { path: path.to_owned(), why: error.to_string() }
 }
 
@@ -131,7 +131,7 @@ pub(crate) fn load_certs(path: &Path) -> Result<Vec<CertificateDer<'static>>, Id
     Ok(certs)
 }
 
-fn load_key(path: &Path) -> Result<PrivateKeyDer<'static>, IdentityError> {
+pub(crate) fn load_key(path: &Path) -> Result<PrivateKeyDer<'static>, IdentityError> {
     const WHAT: &str = "key file";
     let bytes = read_bounded(WHAT, path, PEM_MAX_BYTES)?;
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|_| IdentityError::File {

@@ -6,7 +6,8 @@
 
 use crate::IdentityError;
 use crate::config::TrustBundle;
-use crate::identities::{Failure, TlsIdentity};
+use crate::identities::TlsIdentity;
+use crate::refusal::{Failure, FailureKind};
 use crate::spiffe::{self, SpiffeId};
 use crate::text::{CLAIM_MAX, clip, hex, sha256};
 use crate::tls::{load_roots, provider};
@@ -52,23 +53,47 @@ struct Leaf {
     authority: bool,
 }
 
+/// The authorities of one trust domain, as a workload API gave them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authorities {
+    /// The trust domain, with or without `spiffe://`.
+    pub trust_domain: String,
+    /// Certificates, DER.
+    pub certificates: Vec<CertificateDer<'static>>,
+}
+
 impl Trust {
-    pub(crate) fn load(config: &[TrustBundle]) -> Result<Trust, IdentityError> {
-        let mut files: Vec<(Option<String>, Vec<PathBuf>)> = Vec::new();
+    /// `workload` adds to the configured files; a trust domain in both believes both.
+    pub(crate) fn load(config: &[TrustBundle], workload: &[Authorities]) -> Result<Trust, IdentityError> {
+        let mut files: Vec<(Option<String>, Vec<PathBuf>, Vec<CertificateDer<'static>>)> = Vec::new();
         for bundle in config {
             let domain = bundle.trust_domain.as_deref().map(spiffe::trust_domain).transpose();
             let domain = domain.map_err(|why| IdentityError::Setting {
                 setting: format!("trust_domain {:?}", bundle.trust_domain.as_deref().unwrap_or("")),
                 why: why.into(),
             })?;
-            match files.iter_mut().find(|(known, _)| *known == domain) {
-                Some((_, paths)) => paths.push(bundle.ca_pem.clone()),
-                None => files.push((domain, vec![bundle.ca_pem.clone()])),
+            match files.iter_mut().find(|(known, ..)| *known == domain) {
+                Some((_, paths, _)) => paths.push(bundle.ca_pem.clone()),
+                None => files.push((domain, vec![bundle.ca_pem.clone()], Vec::new())),
+            }
+        }
+        for given in workload {
+            let domain = Some(workload_domain(given)?);
+            let certificates = given.certificates.clone();
+            match files.iter_mut().find(|(known, ..)| *known == domain) {
+                Some((.., more)) => more.extend(certificates),
+                None => files.push((domain, Vec::new(), certificates)),
             }
         }
         let mut bundles = Vec::with_capacity(files.len());
-        for (trust_domain, paths) in files {
-            let roots = Arc::new(load_roots(&paths)?);
+        for (trust_domain, paths, certificates) in files {
+            let mut roots = load_roots(&paths)?;
+            roots.add_parsable_certificates(certificates);
+            if roots.is_empty() {
+                // A workload API may know a trust domain and have no authority for it: nobody of it is believed.
+                continue;
+            }
+            let roots = Arc::new(roots);
             let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider()).build();
             let verifier = verifier.map_err(|e| IdentityError::Tls {
                 path: paths.first().cloned().unwrap_or_default(),
@@ -147,6 +172,13 @@ impl Trust {
     }
 }
 
+fn workload_domain(given: &Authorities) -> Result<String, IdentityError> {
+    spiffe::trust_domain(&given.trust_domain).map_err(|why| IdentityError::Setting {
+        setting: "trust domain of the workload API".into(),
+        why: why.into(),
+    })
+}
+
 impl Bundle {
     fn accepts(&self, first: &CertificateDer<'_>, rest: &[CertificateDer<'_>], now_s: i64) -> bool {
         let now = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now_s).unwrap_or(0)));
@@ -207,6 +239,27 @@ impl Leaf {
     }
 }
 
+/// The SPIFFE id of a certificate that keeps the rules of an SVID.
+pub(crate) fn svid_id(der: &[u8]) -> Result<SpiffeId, &'static str> {
+    parse_leaf(der)?.spiffe_id().unwrap_or(Err("it holds no SPIFFE id"))
+}
+
+/// When a certificate ends, Unix seconds.
+pub(crate) fn not_after_s(der: &[u8]) -> Option<i64> {
+    Some(x509_parser::parse_x509_certificate(der).ok()?.1.validity().not_after.timestamp())
+}
+
+/// The DNS names of a certificate, lower case.
+pub(crate) fn dns_names(der: &[u8]) -> Vec<String> {
+    let Ok((_, cert)) = x509_parser::parse_x509_certificate(der) else { return Vec::new() };
+    let names = cert.subject_alternative_name().ok().flatten();
+    let dns = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+        _ => None,
+    };
+    names.map(|n| n.value.general_names.iter().filter_map(dns).collect()).unwrap_or_default()
+}
+
 fn parse_leaf(der: &[u8]) -> Result<Leaf, &'static str> {
     if der.len() > LEAF_MAX_BYTES {
         return Err("it is larger than 64 KiB");
@@ -254,5 +307,5 @@ fn anonymous() -> Principal {
 }
 
 fn failure(claimed: Principal, reason: &str) -> Failure {
-    Failure { claimed, reason: format!("certificate refused: {reason}") }
+    Failure { claimed, reason: format!("certificate refused: {reason}"), kind: FailureKind::Invalid }
 }

@@ -55,10 +55,12 @@ fn identity(config: &config::Identity) -> IdentityConfig {
                 audience: issuer.audience.clone(),
                 keys: issuer.keys.clone(),
                 algorithms: issuer.algorithms.clone(),
+                ..JwtIssuer::default()
             })
             .collect(),
         api_keys,
         api_key_pepper,
         api_key_header: config.api_key_header.clone(),
+        ..IdentityConfig::default()
     }
 }

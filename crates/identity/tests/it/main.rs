@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod apikeys;
+mod dpop;
 mod fuzzing;
 mod jwt;
+mod support;
 mod tls;
 
 use countersign_identity::authority::{Authority, AuthorityFiles};
