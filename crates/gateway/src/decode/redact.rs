@@ -1,16 +1,25 @@
 //! What must not be kept: texts that look like secrets, wherever they stand. No text is decoded first, so
-//! what is judged is what was on the wire.
+//! what is judged is what was on the wire. The rules are `redact`'s; here they meet header values, path
+//! segments and names, where a known beginning alone is enough to drop a word.
 
-/// Stands where a secret stood.
-pub(crate) const REDACTED: &str = "{redacted}";
+use countersign_redact::{Cleaned, Scanner};
+use std::sync::OnceLock;
+
+pub(crate) use countersign_redact::REDACTED;
+
+/// The rules of secrets, compiled once a process.
+fn scanner() -> &'static Scanner {
+    static SCANNER: OnceLock<Scanner> = OnceLock::new();
+    SCANNER.get_or_init(Scanner::default)
+}
+
+/// Free text of at most `max` bytes without what any rule knows, and which rules hit how often.
+pub(crate) fn scan_text(text: &[u8], max: usize) -> Cleaned {
+    scanner().clean(text, max)
+}
+
 /// Shortest text that is judged by a known beginning.
 const KNOWN_MIN: usize = 16;
-/// Shortest text that is judged by its look, and shortest run of it without separators.
-const LONG_MIN: usize = 32;
-const RUN_MIN: usize = 20;
-/// Least Shannon entropy of the run, bits a character.
-const ENTROPY_MIN: f64 = 3.3;
-
 /// Beginnings that issuers of tokens document.
 const KNOWN: [&str; 26] = [
     "ghp_",
@@ -46,52 +55,21 @@ pub(crate) fn looks_secret(text: &str) -> bool {
     if text.len() < KNOWN_MIN {
         return false;
     }
-    if KNOWN.iter().any(|k| text.starts_with(k)) {
-        return true;
-    }
-    text.len() >= LONG_MIN && !is_hex_or_uuid(text) && longest_run(text).is_some_and(is_random)
-}
-
-/// Hex digits and hyphens only: an id, not a secret by our rule.
-fn is_hex_or_uuid(text: &str) -> bool {
-    text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
-}
-
-fn longest_run(text: &str) -> Option<&str> {
-    let separator = |c: char| !c.is_ascii_alphanumeric() && !matches!(c, '+' | '/');
-    text.split(separator).max_by_key(|run| run.len()).filter(|run| run.len() >= RUN_MIN)
-}
-
-/// At least two classes of characters, mixed.
-fn is_random(run: &str) -> bool {
-    let has = |f: fn(&u8) -> bool| usize::from(run.as_bytes().iter().any(f));
-    let classes = has(u8::is_ascii_uppercase) + has(u8::is_ascii_lowercase) + has(u8::is_ascii_digit);
-    classes >= 2 && entropy(run) >= ENTROPY_MIN
-}
-
-fn entropy(text: &str) -> f64 {
-    let mut counts = [0_u32; 256];
-    for b in text.bytes() {
-        if let Some(n) = counts.get_mut(usize::from(b)) {
-            *n += 1;
-        }
-    }
-    let total = text.len() as f64;
-    counts.iter().filter(|n| **n > 0).map(|n| f64::from(*n) / total).map(|p| -p * p.log2()).sum()
+    KNOWN.iter().any(|k| text.starts_with(k)) || scanner().is_secret(text)
 }
 
 /// `value` as text of at most `max` bytes, with what looks secret replaced; the second is how often.
 pub(crate) fn clean_text(value: &[u8], max: usize) -> (String, u64) {
-    let text = String::from_utf8_lossy(value.get(..max).unwrap_or(value));
+    let Cleaned { text, hits } = scan_text(value, max);
+    let mut hits: u64 = hits.iter().map(|(_, n)| n).sum();
     let mut out = String::with_capacity(text.len());
-    let mut hits = 0;
     let part_of_token =
         |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '+' | '=' | '~' | '%');
-    let mut rest = text.as_ref();
+    let mut rest = text.as_str();
     while !rest.is_empty() {
         let end = rest.find(|c| !part_of_token(c)).unwrap_or(rest.len());
         let (token, tail) = rest.split_at(end);
-        if looks_secret(token) {
+        if token.len() >= KNOWN_MIN && KNOWN.iter().any(|k| token.starts_with(k)) {
             hits += 1;
             out.push_str(REDACTED);
         } else {
