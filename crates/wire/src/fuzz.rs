@@ -2,9 +2,11 @@
 
 mod h2;
 mod messages;
+mod redis;
 
 pub use h2::{grpc, h2_frames, h2_packed};
 pub use messages::{jsonrpc, sse, websocket};
+pub use redis::redis_conversation;
 
 use crate::http1::{Framer, PieceKind, fields, target};
 use crate::{detect, ja4, proxy, trace};

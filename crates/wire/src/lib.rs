@@ -16,6 +16,7 @@ pub mod ja4;
 pub mod jsonrpc;
 pub mod mcp;
 pub mod proxy;
+pub mod redis;
 pub mod sql;
 pub mod sse;
 pub mod stream;

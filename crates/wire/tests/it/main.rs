@@ -7,4 +7,5 @@ mod h2;
 mod ja4;
 mod messages;
 mod proxy;
+mod redis;
 mod support;
