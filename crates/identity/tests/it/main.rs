@@ -2,12 +2,18 @@
 //! should be and in all the ways it must not be.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod agent;
 mod apikeys;
+mod certificates;
 mod dpop;
+mod forwarded;
 mod fuzzing;
+mod httpsig;
 mod jwt;
+mod remote;
 mod support;
 mod tls;
+mod workload;
 
 use countersign_identity::authority::{Authority, AuthorityFiles};
 use countersign_identity::{HeaderLookup, Identities, IdentityConfig};
