@@ -61,7 +61,7 @@ fn ensure(program: &str, package: &str, find: impl Fn() -> Option<PathBuf>) -> R
     find().ok_or_else(missing)
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     let output = Command::new("id").arg("-u").output();
     output.is_ok_and(|out| out.stdout.trim_ascii() == b"0")
 }

@@ -9,6 +9,7 @@ pub mod child;
 pub mod http;
 pub mod install;
 pub mod net;
+pub mod postgres;
 pub mod python;
 pub mod servers;
 pub mod temp;

@@ -41,7 +41,9 @@ pub fn venv(name: &str, packages: &[&str]) -> Result<PathBuf, TestkitError> {
 
 /// Where environments are kept between runs.
 pub fn cache_dir() -> PathBuf {
-    let home = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    // Servers that refuse root run as another user, who cannot read below root's home.
+    let home = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = home.filter(|path| path.is_absolute() && !crate::install::is_root());
     home.unwrap_or_else(std::env::temp_dir).join("countersign-testkit")
 }
 
