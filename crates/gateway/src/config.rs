@@ -61,6 +61,44 @@ pub struct Listener {
     pub protocol: Protocol,
     /// What happens when records cannot be kept.
     pub durability: Durability,
+    /// Whether each interaction is a record of its own.
+    pub record: Record,
+    /// Why calls on it are made.
+    pub purpose: Purpose,
+    /// Bodies kept; `None` = none.
+    pub capture: Option<BodyCapture>,
+}
+
+/// Which interactions of a route are records of their own. What is not is counted in the `n` of one that is;
+/// nothing is left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Record {
+    /// Each.
+    #[default]
+    All,
+    /// Equal ones of one second are one: same caller, operation, target template, status and outcome.
+    Fold,
+    /// Those that succeeded are folded by caller and operation alone; all others are records of their own.
+    Errors,
+}
+
+/// Where the purpose of a call comes from. The record says which: `configured: …` is the operator's word,
+/// `claimed: …` the caller's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Purpose {
+    /// The route's own, at most 128 bytes; empty = none.
+    pub text: String,
+    /// Request header that states one, lower case; empty = none. It wins over `text`.
+    pub header: String,
+}
+
+/// Opt-in capture of bodies: the beginning of some of them, after redaction, in the group that can be erased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyCapture {
+    /// Bytes of each body, at most 4,096.
+    pub bytes: usize,
+    /// Every how many-th request of a connection thread; 1 = all. The record states it.
+    pub one_in: u32,
 }
 
 impl Listener {
@@ -74,6 +112,9 @@ impl Listener {
             tls: None,
             protocol: Protocol::Auto,
             durability: Durability::Bounded,
+            record: Record::All,
+            purpose: Purpose::default(),
+            capture: None,
         }
     }
 }

@@ -6,12 +6,14 @@
 
 mod event;
 mod exchange;
+mod fold;
 pub(crate) mod identify;
 pub(crate) mod path;
 pub(crate) mod redact;
 mod request;
 mod session;
 
+use crate::config::{BodyCapture, Purpose, Record};
 use crate::recorder::{BodyKey, RecordError, Recorder};
 use crate::ring::{ConnOpen, Gate, Ring, Tap, What};
 use crate::stats::{Counters, count};
@@ -20,12 +22,14 @@ use countersign_identity::Identities;
 use countersign_ledger::Clock;
 use countersign_policy::Policy;
 use exchange::Conn;
+use fold::{FOLD_NS, Folder};
 use identify::Checks;
 use path::Templates;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 /// Weight of worked-off taps after which the ring's room is given back inside a batch.
 const RELEASE_STEP: usize = 256 << 10;
@@ -38,6 +42,9 @@ pub(crate) struct RouteFacts {
     pub(crate) service: String,
     /// Its records go to the recorder of strict routes.
     pub(crate) strict: bool,
+    pub(crate) purpose: Purpose,
+    pub(crate) record: Record,
+    pub(crate) capture: Option<BodyCapture>,
 }
 
 /// An intent that waits to be handed over.
@@ -92,6 +99,9 @@ pub(crate) struct Decoder {
     conns: HashMap<u64, Conn>,
     events: Vec<Event>,
     strict_events: Vec<Event>,
+    folder: Folder,
+    /// Some route folds.
+    folds: bool,
 }
 
 impl Decoder {
@@ -102,14 +112,15 @@ impl Decoder {
         counters: Arc<Counters>,
         context: Context,
     ) -> Decoder {
-        let (conns, events, strict_events) = Default::default();
-        Decoder { ring, recorder, strict, counters, context, conns, events, strict_events }
+        let (conns, events, strict_events, folder) = Default::default();
+        let folds = context.routes.iter().any(|r| r.record != Record::All && !r.strict);
+        Decoder { ring, recorder, strict, counters, context, conns, events, strict_events, folder, folds }
     }
 
     /// Works until the ring is closed and empty.
     pub(crate) fn run(mut self) {
         let mut batch = Vec::new();
-        while self.ring.take(&mut batch) {
+        while self.ring.take(&mut batch, self.folder.since().map(|_| Duration::from_nanos(FOLD_NS))) {
             let (wall, monotonic) = (self.context.clock.now_ns(), self.context.clock.monotonic_ns());
             self.context.wall_offset = wall.wrapping_sub(monotonic);
             let mut weight = 0;
@@ -127,6 +138,19 @@ impl Decoder {
             self.flush();
             self.ring.release(weight);
         }
+        self.fold(true);
+        self.hand_over_all();
+    }
+
+    /// Takes what is folded out of what is handed over, and puts back what was folded for long enough.
+    fn fold(&mut self, at_once: bool) {
+        let now = self.context.clock.monotonic_ns();
+        let folded = self.folder.take(&self.context.routes, now, &mut self.events);
+        if folded > 0 {
+            self.recorder.folded(folded);
+            self.counters.folded.fetch_add(folded, Ordering::Relaxed);
+        }
+        self.events.extend(self.folder.release(now, at_once));
     }
 
     fn flush(&mut self) {
@@ -134,6 +158,13 @@ impl Decoder {
         if extra > 0 && self.recorder.owe(extra).is_ok() {
             self.counters.owed.fetch_add(extra, Ordering::Relaxed);
         }
+        if self.folds {
+            self.fold(false);
+        }
+        self.hand_over_all();
+    }
+
+    fn hand_over_all(&mut self) {
         let (events, strict) = (std::mem::take(&mut self.events), std::mem::take(&mut self.strict_events));
         self.hand_over(&Arc::clone(&self.recorder), events);
         self.hand_over(&Arc::clone(&self.strict), strict);

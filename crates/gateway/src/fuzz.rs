@@ -93,6 +93,7 @@ impl Recorder for Nowhere {
         durable(Some(Vec::new()));
         Ok(vec![[1; 16]; events.len()])
     }
+    fn folded(&self, _n: u64) {}
     fn dropped(&self, _n: u64) -> Result<(), RecordError> {
         Ok(())
     }
@@ -100,7 +101,14 @@ impl Recorder for Nowhere {
 
 fn decoder() -> Option<Decoder> {
     let context = Context {
-        routes: vec![RouteFacts { name: "fuzz".to_owned(), service: "svc".to_owned(), strict: false }],
+        routes: vec![RouteFacts {
+            name: "fuzz".to_owned(),
+            service: "svc".to_owned(),
+            strict: false,
+            purpose: Default::default(),
+            record: Default::default(),
+            capture: None,
+        }],
         identities: Arc::new(Identities::new(IdentityConfig::default(), 0).ok()?),
         policy: PolicySet::allow_all(),
         key: BodyKey::Raw(hmac::Key::new(hmac::HMAC_SHA256, &[0; 32])),

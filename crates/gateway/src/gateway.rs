@@ -134,7 +134,8 @@ impl Gateway {
                 clock: Arc::clone(&parts.clock),
                 limits: Arc::clone(&limits),
                 identities: Arc::clone(&parts.identities),
-                enforce: config.enforce.then(|| Arc::clone(&parts.policy)),
+                policy: Arc::clone(&parts.policy),
+                enforce: config.enforce,
                 by_identity: Arc::clone(&by_identity),
                 drain: Arc::clone(&gateway.drain),
             });
@@ -195,6 +196,9 @@ impl Gateway {
             name: l.name.clone(),
             service: service(l),
             strict: l.durability == Durability::Strict,
+            purpose: l.purpose.clone(),
+            record: l.record,
+            capture: l.capture,
         };
         let context = Context {
             routes: config.listeners.iter().map(facts).collect(),
@@ -323,6 +327,8 @@ fn route(index: usize, listener: &Listener) -> Result<Route, GatewayError> {
     };
     Ok(Route {
         index,
+        name: listener.name.clone(),
+        purpose: listener.purpose.clone(),
         host: listener.upstream.host.clone(),
         port: listener.upstream.port,
         protocol: listener.protocol,

@@ -23,7 +23,10 @@ mod stats;
 
 pub mod fuzz;
 
-pub use config::{Durability, GatewayConfig, Limits, Listener, ListenerTls, Protocol, Upstream, UpstreamTls};
+pub use config::{
+    BodyCapture, Durability, GatewayConfig, Limits, Listener, ListenerTls, Protocol, Purpose, Record,
+    Upstream, UpstreamTls,
+};
 pub use error::GatewayError;
 pub use gateway::{Gateway, Parts};
 pub use recorder::{BodyKey, Durable, RecordError, Recorder, SourceRecorder};

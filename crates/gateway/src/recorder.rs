@@ -28,6 +28,8 @@ pub trait Recorder: Send + Sync + 'static {
     /// # Errors
     /// As [`Recorder::record`]; `durable` is then not called.
     fn record_intents(&self, events: Vec<Event>, durable: Durable) -> Result<Vec<[u8; 16]>, RecordError>;
+    /// `n` promised records were folded into others that count them: they are owed no more.
+    fn folded(&self, n: u64);
     /// Declares `n` promised records dropped.
     ///
     /// # Errors
@@ -93,6 +95,10 @@ impl Recorder for SourceRecorder {
         let first = self.source.record_numbered(events, done).map_err(|e| RecordError(e.to_string()))?;
         let (agent, stream) = (self.source.agent(), self.source.stream());
         Ok((first..first + n).map(|seq| eid(agent, &stream, seq)).collect())
+    }
+
+    fn folded(&self, n: u64) {
+        self.source.folded(n);
     }
 
     fn dropped(&self, n: u64) -> Result<(), RecordError> {

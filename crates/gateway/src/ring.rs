@@ -19,6 +19,8 @@ use tokio::sync::futures::Notified;
 
 /// Pause between two batches while there is traffic: the most that batching delays a record.
 const BATCH_PAUSE: Duration = Duration::from_millis(2);
+/// Longest sleep; a wake-up for nothing costs nothing.
+const SLEEP_MAX: Duration = Duration::from_secs(3600);
 /// Empty pauses after which the decoder sleeps until it is woken.
 const IDLE_PAUSES: u32 = 50;
 
@@ -249,8 +251,9 @@ impl Ring {
         notified
     }
 
-    /// Decoder: waits for taps and swaps them into `batch`, which must be empty. `false` = closed and empty.
-    pub(crate) fn take(&self, batch: &mut Vec<Tap>) -> bool {
+    /// Decoder: waits for taps, at most about `at_most` when given, and swaps them into `batch`, which must be
+    /// empty. `false` = closed and empty.
+    pub(crate) fn take(&self, batch: &mut Vec<Tap>, at_most: Option<Duration>) -> bool {
         let mut inner = self.lock();
         let mut pauses = 0;
         loop {
@@ -259,8 +262,13 @@ impl Ring {
                 break;
             }
             inner = if pauses >= IDLE_PAUSES {
+                if at_most.is_some() && pauses > IDLE_PAUSES {
+                    break;
+                }
                 inner.asleep = true;
-                let mut inner = self.wake.wait(inner).unwrap_or_else(PoisonError::into_inner);
+                let longest = at_most.unwrap_or(SLEEP_MAX);
+                let woken = self.wake.wait_timeout(inner, longest);
+                let mut inner = woken.unwrap_or_else(PoisonError::into_inner).0;
                 inner.asleep = false;
                 inner
             } else {

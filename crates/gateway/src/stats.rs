@@ -48,6 +48,8 @@ counters! {
     lost,
     /// Records dropped on gap routes; each is in a GAP.
     dropped,
+    /// Interactions counted in the record of another one.
+    folded,
     /// Requests of strict routes that were refused because their intent was not durable in time.
     unrecorded,
     /// Times reading stopped because the ring was full.

@@ -292,6 +292,14 @@ impl Source {
         }
     }
 
+    /// `n` promised events were counted in the `n` of others before they reached [`Source::record`]: they are
+    /// owed no more, and were never numbered.
+    pub fn folded(&self, n: u64) {
+        if let Err(error) = self.owe_less(n) {
+            tracing::warn!(%error, "count file not updated; a later GAP may name folded events too");
+        }
+    }
+
     /// Agent of its events.
     pub fn agent(&self) -> &str {
         &self.state.reg.identity

@@ -2,6 +2,7 @@
 
 use super::Context;
 use super::exchange::{BodySoFar, Conn, Exchange};
+use super::redact::scan_text;
 use countersign_event::cbor::Value;
 use countersign_event::{
     Body, Capture, CaptureConf, CaptureMode, Class, Core, DigestAlg, Endpoint, Event, Kind, Links, Outcome,
@@ -122,8 +123,8 @@ pub(super) fn finish(conn: &Conn, context: &Context, exchange: Exchange, t: u64,
     if let Some(why) = own.map(|o| o.why).or(cut) {
         event.content.err = why.to_owned();
     }
-    event.body.req = payload(request, false);
-    event.body.rsp = payload(response, response_at.is_some());
+    event.body.req = payload(request, false, &mut event.content.redacted);
+    event.body.rsp = payload(response, response_at.is_some(), &mut event.content.redacted);
     event
 }
 
@@ -150,19 +151,40 @@ fn latencies(conn: &Conn, started: u64, first: Option<u64>, ended: Option<u64>) 
     Some([sent - started, first.saturating_sub(started), ended.unwrap_or(first).saturating_sub(sent)])
 }
 
-fn payload(body: BodySoFar, empty_too: bool) -> Option<Payload> {
+fn payload(body: BodySoFar, empty_too: bool, redacted: &mut Vec<(String, u64)>) -> Option<Payload> {
     if body.size == 0 && !empty_too {
         return None;
     }
+    let excerpt = excerpt(&body, redacted);
     let digest = body.digest.filter(|_| !body.unseen).map(|d| d.finish());
     Some(Payload {
         size: Some(body.size),
         alg: digest.map(|_| DigestAlg::HmacSha256),
         digest,
         content_type: body.content_type,
-        truncated: body.unseen.then_some(true),
+        truncated: (body.unseen || (!excerpt.is_empty() && body.size > body.excerpt_max as u64))
+            .then_some(true),
+        excerpt,
         ..Payload::default()
     })
+}
+
+/// The kept beginning of a body, redacted. What is no text is not kept: nothing could be found in it.
+fn excerpt(body: &BodySoFar, redacted: &mut Vec<(String, u64)>) -> Vec<u8> {
+    let valid = match std::str::from_utf8(&body.excerpt) {
+        Ok(text) => text,
+        // A character that the bound cut in two.
+        Err(e) if e.error_len().is_none() => {
+            std::str::from_utf8(body.excerpt.get(..e.valid_up_to()).unwrap_or_default()).unwrap_or_default()
+        }
+        Err(_) => {
+            redacted.push(("body-not-text".to_owned(), 1));
+            return Vec::new();
+        }
+    };
+    let cleaned = scan_text(valid.as_bytes(), body.excerpt_max);
+    redacted.extend(cleaned.hits.into_iter().map(|(rule, n)| (format!("body:{rule}"), n)));
+    cleaned.text.into_bytes()
 }
 
 /// The record of a connection, or of the rest of one, whose bytes passed unread.

@@ -19,6 +19,9 @@ use std::sync::{Arc, OnceLock};
 pub(super) struct BodySoFar {
     pub(super) size: u64,
     pub(super) digest: Option<BodyDigest>,
+    /// The beginning, where the route keeps some, and how much of it.
+    pub(super) excerpt: Vec<u8>,
+    pub(super) excerpt_max: usize,
     /// Some of it passed without being seen, so that there is no digest.
     pub(super) unseen: bool,
     pub(super) content_type: String,
@@ -281,6 +284,8 @@ impl Conn {
             let body = if way == Way::Up { &mut exchange.request } else { &mut exchange.response };
             if !bytes.is_empty() {
                 body.size += bytes.len() as u64;
+                let room = body.excerpt_max.saturating_sub(body.excerpt.len());
+                body.excerpt.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
                 body.digest.get_or_insert_with(|| context.key.start()).update(bytes);
             }
             if end {

@@ -4,6 +4,8 @@
 //! time, keyed by a digest of exactly those header values that the check asked for, and the certificate.
 
 use super::path::{Templates, clean};
+use super::redact::clean_text;
+use crate::config::Purpose;
 use crate::ring::Decided;
 use countersign_event::{Class, IdentityFrom, Principal, PrincipalKind, Verified, Who};
 use countersign_identity::{HeaderLookup, HttpIdentity, Identities, TlsIdentity, who_of};
@@ -22,6 +24,9 @@ const KEPT_MAX: usize = 4_096;
 const KEPT_S: i64 = 60;
 /// Names of headers that a check may ask for before nothing is kept any more.
 const NAMES_MAX: usize = 16;
+
+/// Longest stated purpose, bytes.
+const PURPOSE_MAX: usize = 128;
 
 /// Remembers which headers the check asks for.
 struct Asked<'a> {
@@ -134,6 +139,8 @@ pub(crate) struct Call<'a> {
     pub(crate) tls: Option<&'a TlsIdentity>,
     pub(crate) peer: IpAddr,
     pub(crate) service: &'a str,
+    pub(crate) route: &'a str,
+    pub(crate) purpose: &'a Purpose,
     pub(crate) time_ns: u64,
 }
 
@@ -150,7 +157,8 @@ pub(crate) fn decide(call: &Call<'_>, policy: &dyn Policy) -> Decided {
     let method = parsed.map_or("", |r| r.method);
     let path = parsed.map_or(&b""[..], |r| target::path_and_query(r.target).0);
     let (resource, _) = Templates::default().of(0, &clean(path).raw);
-    let decision = policy.decide(&Request {
+    let purpose = purpose_of(call.purpose, parsed.map(|r| r.fields));
+    let mut decision = policy.decide(&Request {
         principal: who.who.as_ref(),
         on_behalf_of: &who.obo,
         protocol: "http/1.1",
@@ -161,8 +169,11 @@ pub(crate) fn decide(call: &Call<'_>, policy: &dyn Policy) -> Decided {
         time_ns: call.time_ns,
         peer: Some(call.peer),
         tls: call.tls.is_some(),
+        route: call.route,
+        purpose: &purpose,
         ..Request::default()
     });
+    decision.purpose = purpose;
     Decided { who, decision, failures }
 }
 
@@ -172,6 +183,8 @@ pub(crate) struct Caller<'a> {
     pub(crate) tls: Option<&'a TlsIdentity>,
     pub(crate) peer: IpAddr,
     pub(crate) service: &'a str,
+    pub(crate) route: &'a str,
+    pub(crate) purpose: &'a Purpose,
     pub(crate) time_ns: u64,
 }
 
@@ -185,6 +198,7 @@ pub(crate) fn decide_call(
 ) -> Decided {
     let (who, failures) =
         who(caller.identities.address(caller.peer), caller.tls, login(&call.user, caller.service));
+    let purpose = purpose_of(caller.purpose, None);
     let mut request = Request {
         principal: who.who.as_ref(),
         on_behalf_of: &who.obo,
@@ -197,6 +211,8 @@ pub(crate) fn decide_call(
         time_ns: caller.time_ns,
         peer: Some(caller.peer),
         tls: caller.tls.is_some(),
+        route: caller.route,
+        purpose: &purpose,
         ..Request::default()
     };
     let mut resources = call.resources.iter().map(String::as_str);
@@ -209,6 +225,7 @@ pub(crate) fn decide_call(
         request.resource = resource;
         decision = policy.decide(&request);
     }
+    decision.purpose.clone_from(&purpose);
     Decided { who, decision, failures }
 }
 
@@ -237,6 +254,19 @@ pub(crate) fn event_class(class: stream::OpClass) -> Class {
         Op::Connect => Class::Connect,
         Op::Schema => Class::Schema,
         Op::Meta => Class::Meta,
+    }
+}
+
+/// Why a call is made, and whose word that is.
+pub(crate) fn purpose_of(purpose: &Purpose, fields: Option<Fields<'_>>) -> String {
+    let header = Some(&purpose.header).filter(|name| !name.is_empty());
+    if let Some(value) = header.and_then(|name| fields?.get(name)) {
+        let (text, _) = clean_text(value.trim_ascii(), PURPOSE_MAX);
+        return format!("claimed: {text}");
+    }
+    match purpose.text.is_empty() {
+        true => String::new(),
+        false => format!("configured: {}", purpose.text),
     }
 }
 

@@ -33,6 +33,8 @@ const KEPT_HEADERS: [&str; 15] = [
 ];
 /// Longest kept header value, bytes.
 const HEADER_MAX: usize = 512;
+/// Most of a body that is kept, bytes (event schema 1: `excerpt`).
+const EXCERPT_MAX: usize = 4_096;
 /// Query keys kept, and the longest of them.
 const QUERY_KEYS_MAX: usize = 64;
 const QUERY_KEY_MAX: usize = 64;
@@ -132,11 +134,20 @@ pub(super) fn begin_refused(conn: &Conn, context: &mut Context, t: u64, head: &[
 }
 
 fn empty(conn: &Conn, context: &Context, t: u64) -> Exchange {
+    let mut event = event::request_event(conn, context, t);
+    let capture = context.routes.get(conn.open.route).and_then(|r| r.capture);
+    let capture = capture.filter(|c| conn.seq.is_multiple_of(u64::from(c.one_in.max(1))));
+    let body =
+        || BodySoFar { excerpt_max: capture.map_or(0, |c| c.bytes.min(EXCERPT_MAX)), ..BodySoFar::default() };
+    if let Some(capture) = capture {
+        let rule = format!("\"{} bytes of 1 in {}\"", capture.bytes.min(EXCERPT_MAX), capture.one_in.max(1));
+        event.content.unmapped.insert("/capture".to_owned(), Unmapped::Token(rule));
+    }
     Exchange {
-        event: event::request_event(conn, context, t),
+        event,
         started: t,
-        request: BodySoFar::default(),
-        response: BodySoFar::default(),
+        request: body(),
+        response: body(),
         response_at: None,
         status: None,
         own: None,
@@ -367,7 +378,10 @@ fn set_who(
             } else {
                 identify::who(conn.address.clone(), tls, http)
             };
-            let decision = context.policy.decide(&PolicyRequest {
+            let route = context.routes.get(conn.open.route);
+            let purpose =
+                route.map_or(String::new(), |r| identify::purpose_of(&r.purpose, Some(request.fields)));
+            let mut decision = context.policy.decide(&PolicyRequest {
                 principal: who.who.as_ref(),
                 on_behalf_of: &who.obo,
                 protocol: "http/1.1",
@@ -378,8 +392,11 @@ fn set_who(
                 time_ns: context.wall(t),
                 peer: Some(conn.open.src.ip()),
                 tls: conn.tls.is_some(),
+                route: &event.core.route,
+                purpose: &purpose,
                 ..PolicyRequest::default()
             });
+            decision.purpose = purpose;
             (who, decision, failures)
         }
     };

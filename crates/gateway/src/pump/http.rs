@@ -142,7 +142,7 @@ impl Flow {
 
     /// The decision, when it must be known before the request passes.
     fn decide(&self, head: &[u8]) -> Option<Box<Decided>> {
-        let policy = self.worker.enforce.as_ref()?;
+        let policy = self.worker.holds(&self.route)?;
         let wall = self.worker.clock.now_ns();
         let call = identify::Call {
             head,
@@ -150,6 +150,8 @@ impl Flow {
             tls: self.secured.as_ref(),
             peer: self.peer.ip(),
             service: &self.route.service,
+            route: &self.route.name,
+            purpose: &self.route.purpose,
             time_ns: wall,
         };
         Some(Box::new(identify::decide(&call, policy.as_ref())))

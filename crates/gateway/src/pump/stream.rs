@@ -122,12 +122,14 @@ impl Flow {
             return Ok((stream.framer.down(buf)?, None));
         }
         let mut verdicts = Verdicts {
-            policy: self.worker.enforce.as_ref(),
+            policy: self.worker.holds(&self.route),
             caller: identify::Caller {
                 identities: &self.worker.identities,
                 tls: self.secured.as_ref(),
                 peer: self.peer.ip(),
                 service: &self.route.service,
+                route: &self.route.name,
+                purpose: &self.route.purpose,
                 time_ns: self.worker.clock.now_ns(),
             },
             protocol: self.route.protocol.word(),

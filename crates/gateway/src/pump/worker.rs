@@ -2,7 +2,7 @@
 
 use super::gap::Dropped;
 use super::io::Io;
-use crate::config::{Durability, Limits, Protocol};
+use crate::config::{Durability, Limits, Protocol, Purpose};
 use crate::recorder::{RecordError, Recorder};
 use crate::ring::{Ring, Tap};
 use crate::stats::Counters;
@@ -29,6 +29,8 @@ const READ_TLS_MAX: usize = 16 << 10;
 /// A listener as its connections see it.
 pub(crate) struct Route {
     pub(crate) index: usize,
+    pub(crate) name: String,
+    pub(crate) purpose: Purpose,
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) protocol: Protocol,
@@ -47,8 +49,9 @@ pub(crate) struct Worker {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) identities: Arc<Identities>,
-    /// Set when decisions are made before a request passes.
-    pub(crate) enforce: Option<Arc<dyn Policy>>,
+    pub(crate) policy: Arc<dyn Policy>,
+    /// Decisions are made before a request passes, whatever the policy says of its routes.
+    pub(crate) enforce: bool,
     /// Connections of each verified identity, process-wide; entries leave with their last connection.
     pub(crate) by_identity: Arc<Mutex<HashMap<String, usize>>>,
     pub(crate) drain: Arc<Drain>,
@@ -67,7 +70,8 @@ pub(crate) struct WorkerParts {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) identities: Arc<Identities>,
-    pub(crate) enforce: Option<Arc<dyn Policy>>,
+    pub(crate) policy: Arc<dyn Policy>,
+    pub(crate) enforce: bool,
     pub(crate) by_identity: Arc<Mutex<HashMap<String, usize>>>,
     pub(crate) drain: Arc<Drain>,
 }
@@ -81,6 +85,7 @@ impl Worker {
             clock: parts.clock,
             limits: parts.limits,
             identities: parts.identities,
+            policy: parts.policy,
             enforce: parts.enforce,
             by_identity: parts.by_identity,
             drain: parts.drain,
@@ -93,6 +98,11 @@ impl Worker {
     /// Notes that `n` records will come. They are owed together, at the latest before the next answer.
     pub(crate) fn will_record(&self, n: u64) {
         self.pending.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// The policy, when on `route` its decision must be known before bytes pass.
+    pub(crate) fn holds(&self, route: &Route) -> Option<&Arc<dyn Policy>> {
+        (self.enforce || self.policy.holds(&route.name)).then_some(&self.policy)
     }
 
     /// As [`Worker::will_record`], on `route`. Strict routes have no promises: their intents are durable first.

@@ -41,7 +41,7 @@ impl World {
             jwt: vec![authority.jwt(&files, AUDIENCE)],
             api_keys: Some(keys),
             api_key_pepper: Some(dir.path().join("api-keys.pepper")),
-            api_key_header: String::new(),
+            ..IdentityConfig::default()
         };
         World { ca: dir.path().join("ca.pem"), dir, authority, identity, api_key }
     }

@@ -14,6 +14,7 @@ mod identity;
 mod ledger;
 mod load;
 mod opaque;
+mod records;
 mod refusals;
 mod secrets;
 mod slow;

@@ -25,6 +25,7 @@ pub(crate) struct Memory {
     events: Mutex<Vec<Event>>,
     pub(crate) owed: AtomicU64,
     pub(crate) dropped: AtomicU64,
+    pub(crate) folded: AtomicU64,
     /// While set, `record` blocks, as a full ledger does.
     pub(crate) stalled: AtomicBool,
 }
@@ -51,6 +52,9 @@ impl Recorder for Memory {
         self.record(stamped.collect())?;
         durable(Some(Vec::new()));
         Ok(eids)
+    }
+    fn folded(&self, n: u64) {
+        self.folded.fetch_add(n, Ordering::Relaxed);
     }
     fn dropped(&self, n: u64) -> Result<(), RecordError> {
         self.dropped.fetch_add(n, Ordering::Relaxed);
