@@ -3,10 +3,12 @@
 mod h2;
 mod messages;
 mod redis;
+mod sql;
 
 pub use h2::{grpc, h2_frames, h2_packed};
 pub use messages::{jsonrpc, sse, websocket};
 pub use redis::redis_conversation;
+pub use sql::{sql_classify, sql_normalise, sql_split};
 
 use crate::http1::{Framer, PieceKind, fields, target};
 use crate::{detect, ja4, proxy, trace};

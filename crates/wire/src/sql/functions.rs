@@ -146,10 +146,11 @@ const ADMIN: &[&str] = &[
 /// names only): with a parenthesis behind them they are syntax or constructs of the server's own.
 /// `TREAT` is left out: it calls a function named like a type.
 pub(super) fn is_syntax(word: &str) -> bool {
-    word.len() <= 17 && {
-        let lower = word.to_ascii_lowercase();
-        SYNTAX.binary_search(&lower.as_str()).is_ok()
-    }
+    let mut lower = [0_u8; 17];
+    let Some(lower) = lower.get_mut(..word.len()) else { return false };
+    lower.copy_from_slice(word.as_bytes());
+    lower.make_ascii_lowercase();
+    SYNTAX.binary_search_by(|known| known.as_bytes().cmp(lower)).is_ok()
 }
 
 #[rustfmt::skip]

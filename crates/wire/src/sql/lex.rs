@@ -5,7 +5,7 @@
 //! except that a sign in front of a number stands alone). Invariants: tokens are adjacent, cover the text
 //! from its first byte to its last and begin and end on character boundaries; each byte is looked at a
 //! constant number of times; no allocation. A literal, a quoted name or a comment that never ends is one
-//! [`Kind::Bad`] token that reaches to the end of the text.
+//! [`Kind::Bad`] token that reaches to the end of the text; so is `$tag` without its second `$`, up to there.
 
 /// What a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub(crate) enum Kind {
     Comment,
     /// White space.
     Space,
-    /// Unterminated token: from here to the end of the text.
+    /// Unterminated token.
     Bad,
 }
 
@@ -230,8 +230,11 @@ impl<'a> Lexer<'a> {
             return (Kind::Param, self.run(from, DIGIT));
         }
         let tag_end = self.tag_end(from);
-        if self.bytes.get(tag_end) != Some(&b'$') {
-            return (Kind::Other, from);
+        match self.bytes.get(tag_end) {
+            Some(b'$') => {}
+            // No SQL, but it may be the head of a literal that was cut.
+            _ if tag_end > from => return (Kind::Bad, tag_end),
+            _ => return (Kind::Other, from),
         }
         let tag = self.bytes.get(from..tag_end).unwrap_or_default();
         let mut at = tag_end + 1;

@@ -264,8 +264,9 @@ impl<'a> Writer<'a> {
 
     fn operator(&mut self, token: Token) {
         let op = token.of(self.text);
-        let unary = self.unary || self.last == Some(Kind::Word) && self.keyword_before();
-        self.sign = (unary && matches!(op, "-" | "+")).then_some((self.out.len(), self.gap));
+        let sign =
+            matches!(op, "-" | "+") && (self.unary || self.last == Some(Kind::Word) && self.keyword_before());
+        self.sign = sign.then_some((self.out.len(), self.gap));
         if op == "=" && self.mask == Mask::Setting(true) {
             self.mask = Mask::Values;
         }

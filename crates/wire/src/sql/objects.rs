@@ -100,8 +100,8 @@ impl Reader<'_, '_> {
             "CREATE TABLE" | "CREATE FOREIGN TABLE" => self.create_table(statement, name),
             "CREATE VIEW" | "CREATE MATERIALIZED VIEW" => {
                 let statement = self.written(statement, name);
-                match (name..self.end).find(|i| self.begins_query(*i)) {
-                    Some(body) => self.with_query(statement, body + 1),
+                match self.body(name) {
+                    Some(body) => self.with_query(statement, body),
                     None => statement,
                 }
             }
@@ -118,24 +118,34 @@ impl Reader<'_, '_> {
 
     fn create_table(&self, statement: Statement, name: usize) -> Statement {
         let statement = self.written(statement, name);
-        match (name..self.end).find(|i| self.begins_query(*i)) {
+        match self.body(name) {
             Some(body) => {
                 let operation = "CREATE TABLE AS";
-                let statement = self.with_query(Statement { operation, ..statement }, body + 1);
-                let runs = self.view.is(body + 1, "EXECUTE");
+                let statement = self.with_query(Statement { operation, ..statement }, body);
+                let runs = self.view.is(body, "EXECUTE");
                 let effect =
-                    self.view.name(body + 2).filter(|_| runs).map(|name| Effect::ExecutePrepared { name });
+                    self.view.name(body + 1).filter(|_| runs).map(|name| Effect::ExecutePrepared { name });
                 Statement { effect, incomplete: statement.incomplete && !runs, ..statement }
             }
             None => statement,
         }
     }
 
-    /// Whether the word at `i` is the AS before a query.
-    fn begins_query(&self, i: usize) -> bool {
-        let view = self.view;
-        view.is(i, "AS")
-            && (view.any(i + 1, &["SELECT", "WITH", "VALUES", "TABLE", "EXECUTE"]) || view.is_open(i + 1))
+    /// Where the query behind `AS` begins, outside all parentheses.
+    pub(super) fn body(&self, from: usize) -> Option<usize> {
+        let (view, mut depth) = (self.view, 0_usize);
+        (from..self.end)
+            .find(|i| {
+                match view.kind(*i) {
+                    Some(Kind::Open) => depth += 1,
+                    Some(Kind::Close) => depth = depth.saturating_sub(1),
+                    _ => {}
+                }
+                let query =
+                    view.is_open(i + 1) || view.any(i + 1, &["SELECT", "WITH", "VALUES", "TABLE", "EXECUTE"]);
+                depth == 0 && query && view.is(*i, "AS")
+            })
+            .map(|i| i + 1)
     }
 
     pub(super) fn alter(&self, at: usize) -> Statement {

@@ -12,7 +12,7 @@ const FUNCTIONS: &[&str] = &[
     "crypt", "dblink", "dblink_connect", "dblink_connect_u", "dblink_exec", "dblink_open", "dblink_send_query",
     "decrypt", "decrypt_iv", "digest", "encrypt", "encrypt_iv", "hmac", "pgp_key_id", "pgp_pub_decrypt",
     "pgp_pub_decrypt_bytea", "pgp_sym_decrypt", "pgp_sym_decrypt_bytea", "pgp_sym_encrypt",
-    "pgp_sym_encrypt_bytea", "postgres_fdw_get_connections", "set_config",
+    "pgp_sym_encrypt_bytea",
 ];
 
 /// Parts of a parameter's, option's or column's name that say what it holds.
@@ -21,14 +21,19 @@ const NAMES: &[&str] =
 
 pub(super) fn carried(view: &View<'_>) -> bool {
     let definition = view.any(0, &["CREATE", "ALTER"]);
+    let role = definition && view.any(1, &["ROLE", "USER", "GROUP"]);
+    let set = view.is(0, "SET");
     (0..view.len()).any(|i| match view.kind(i) {
         Some(Kind::Word | Kind::Quoted) => {
             let word = view.text_of(i);
-            let call = view.is_open(i + 1) && (FUNCTIONS.contains(&identifier(word).as_str()));
-            let value = matches!(view.kind(i + 1), Some(Kind::Str | Kind::Quoted | Kind::Word))
-                || matches!(view.text_of(i + 1), "=");
-            call || definition && value && (view.is(i, "PASSWORD") || view.is(i, "CONNECTION") || named(word))
-                || view.any(0, &["SET"]) && i < 6 && named(word)
+            let open = view.is_open(i + 1);
+            let value = i + 1 + usize::from(view.is(i + 1, "TO") || view.text_of(i + 1) == "=");
+            let literal = view.kind(value) == Some(Kind::Str);
+            open && FUNCTIONS.contains(&identifier(word).as_str())
+                || open && identifier(word) == "set_config" && named(view.text_of(i + 2))
+                || role && view.is(i, "PASSWORD") && i + 1 < view.len() && !view.is(i + 1, "NULL")
+                || definition && literal && (view.is(i, "CONNECTION") || named(word))
+                || set && i < 6 && named(word)
         }
         Some(Kind::Str) => connection(view.text_of(i)),
         _ => false,
@@ -38,7 +43,7 @@ pub(super) fn carried(view: &View<'_>) -> bool {
 fn named(word: &str) -> bool {
     word.len() <= 128 && {
         let lower = word.to_ascii_lowercase();
-        NAMES.iter().any(|name| lower.contains(name))
+        lower != "password_encryption" && NAMES.iter().any(|name| lower.contains(name))
     }
 }
 

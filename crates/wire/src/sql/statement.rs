@@ -24,7 +24,7 @@ pub(super) fn classify(text: &str, conforming: bool) -> Statement {
     // A statement ends at its semicolon; what follows is none of it.
     let end = (0..view.len()).rev().find(|i| view.kind(*i) != Some(Kind::Semicolon)).map_or(0, |i| i + 1);
     let mut statement = Reader { view: &view, end }.statement(0);
-    statement.incomplete |= !view.whole || view.kind(end.wrapping_sub(1)) == Some(Kind::Bad);
+    statement.incomplete |= !view.whole || (0..end).any(|i| view.kind(i) == Some(Kind::Bad));
     if statement.incomplete && statement.class == Some(OpClass::Read) {
         statement.class = None;
     }
@@ -311,10 +311,10 @@ impl Reader<'_, '_> {
         if analyze {
             return self.statement(next);
         }
-        let body = (next..self.end).find(|i| view.any(*i, &["SELECT", "WITH", "VALUES", "TABLE"]));
-        let from = match view.any(next, &["DECLARE", "CREATE"]) {
-            true => body.unwrap_or(self.end),
-            false => next,
+        let from = match (view.is(next, "DECLARE"), view.is(next, "CREATE")) {
+            (true, _) => (next..self.end).find(|i| view.is(*i, "FOR")).map_or(self.end, |i| i + 1),
+            (_, true) => self.body(next).unwrap_or(self.end),
+            _ => next,
         };
         let mut found = query::scan(view, from, self.end);
         found.tables.iter_mut().for_each(|t| t.written = false);

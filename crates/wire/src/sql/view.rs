@@ -15,7 +15,7 @@ pub(super) struct View<'a> {
 
 impl<'a> View<'a> {
     pub(super) fn new(text: &'a str, conforming: bool) -> Self {
-        let mut tokens = Vec::new();
+        let mut tokens = Vec::with_capacity((text.len() / 4).min(TOKENS_MAX));
         let mut whole = true;
         for token in Lexer::new(text, conforming).filter(|t| !matches!(t.kind, Kind::Space | Kind::Comment)) {
             if tokens.len() == TOKENS_MAX {

@@ -8,4 +8,5 @@ mod ja4;
 mod messages;
 mod proxy;
 mod redis;
+mod sql;
 mod support;

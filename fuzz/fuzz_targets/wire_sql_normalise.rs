@@ -1,0 +1,3 @@
+//! `cargo fuzz run wire_sql_normalise`
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| countersign_wire::fuzz::sql_normalise(data));
