@@ -5,7 +5,7 @@
 use crate::Request;
 use crate::index::{CallIds, Ids};
 use crate::names::{self, Type, class_word};
-use crate::reads::Reads;
+use crate::reads::{Reads, moved};
 use crate::rules::Rules;
 use cedar_policy::{Context, Entities, Entity, EntityUid, RestrictedExpression as Expr};
 use std::collections::HashSet;
@@ -81,10 +81,16 @@ impl<'a> Call<'a> {
         CallIds { principal, action, resource: Ids { ty: Type::Resource, own, above: sorted(above) } }
     }
 
-    /// Cedar's request, with as much context as is read.
-    pub(crate) fn request(&self, rules: &Rules, reads: Reads) -> Result<cedar_policy::Request, Unbuildable> {
+    /// Cedar's request, with as much context as is read; with `moves`, what is read of caller and resource
+    /// stands in the context, too ([`crate::reads::inline`]).
+    pub(crate) fn request(
+        &self,
+        rules: &Rules,
+        reads: Reads,
+        moves: bool,
+    ) -> Result<cedar_policy::Request, Unbuildable> {
         let uid = |ty, id: &str| names::uid(&rules.names, ty, id).ok_or(Unbuildable);
-        let context = if reads.any(Reads::CONTEXT) { self.context(reads)? } else { Context::empty() };
+        let context = self.context(reads, moves)?;
         let (ty, id) = self.principal;
         cedar_policy::Request::new(
             uid(ty, id)?,
@@ -96,7 +102,7 @@ impl<'a> Call<'a> {
         .map_err(|_| Unbuildable)
     }
 
-    fn context(&self, reads: Reads) -> Result<Context, Unbuildable> {
+    fn context(&self, reads: Reads, moves: bool) -> Result<Context, Unbuildable> {
         let r = self.request;
         let seconds = r.time_ns / NS_S;
         let long = |n: u64| Expr::new_long(i64::try_from(n).unwrap_or(i64::MAX));
@@ -121,8 +127,16 @@ impl<'a> Call<'a> {
         put(Reads::DEPTH, "delegation_depth", &|| Some(long(r.on_behalf_of.len() as u64)));
         put(Reads::BEHALF, "behalf", &|| Some(text(r.on_behalf_of.last().map_or("", |p| &p.id))));
         put(Reads::CHAIN, "chain_verified", &|| Some(long(self.chain_verified())));
-        Context::from_pairs(pairs.into_iter().map(|(name, value)| (name.to_owned(), value)))
-            .map_err(|_| Unbuildable)
+        let mut pairs: Vec<(String, Expr)> =
+            pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        if moves {
+            let of_both = self.principal_attributes(reads).into_iter().chain(self.resource_attributes(reads));
+            pairs.extend(of_both.map(|(name, value)| (moved(name), value)));
+        }
+        if pairs.is_empty() {
+            return Ok(Context::empty());
+        }
+        Context::from_pairs(pairs).map_err(|_| Unbuildable)
     }
 
     fn verified(&self) -> u64 {
@@ -248,7 +262,7 @@ impl<'a> Call<'a> {
         let above = above.iter().map(|g| uid(Type::Action, g)).collect::<Result<HashSet<_>, _>>()?;
         entities.push(entity(uid(Type::Action, &self.action)?, Vec::new(), above)?);
         let entities = Entities::from_entities(entities, None).map_err(|_| Unbuildable)?;
-        Ok((self.request(rules, Reads::ALL)?, entities))
+        Ok((self.request(rules, Reads::ALL, false)?, entities))
     }
 }
 

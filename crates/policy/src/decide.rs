@@ -7,7 +7,7 @@ use crate::Request;
 use crate::call::{Call, Unbuildable};
 use crate::reads::Reads;
 use crate::rules::Rules;
-use cedar_policy::{Authorizer, EvaluationError};
+use cedar_policy::{Authorizer, Entities, EvalResult, EvaluationError, eval_expression};
 use countersign_event::{Decision, Mode, Verdict};
 
 /// Most policies named in one record; the first by their order in the files.
@@ -65,15 +65,16 @@ impl Outcome {
 }
 
 /// The fast way: candidates by the index, conditions of these alone.
-pub(crate) fn evaluate(rules: &Rules, authorizer: &Authorizer, request: &Request<'_>) -> Outcome {
+pub(crate) fn evaluate(rules: &Rules, request: &Request<'_>) -> Outcome {
     let call = Call::new(request);
     let ids = call.ids(rules);
     let mut outcome = Outcome::default();
-    let (mut open, mut reads) = (Vec::new(), Reads::default());
+    let (mut open, mut reads, mut looks) = (Vec::new(), Reads::default(), Reads::default());
     for place in rules.index.candidates(&ids) {
         match rules.get(place) {
             Some(rule) if rule.condition.is_some() => {
                 reads.add(rule.reads);
+                looks.add(rule.looks);
                 open.push((place, rule));
             }
             Some(rule) => outcome.add(place, rule.forbid),
@@ -84,19 +85,26 @@ pub(crate) fn evaluate(rules: &Rules, authorizer: &Authorizer, request: &Request
         return outcome;
     }
     outcome.momentary = reads.any(Reads::TIME);
-    let built = call.request(rules, reads).and_then(|r| Ok((r, call.entities(rules, &ids, reads)?)));
+    let built = call.request(rules, reads, true).and_then(|r| Ok((r, call.entities(rules, &ids, looks)?)));
     let Ok((request, entities)) = built else {
         outcome.errors = open.iter().map(|(place, _)| (*place, UNBUILDABLE)).collect();
         return outcome;
     };
+    let mut known: Vec<(u32, Result<bool, &'static str>)> = Vec::with_capacity(open.len());
     for (place, rule) in open {
-        let Some(condition) = &rule.condition else { continue };
-        let response = authorizer.is_authorized(&request, condition, &entities);
-        let diagnostics = response.diagnostics();
-        if let Some(error) = diagnostics.errors().next() {
-            outcome.errors.push((place, class_of(error)));
-        } else if diagnostics.reason().next().is_some() {
-            outcome.add(place, rule.forbid);
+        let Some(condition) = rule.condition else { continue };
+        let result = match known.iter().find(|(other, _)| *other == condition) {
+            Some((_, result)) => *result,
+            None => {
+                let result = holds(rules, condition, &request, &entities);
+                known.push((condition, result));
+                result
+            }
+        };
+        match result {
+            Ok(true) => outcome.add(place, rule.forbid),
+            Ok(false) => {}
+            Err(why) => outcome.errors.push((place, why)),
         }
     }
     outcome.permits.sort_unstable();
@@ -104,16 +112,32 @@ pub(crate) fn evaluate(rules: &Rules, authorizer: &Authorizer, request: &Request
     outcome
 }
 
+fn holds(
+    rules: &Rules,
+    condition: u32,
+    request: &cedar_policy::Request,
+    entities: &Entities,
+) -> Result<bool, &'static str> {
+    let place = usize::try_from(condition).ok();
+    let expression = place.and_then(|place| rules.conditions.get(place)).ok_or(UNBUILDABLE)?;
+    match eval_expression(request, entities, expression) {
+        Ok(EvalResult::Bool(holds)) => Ok(holds),
+        Ok(_) => Err(WRONG_TYPE),
+        Err(error) => Err(class_of(&error)),
+    }
+}
+
 const UNBUILDABLE: &str = "the call could not be put to it";
 
-fn class_of(error: &cedar_policy::AuthorizationError) -> &'static str {
-    let cedar_policy::AuthorizationError::PolicyEvaluationError(error) = error;
-    match error.inner() {
+const WRONG_TYPE: &str = "a value has another type than it expects";
+
+fn class_of(error: &EvaluationError) -> &'static str {
+    match error {
         EvaluationError::EntityDoesNotExist(_) => "it asks for an entity that does not exist",
         EvaluationError::EntityAttrDoesNotExist(_) | EvaluationError::RecordAttrDoesNotExist(_) => {
             "it asks for an attribute that this call does not have"
         }
-        EvaluationError::TypeError(_) => "a value has another type than it expects",
+        EvaluationError::TypeError(_) => WRONG_TYPE,
         EvaluationError::IntegerOverflow(_) => "a calculation overflows",
         EvaluationError::FailedExtensionFunctionExecution(_) => "a function refused its argument",
         EvaluationError::RecursionLimit(_) => "it is nested too deeply",
@@ -137,9 +161,9 @@ pub(crate) fn evaluate_everything(rules: &Rules, request: &Request<'_>) -> Resul
             outcome.add(place(id.as_ref()).ok_or(Unbuildable)?, forbid);
         }
         for error in response.diagnostics().errors() {
-            let cedar_policy::AuthorizationError::PolicyEvaluationError(inner) = error;
-            let place = place(inner.policy_id().as_ref()).ok_or(Unbuildable)?;
-            outcome.errors.push((place, class_of(error)));
+            let cedar_policy::AuthorizationError::PolicyEvaluationError(error) = error;
+            let place = place(error.policy_id().as_ref()).ok_or(Unbuildable)?;
+            outcome.errors.push((place, class_of(error.inner())));
         }
     }
     outcome.permits.sort_unstable();

@@ -6,13 +6,14 @@ use crate::entities::Memberships;
 use crate::error::Problem;
 use crate::index::{Index, Scope};
 use crate::names::{Numbers, Type, TypeNames, of_uid};
-use crate::reads::Reads;
+use crate::reads::{self, Reads};
 use crate::schema::{self, Parsed, actions_of, detail};
 use crate::statements::{DEPTH_MAX, POLICIES_MAX, split};
-use cedar_policy::{Effect, EntityUid, Policy, PolicyId, PolicySet};
+use cedar_policy::{Effect, EntityUid, Expression, Policy, PolicyId};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
+use std::str::FromStr;
 
 /// Longest `@id`, bytes.
 pub const ID_MAX: usize = 128;
@@ -36,9 +37,11 @@ pub(crate) struct Rule {
     pub(crate) forbid: bool,
     /// `@reason`, else `@advice`; may be empty.
     pub(crate) reason: String,
-    /// The conditions alone, as a set of one; `None` = there are none: the scope decides.
-    pub(crate) condition: Option<PolicySet>,
+    /// Place of its condition in [`Rules::conditions`]; `None` = there is none: the scope decides.
+    pub(crate) condition: Option<u32>,
     pub(crate) reads: Reads,
+    /// What of it must be there as entities.
+    pub(crate) looks: Reads,
     /// As written; for the evaluation of everything.
     pub(crate) whole: Policy,
 }
@@ -47,6 +50,8 @@ pub(crate) struct Rule {
 #[derive(Debug)]
 pub(crate) struct Rules {
     pub(crate) rules: Vec<Rule>,
+    /// Different conditions; many policies share one (`principal.verified >= 3`), evaluated once a call.
+    pub(crate) conditions: Vec<Expression>,
     pub(crate) index: Index,
     pub(crate) names: TypeNames,
     pub(crate) numbers: Numbers,
@@ -127,6 +132,7 @@ impl Rules {
         let names = TypeNames::new().ok_or_else(|| fault("the names of types are no names"))?;
         let mut numbers = Numbers::default();
         let (mut rules, mut scopes, mut reads) = (Vec::new(), Vec::new(), Reads::default());
+        let mut conditions = Conditions::default();
         for p in parsed {
             let wrong =
                 |why: &str| vec![Problem::at(p.file, p.text, p.offset, why, "this is a fault of ours")];
@@ -137,11 +143,15 @@ impl Rules {
                     numbers.of(&names, ty, id);
                 }
             }
-            let rule = rule(p.policy.clone()).map_err(|bad| match bad {
+            let rule = rule(p.policy.clone(), &mut conditions).map_err(|bad| match bad {
                 Bad::Deep => {
                     let why = format!("the conditions of this policy are more than {DEPTH_MAX} levels deep");
                     let next = "use sets, [\"a\", \"b\"].contains(…), or split it";
                     vec![Problem::at(p.file, p.text, p.offset, why, next)]
+                }
+                Bad::Whole => {
+                    let why = "this policy uses `context` as a whole";
+                    vec![Problem::at(p.file, p.text, p.offset, why, "name the attributes: context.tls")]
                 }
                 Bad::Fault(why) => wrong(why),
             })?;
@@ -151,7 +161,8 @@ impl Rules {
         let above = above(&members, &numbers);
         let index = Index::new(scopes);
         let (digest, warnings) = Default::default();
-        Ok(Rules { rules, index, names, numbers, members, above, reads, digest, warnings })
+        let conditions = conditions.all;
+        Ok(Rules { rules, conditions, index, names, numbers, members, above, reads, digest, warnings })
     }
 
     pub(crate) fn get(&self, place: u32) -> Option<&Rule> {
@@ -267,29 +278,38 @@ fn refuse_doubles(parsed: &[Parsed<'_>], problems: &mut Vec<Problem>) {
 /// Why a checked policy is not taken over.
 enum Bad {
     Deep,
+    /// A comparison of the whole context would see what [`reads::inline`] puts there.
+    Whole,
     Fault(&'static str),
 }
 
-fn rule(whole: Policy) -> Result<Rule, Bad> {
+fn rule(whole: Policy, conditions: &mut Conditions) -> Result<Rule, Bad> {
     let reason = ["reason", "advice"].into_iter().find_map(|name| whole.annotation(name)).unwrap_or("");
-    let (mut condition, mut reads) = (None, Reads::default());
+    let (mut condition, mut reads, mut looks) = (None, Reads::default(), Reads::default());
     if whole.has_non_scope_constraint() {
         let mut tree = whole.to_json().map_err(|_| Bad::Fault("the policy has no JSON form"))?;
         let map = tree.as_object_mut().ok_or(Bad::Fault("the policy's JSON form is no object"))?;
-        let conditions = map.get("conditions").unwrap_or(&Value::Null);
+        let clauses = map.get_mut("conditions").ok_or(Bad::Fault("the JSON form has no conditions"))?;
         // Several `when` and `unless` are joined to one chain.
-        let count = conditions.as_array().map_or(0, Vec::len);
-        if count + containers(conditions) / 2 > DEPTH_MAX {
+        let count = clauses.as_array().map_or(0, Vec::len);
+        if count + containers(clauses) / 2 > DEPTH_MAX {
             return Err(Bad::Deep);
         }
-        reads = Reads::of(conditions);
+        reads = Reads::of(clauses);
+        if reads.any(Reads::WHOLE) {
+            return Err(Bad::Whole);
+        }
+        if !reads::inline(clauses) {
+            return Err(Bad::Fault("it uses an attribute that no schema has"));
+        }
+        looks = Reads::of(clauses);
         for part in ["principal", "action", "resource"] {
             map.insert(part.to_owned(), json!({ "op": "All" }));
         }
         map.remove("annotations");
         let bare = Policy::from_json(Some(whole.id().clone()), tree);
         let bare = bare.map_err(|_| Bad::Fault("its conditions make no policy of their own"))?;
-        condition = Some(PolicySet::from_policies([bare]).map_err(|_| Bad::Fault("it makes no set of one"))?);
+        condition = Some(conditions.add(&bare).ok_or(Bad::Fault("its conditions make no expression"))?);
     }
     Ok(Rule {
         id: whole.id().to_string(),
@@ -297,8 +317,34 @@ fn rule(whole: Policy) -> Result<Rule, Bad> {
         reason: reason.to_owned(),
         condition,
         reads,
+        looks,
         whole,
     })
+}
+
+/// Conditions by their printed text.
+#[derive(Default)]
+struct Conditions {
+    places: HashMap<String, u32>,
+    all: Vec<Expression>,
+}
+
+impl Conditions {
+    /// Takes the condition of a policy without scope and annotations, as Cedar prints it: all `when` and
+    /// `unless` joined, between the first brace and the last. Evaluated alone it costs a fifth of a policy
+    /// set of one, for which Cedar joins scope and conditions anew at each call.
+    fn add(&mut self, bare: &Policy) -> Option<u32> {
+        let text = bare.to_cedar()?;
+        let (from, to) = (text.find('{')? + 1, text.rfind('}')?);
+        let text = text.get(from..to)?;
+        if let Some(place) = self.places.get(text) {
+            return Some(*place);
+        }
+        let place = u32::try_from(self.all.len()).ok()?;
+        self.all.push(Expression::from_str(text).ok()?);
+        self.places.insert(text.to_owned(), place);
+        Some(place)
+    }
 }
 
 /// How deep objects and lists are nested: two of them for each level of the tree.

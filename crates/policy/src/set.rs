@@ -7,7 +7,6 @@ use crate::error::{PolicyError, Problem};
 use crate::rules::{Rules, Sources};
 use crate::{AllowAll, Policy, Request};
 use arc_swap::ArcSwap;
-use cedar_policy::Authorizer;
 use countersign_event::{Decision, Mode, Verdict};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -193,7 +192,7 @@ impl PolicySet {
     /// What a mode would say, without cache and counters: for `countersign policy test`.
     pub fn decide_as(&self, request: &Request<'_>, mode: Mode) -> Decision {
         match &self.loaded.load().rules {
-            Ok(rules) => record(rules, &evaluate(rules, &Authorizer::new(), request), mode),
+            Ok(rules) => record(rules, &evaluate(rules, request), mode),
             Err(_) => record_broken(mode),
         }
     }
@@ -237,7 +236,7 @@ impl Policy for PolicySet {
                         decision
                     }
                     None => {
-                        let outcome = evaluate(rules, &Authorizer::new(), request);
+                        let outcome = evaluate(rules, request);
                         let decision = record(rules, &outcome, mode);
                         if outcome.momentary {
                             self.counters.momentary.fetch_add(1, Ordering::Relaxed);

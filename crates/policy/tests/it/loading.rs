@@ -51,6 +51,10 @@ fn what_the_schema_lacks_is_refused_at_its_place() {
         "permit(principal, action, resource) when { action in Action::\"class:read\" || context.nothing };",
         "permit(principal, action, resource) when { action == Action::\"http:GET\" || context.nothing };",
         "permit(principal == ?principal, action, resource);",
+        // The context as a whole, and a name of ours.
+        "permit(principal, action, resource) when { context == context };",
+        "permit(principal, action, resource) when { { \".\": context } == { \".\": context } };",
+        "permit(principal, action, resource) when { context has \"\\u{1}verified\" };",
     ] {
         assert!(check(&sources(wrong)).is_err(), "{wrong}");
     }

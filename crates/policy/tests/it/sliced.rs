@@ -45,7 +45,7 @@ const RESOURCES: [&str; 8] = [
     "resource is Countersign::Resource in Countersign::Target::\"shop\"",
     "resource is Countersign::Resource",
 ];
-const CONDITIONS: [&str; 26] = [
+const CONDITIONS: [&str; 35] = [
     "",
     "",
     "",
@@ -70,6 +70,16 @@ const CONDITIONS: [&str; 26] = [
     "when { context.delegation.contains(\"u1\") && context.delegation_depth > 0 }",
     "unless { context.behalf == \"\" || context.chain_verified < 3 }",
     "when { context.hour * 4611686018427387904 > 1 }",
+    "when { (if context.tls then principal else principal).verified >= 3 && resource has name }",
+    // Texts and shapes that a printed and re-read expression could get wrong.
+    "when { principal.id == \"with \\\"quotes\\\" and \\\\\" }",
+    "when { resource.name like \"/orders/{id}\" || resource.name like \"*\\*}\\\"{*\" }",
+    "when { \"\\u{1f600}\\n\\t\\0}\" != context.purpose && !(!context.tls) }",
+    "when { if context.tls then -9223372036854775808 < context.hour else 1 - 2 - 3 == (1 - 2) - 3 }",
+    "when { {a: context.hour, \"b c\": [1, 2]}[\"b c\"].containsAny([2, 3]) } unless { {b: 2} == {b: context.hour} }",
+    "when { context.tls } when { context.hour < 20 } unless { context.purpose == \"shop\" }",
+    "when { (context.tls || context.hour < 3) && (context.tls == false || -context.hour < 0) }",
+    "when { context.time.toDate() == datetime(\"2026-11-22\") && [[\"a\"]] != [principal.groups] }",
     "when { Countersign::Group::\"a\" in Countersign::Group::\"c\" }",
     "when { Countersign::Workload::\"w1\" in Countersign::Group::\"b\" || Countersign::Target::\"orders\" in Countersign::Group::\"d\" }",
 ];
