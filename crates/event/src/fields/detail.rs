@@ -11,9 +11,20 @@ keys! {
     rpc { SENT = 0 "sent" "u", RECEIVED = 1 "received" "u", DEADLINE = 2 "deadline" "u ns", RESET = 3 "reset" "u" }
     /// Kind `sql`.
     sql { ROWS = 0 "rows" "u", AFFECTED = 1 "affected" "u", PREPARED = 2 "prepared" "t", TX = 3 "tx" "t",
-        TX_STATUS = 4 "tx_status" "t", COLUMNS = 5 "columns" "[t]", COPY_BYTES = 6 "copy_bytes" "u" }
+        TX_STATUS = 4 "tx_status" "t", COLUMNS = 5 "columns" "[t]", COPY_BYTES = 6 "copy_bytes" "u",
+        NOT_RUN = 7 "not_run" "bool", UNKNOWN = 8 "statement_unknown" "bool",
+        INCOMPLETE = 9 "sql_incomplete" "bool", PARTIAL = 10 "portal_partial" "bool",
+        PORTAL_ROWS = 11 "portal_rows" "u", COPY_WAY = 12 "copy_way" "t", COPY_DIGEST = 13 "copy_digest" "b32",
+        COPY_MESSAGES = 14 "copy_messages" "u", COPY_FAILED = 15 "copy_failed" "bool",
+        LSN_FROM = 16 "lsn_from" "t", LSN_TO = 17 "lsn_to" "t", FUNCTION = 18 "function" "u",
+        STEP = 19 "step" "t", METHOD = 20 "auth_method" "t", APPLICATION = 21 "application" "t",
+        PID = 22 "server_pid" "u", REPLICATION = 23 "replication" "t", STATEMENT_DIGEST = 24 "statement_digest" "b32",
+        STATEMENT_BYTES = 25 "statement_bytes" "u", KEY_UNKNOWN = 26 "cancel_key_unknown" "bool" }
     /// Kind `kv`.
-    kv { DB = 0 "db" "u", KEYS_COUNT = 1 "keys" "u", REPLY = 2 "reply" "t", SCRIPT = 3 "script" "t" }
+    kv { DB = 0 "db" "u", KEYS_COUNT = 1 "keys" "u", REPLY = 2 "reply" "t", SCRIPT = 3 "script" "t",
+        ELEMENTS = 4 "elements" "u", MULTI = 5 "multi" "u", FUNCTION = 6 "function" "t", CLIENT = 7 "client" "t",
+        ENDING = 8 "ending" "t", ARGUMENTS = 9 "arguments" "u", KEYS_INCOMPLETE = 10 "keys_incomplete" "bool",
+        UP = 11 "replicated_up" "u", DOWN = 12 "replicated_down" "u", PATTERN = 13 "pattern" "t" }
     /// Kind `messaging`.
     messaging { PARTITION = 0 "partition" "u", OFFSET = 1 "offset" "u", KEY_HASH = 2 "key_hash" "b16",
         QOS = 3 "qos" "u", RETAIN = 4 "retain" "bool", GROUP = 5 "group" "t", EXCHANGE = 6 "exchange" "t",
