@@ -27,12 +27,14 @@ pub(super) fn carried(view: &View<'_>) -> bool {
         Some(Kind::Word | Kind::Quoted) => {
             let word = view.text_of(i);
             let open = view.is_open(i + 1);
-            let value = i + 1 + usize::from(view.is(i + 1, "TO") || view.text_of(i + 1) == "=");
-            let literal = view.kind(value) == Some(Kind::Str);
+            let literal = || {
+                let value = i + 1 + usize::from(view.is(i + 1, "TO") || view.text_of(i + 1) == "=");
+                view.kind(value) == Some(Kind::Str)
+            };
             open && FUNCTIONS.contains(&identifier(word).as_str())
                 || open && identifier(word) == "set_config" && named(view.text_of(i + 2))
                 || role && view.is(i, "PASSWORD") && i + 1 < view.len() && !view.is(i + 1, "NULL")
-                || definition && literal && (view.is(i, "CONNECTION") || named(word))
+                || definition && literal() && (view.is(i, "CONNECTION") || named(word))
                 || set && i < 6 && named(word)
         }
         Some(Kind::Str) => connection(view.text_of(i)),

@@ -1,5 +1,7 @@
 //! The keywords of queries: what begins a statement, a clause, a list of tables.
 
+use super::super::functions;
+use super::super::lex::Kind;
 use super::scan::{From, Paren, Scan, Step, Verb, With, skip};
 use crate::stream::OpClass;
 
@@ -7,19 +9,20 @@ impl Scan<'_, '_> {
     /// Keywords that begin queries or clauses; `None` = the word is none of them here.
     pub(super) fn keyword(&mut self, at: usize, fresh: bool) -> Option<Step> {
         let main = self.top.with == With::After;
+        let mut lower = [0_u8; 9];
         let word = self.view.word(at).as_bytes();
-        let [first, ..] = word else { return None };
-        if word.len() > 9 {
-            return None;
-        }
+        let lower = lower.get_mut(..word.len())?;
+        lower.copy_from_slice(word);
+        lower.make_ascii_lowercase();
+        let first = known(lower).then(|| lower.first().copied())??;
         if (fresh && self.top.leads || main)
             && let Some(step) = self.write_verb(at)
         {
             return Some(step);
         }
-        match first.to_ascii_lowercase() {
+        match first {
             b's' | b'v' | b't' | b'w' | b'i' => self.query_word(at, fresh || main),
-            b'f' | b'j' | b'o' | b'u' | b'd' | b'l' | b'r' | b'c' => self.from_word(at),
+            b'f' | b'j' | b'o' | b'u' | b'd' | b'l' | b'r' | b'c' => self.table_word(at),
             _ => None,
         }
         .or_else(|| self.clause_word(at))
@@ -105,7 +108,7 @@ impl Scan<'_, '_> {
         skip(next + n - at)
     }
 
-    fn from_word(&mut self, at: usize) -> Option<Step> {
+    fn table_word(&mut self, at: usize) -> Option<Step> {
         let (view, before) = (self.view, at.wrapping_sub(1));
         let verb = self.top.verb;
         if view.is(at, "FROM") {
@@ -114,17 +117,17 @@ impl Scan<'_, '_> {
             }
         } else if view.is(at, "FOR") {
             return Some(self.locking(at));
-        } else if view.is(at, "JOIN") && self.top.from != From::Out {
+        } else if view.is(at, "JOIN") && self.joins(at) {
             self.top.from = From::Expect;
         } else if view.is(at, "ON") {
+            let conflict = verb == Verb::Insert && view.is(at + 1, "CONFLICT");
             self.top.from = match self.top.from {
-                From::Item | From::Condition if !view.is(at + 1, "CONFLICT") => From::Condition,
+                From::Item | From::Condition if !conflict => From::Condition,
                 _ => From::Out,
             };
             let distinct = view.is(before, "DISTINCT");
-            let conflict = usize::from(view.is(at + 1, "CONFLICT") && view.is_open(at + 2));
             return Some(Step {
-                tokens: 1 + conflict,
+                tokens: 1 + usize::from(conflict && view.is_open(at + 2)),
                 opening: if distinct { Paren::DistinctOn } else { Paren::Plain },
             });
         } else if view.is(at, "USING") {
@@ -142,6 +145,23 @@ impl Scan<'_, '_> {
             return None;
         }
         Some(skip(1))
+    }
+
+    /// Whether `JOIN` is the keyword: not where a table is expected or an expression goes on, for a function may
+    /// have that name.
+    fn joins(&self, at: usize) -> bool {
+        let view = self.view;
+        let called = view.is_open(at + 1)
+            && match view.kind(at.wrapping_sub(1)) {
+                Some(Kind::Word) => {
+                    let word = view.word(at.wrapping_sub(1));
+                    functions::is_syntax(word)
+                        && !["END", "TRUE", "FALSE", "NULL"].contains(&&*word.to_ascii_uppercase())
+                }
+                Some(Kind::Op | Kind::Open | Kind::OpenSquare | Kind::Comma) => true,
+                _ => false,
+            };
+        matches!(self.top.from, From::Item | From::Condition) && !called
     }
 
     /// `DELETE … USING` and `MERGE … USING` name tables, `JOIN … USING` columns.
@@ -215,4 +235,16 @@ impl Scan<'_, '_> {
         self.top.grouping = view.is(at, "GROUP");
         Some(skip(1))
     }
+}
+
+/// The words that [`Scan::keyword`] may take for keywords; most words of a query are none.
+#[rustfmt::skip]
+fn known(lower: &[u8]) -> bool {
+    matches!(
+        lower,
+        b"select" | b"values" | b"table" | b"with" | b"into" | b"search" | b"set" | b"insert" | b"update" | b"delete"
+            | b"merge" | b"from" | b"for" | b"join" | b"on" | b"using" | b"lateral" | b"only" | b"rows" | b"do"
+            | b"cycle" | b"when" | b"where" | b"group" | b"having" | b"window" | b"order" | b"limit" | b"offset"
+            | b"fetch" | b"union" | b"intersect" | b"except" | b"returning"
+    )
 }

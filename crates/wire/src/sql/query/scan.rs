@@ -70,7 +70,7 @@ pub(super) struct Frame {
     pub(super) fresh: bool,
     /// Whether it opened where a query may begin.
     pub(super) leads: bool,
-    /// Whether it is in or under a `GROUP BY`.
+    /// Whether it lists what to group by.
     pub(super) grouping: bool,
     /// Whether `INSERT` has its source, `DELETE` or `MERGE` its `USING`.
     pub(super) used: bool,
@@ -151,7 +151,7 @@ impl Scan<'_, '_> {
             }
         }
         child.leads |= child.paren == Paren::Cte;
-        child.grouping = self.top.grouping;
+        child.grouping = self.top.grouping && self.view.is(before, "SETS");
         if self.top.from == From::Expect {
             self.top.from = From::Item;
         }
@@ -229,8 +229,14 @@ impl Scan<'_, '_> {
             return self.item(at);
         }
         let n = view.chain(at);
-        if self.top.from == From::Item && view.is_open(at + n) && !self.sampling(at) {
-            return Step { tokens: n, opening: Paren::Names };
+        if self.top.from == From::Item && view.is_open(at + n) {
+            if view.is(before, "TABLESAMPLE") {
+                self.found.unknown |= !view.any(at, &["BERNOULLI", "SYSTEM"]);
+                return Step { tokens: n, opening: Paren::Call };
+            }
+            if !view.is(at, "REPEATABLE") {
+                return Step { tokens: n, opening: Paren::Names };
+            }
         }
         self.expression(at, closed)
     }
@@ -266,15 +272,6 @@ impl Scan<'_, '_> {
             self.found.touch(schema, name, false);
         }
         skip(n)
-    }
-
-    /// `TABLESAMPLE method (…)`, `REPEATABLE (…)`: no alias.
-    fn sampling(&mut self, at: usize) -> bool {
-        let (view, before) = (self.view, at.wrapping_sub(1));
-        if view.is(before, "TABLESAMPLE") {
-            self.found.unknown |= !view.any(at, &["BERNOULLI", "SYSTEM"]);
-        }
-        view.is(at, "REPEATABLE")
     }
 
     fn expression(&mut self, at: usize, closed: Paren) -> Step {
@@ -365,12 +362,19 @@ impl Scan<'_, '_> {
         }
         view.is(at, "BY") && after(&["ORDER", "GROUP", "PARTITION"])
             || view.is(at, "SETS") && after(&["GROUPING"])
-            || self.top.grouping && view.any(at, &["ROLLUP", "CUBE"])
+            || self.top.grouping
+                && view.any(at, &["ROLLUP", "CUBE"])
+                && (after(&["BY", "ALL", "DISTINCT"])
+                    || matches!(view.kind(before), Some(Kind::Comma | Kind::Open)))
             || view.any(at, &["FIRST", "NEXT"]) && after(&["FETCH"])
             || view.is(at, "ZONE") && after(&["TIME"])
             || view.is(at, "VARYING") && after(&["CHARACTER", "CHAR", "NCHAR", "BIT"])
-            || view.is(at, "SECOND") && (after(&["TO"]) || view.kind(before) == Some(Kind::Str))
+            || view.is(at, "SECOND")
+                && (view.kind(before) == Some(Kind::Str)
+                    || after(&["TO"]) && view.any(before.wrapping_sub(1), &["DAY", "HOUR", "MINUTE"]))
             || view.is(at, "SET") && matches!(self.top.verb, Verb::Insert | Verb::Update | Verb::Merge)
-            || view.is(at, "REPEATABLE") && self.top.from != From::Out
+            || view.is(at, "REPEATABLE")
+                && self.top.from == From::Item
+                && view.kind(before) == Some(Kind::Close)
     }
 }
