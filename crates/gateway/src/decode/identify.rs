@@ -1,14 +1,15 @@
 //! Who sent a request, by its connection and its head, and what the policy says to it.
 //!
 //! Checking a token's signature costs more than all the rest of a record, so answers are kept for a short
-//! time, keyed by a digest of exactly those header values that the check asked for, and the certificate.
+//! time, keyed by a digest of exactly those header values that the check asked for, and the certificate. An
+//! answer that rests on the request itself (a DPoP proof, a message signature) is never kept.
 
 use super::path::{Templates, clean};
 use super::redact::clean_text;
 use crate::config::Purpose;
 use crate::ring::Decided;
 use countersign_event::{Class, IdentityFrom, Principal, PrincipalKind, Verified, Who};
-use countersign_identity::{HeaderLookup, HttpIdentity, Identities, TlsIdentity, who_of};
+use countersign_identity::{HeaderLookup, HttpIdentity, HttpRequest, Identities, TlsIdentity, who_of};
 use countersign_policy::{Policy, Request};
 use countersign_wire::http1::fields::{self, Fields, Slots};
 use countersign_wire::http1::target;
@@ -46,6 +47,24 @@ impl HeaderLookup for Asked<'_> {
     fn count(&self, name: &str) -> usize {
         self.fields.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)).count()
     }
+
+    fn values(&self, name: &str) -> Vec<&[u8]> {
+        // Notes the name, too.
+        let Some(_) = self.get(name) else { return Vec::new() };
+        self.fields.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v).collect()
+    }
+}
+
+/// One request's head and the connection that it came over.
+#[derive(Clone, Copy)]
+pub(crate) struct Head<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) target: &'a [u8],
+    pub(crate) fields: Fields<'a>,
+    pub(crate) tls: Option<&'a TlsIdentity>,
+    /// The connection came over TLS, with or without a certificate.
+    pub(crate) secure: bool,
+    pub(crate) peer: IpAddr,
 }
 
 struct Kept {
@@ -62,14 +81,9 @@ pub(crate) struct Checks {
 }
 
 impl Checks {
-    /// Who the headers prove. `now_s` is Unix time.
-    pub(crate) fn http(
-        &mut self,
-        identities: &Identities,
-        fields: Fields<'_>,
-        tls: Option<&TlsIdentity>,
-        now_s: i64,
-    ) -> HttpIdentity {
+    /// Who the request proves. `now_s` is Unix time. To be asked once for each request: proofs count once.
+    pub(crate) fn http(&mut self, identities: &Identities, head: Head<'_>, now_s: i64) -> HttpIdentity {
+        let (fields, tls) = (head.fields, head.tls);
         let none = !self.names.is_empty() && self.names.iter().all(|n| fields.get(n).is_none());
         if none {
             return HttpIdentity::default();
@@ -81,9 +95,9 @@ impl Checks {
             return kept.identity.clone();
         }
         let asked = Asked { fields, names: RefCell::default() };
-        let identity = identities.from_http_over(&asked, tls, now_s);
+        let identity = check(identities, &asked, head, now_s);
         self.note(asked.names.into_inner());
-        if self.names.len() <= NAMES_MAX {
+        if self.names.len() <= NAMES_MAX && !identity.single_use {
             if self.kept.len() >= KEPT_MAX {
                 self.kept.clear();
             }
@@ -121,6 +135,29 @@ impl Checks {
     }
 }
 
+/// Asks about the request as its client meant it.
+fn check(identities: &Identities, asked: &Asked<'_>, head: Head<'_>, now_s: i64) -> HttpIdentity {
+    let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
+    let host = target::authority(head.target).or_else(|| asked.fields.get("host")).unwrap_or_default();
+    let (path, query) = target::path_and_query(head.target);
+    let mut path_and_query = text(path).to_owned();
+    if let Some(query) = query {
+        path_and_query.push('?');
+        path_and_query.push_str(text(query));
+    }
+    let request = HttpRequest {
+        method: head.method,
+        scheme: if head.secure { "https" } else { "http" },
+        authority: text(host),
+        path_and_query: &path_and_query,
+        target: Some(text(head.target)),
+        headers: asked,
+        peer: Some(head.peer),
+        body: None,
+    };
+    identities.from_request(&request, head.tls, now_s)
+}
+
 /// Everything seen on one request, sorted.
 pub(crate) fn who(address: Principal, tls: Option<&TlsIdentity>, http: HttpIdentity) -> (Who, Vec<String>) {
     let mut failures: Vec<String> =
@@ -150,7 +187,17 @@ pub(crate) fn decide(call: &Call<'_>, policy: &dyn Policy) -> Decided {
     let parsed = fields::request(call.head, &mut slots);
     let now_s = i64::try_from(call.time_ns / 1_000_000_000).unwrap_or(i64::MAX);
     let http = match &parsed {
-        Some(request) => Checks::default().http(call.identities, request.fields, call.tls, now_s),
+        Some(request) => {
+            let head = Head {
+                method: request.method,
+                target: request.target,
+                fields: request.fields,
+                tls: call.tls,
+                secure: call.tls.is_some(),
+                peer: call.peer,
+            };
+            Checks::default().http(call.identities, head, now_s)
+        }
         None => HttpIdentity::default(),
     };
     let (who, failures) = who(call.identities.address(call.peer), call.tls, http);

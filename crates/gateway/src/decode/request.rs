@@ -372,7 +372,15 @@ fn set_who(
         None => {
             let now_s = i64::try_from(context.wall(t) / 1_000_000_000).unwrap_or(i64::MAX);
             let tls = conn.identity.as_ref();
-            let http = context.checks.http(&context.identities, request.fields, tls, now_s);
+            let head = identify::Head {
+                method: request.method,
+                target: request.target,
+                fields: request.fields,
+                tls,
+                secure: conn.tls.is_some(),
+                peer: conn.open.src.ip(),
+            };
+            let http = context.checks.http(&context.identities, head, now_s);
             let (who, failures) = if http.principals.is_empty() && http.failures.is_empty() {
                 conn.base_who.clone()
             } else {
