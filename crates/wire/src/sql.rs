@@ -55,7 +55,7 @@ pub struct Statement {
     /// What it does to the session.
     pub effect: Option<Effect>,
     /// Whether the text was not understood as a whole: not well-formed, too deep or too long, or a statement
-    /// that is not known. The class is then that of the leading words, and no read.
+    /// that is not known. The class is then that of the leading words, and neither `Read` nor `Meta`.
     pub incomplete: bool,
     /// Whether its literals hold a password, a key or a connection string by their place. Neither the raw
     /// text nor parameters may be kept.
@@ -138,7 +138,7 @@ pub enum Effect {
     DeclareCursor {
         name: String,
     },
-    /// `FETCH` or `MOVE`.
+    /// `FETCH` or `MOVE`: runs the query of a cursor, whose class may be more than `Read`.
     Fetch {
         name: String,
     },

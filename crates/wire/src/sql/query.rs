@@ -12,6 +12,7 @@ mod scan;
 pub(super) use scan::scan;
 
 use super::functions::Effect;
+use super::view::View;
 use super::{TABLES_MAX, Table};
 use crate::stream::OpClass;
 
@@ -91,6 +92,12 @@ impl Found {
             self.broken = true;
         }
     }
+}
+
+/// What the arguments of a prepared statement do beside giving values, and whether that is known.
+pub(super) fn arguments(view: &View<'_>, from: usize, to: usize) -> (Option<OpClass>, bool) {
+    let found = scan(view, from, to);
+    (found.call.filter(|c| *c != OpClass::Meta), found.understood())
 }
 
 /// Order of effects, the strongest last.

@@ -11,7 +11,10 @@
 //!   roles, databases, extensions, servers, subscriptions, policies, ownership and such: `Admin`.
 //! - `COPY … TO` a file of the server is `Admin`, `COPY … PROGRAM` is `Execute`.
 //! - `NOTIFY` is `Create` (it sends something to others), `LISTEN` is `Meta`.
-//! - `PREPARE` is `Meta`: nothing runs. `EXECUTE` has no class here; the caller knows the prepared text.
+//! - `PREPARE` is `Meta`: nothing runs. `EXECUTE` has no class here, the caller knows the prepared text; but
+//!   its arguments are expressions: what they do is its class, and if that is unknown it is `incomplete`.
+//! - `FETCH` and `MOVE` are `Read`; they run what `DECLARE` only named, so the caller must take the class of
+//!   a cursor that it knows to be more.
 
 use super::lex::Kind;
 use super::query::{self, Found};
@@ -24,8 +27,10 @@ pub(super) fn classify(text: &str, conforming: bool) -> Statement {
     // A statement ends at its semicolon; what follows is none of it.
     let end = (0..view.len()).rev().find(|i| view.kind(*i) != Some(Kind::Semicolon)).map_or(0, |i| i + 1);
     let mut statement = Reader { view: &view, end }.statement(0);
-    statement.incomplete |= !view.whole || (0..end).any(|i| view.kind(i) == Some(Kind::Bad));
-    if statement.incomplete && statement.class == Some(OpClass::Read) {
+    // More than one statement: the server refuses it where one is wanted, and so the first is not the whole.
+    let several = !view.is(0, "CREATE") && (0..end).any(|i| view.kind(i) == Some(Kind::Semicolon));
+    statement.incomplete |= several || !view.whole || (0..end).any(|i| view.kind(i) == Some(Kind::Bad));
+    if statement.incomplete && matches!(statement.class, Some(OpClass::Read | OpClass::Meta)) {
         statement.class = None;
     }
     statement.carries_secret = secret::carried(&view);
@@ -235,7 +240,14 @@ impl Reader<'_, '_> {
         }
         if view.is(at, "EXECUTE") {
             let what = Some(Effect::ExecutePrepared { name });
-            return Statement { operation: "EXECUTE", effect: what, ..Statement::default() };
+            let (class, known) = query::arguments(view, at_name + 1, self.end);
+            return Statement {
+                operation: "EXECUTE",
+                effect: what,
+                class,
+                incomplete: !known,
+                ..Statement::default()
+            };
         }
         let body = (at_name + 1..self.end).find(|i| view.is(*i, "AS")).and_then(|i| view.token(i + 1));
         let last = view.token(self.end.wrapping_sub(1));
