@@ -111,9 +111,11 @@ impl Element {
                 ..named(id.to_string(), Auth::SpiffeSvid)
             },
             (None, false) => named(format!("user:proxy/{}", clip(&self.subject, CLAIM_MAX)), Auth::Mtls),
-            (None, true) => {
-                Principal { kind: Some(PrincipalKind::Anonymous), ..named("anon:".into(), Auth::Mtls) }
-            }
+            (None, true) => Principal {
+                kind: Some(PrincipalKind::Anonymous),
+                verified: Verified::Claimed,
+                ..named("anon:".into(), Auth::Mtls)
+            },
         }
     }
 }

@@ -67,9 +67,6 @@ fn headers_out_of_form_are_refused_even_from_a_listed_proxy() {
         let lines = Lines::of(&[("x-forwarded-client-cert", value)]);
         let request = HttpRequest { peer: Some("::1".parse().unwrap()), ..request(&lines) };
         let found = identities.from_request(&request, None, NOW);
-        assert!(
-            found.principals.iter().all(|p| p.verified == Verified::Claimed || p.id == "anon:"),
-            "{value}"
-        );
+        assert!(found.principals.iter().all(|p| p.verified == Verified::Claimed), "{value}");
     }
 }

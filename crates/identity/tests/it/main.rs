@@ -8,6 +8,7 @@ mod certificates;
 mod dpop;
 mod forwarded;
 mod fuzzing;
+mod hostile;
 mod httpsig;
 mod jwt;
 mod remote;
