@@ -29,7 +29,10 @@ pub(super) fn classify(text: &str, conforming: bool) -> Statement {
     let mut statement = Reader { view: &view, end }.statement(0);
     // More than one statement: the server refuses it where one is wanted, and so the first is not the whole.
     let several = !view.is(0, "CREATE") && (0..end).any(|i| view.kind(i) == Some(Kind::Semicolon));
-    statement.incomplete |= several || !view.whole || (0..end).any(|i| view.kind(i) == Some(Kind::Bad));
+    // A name with an escape character of its own is not decoded; it must not pass for another one.
+    let escaped = (1..end).any(|i| view.is(i, "UESCAPE") && view.kind(i - 1) == Some(Kind::Quoted));
+    statement.incomplete |=
+        several || escaped || !view.whole || (0..end).any(|i| view.kind(i) == Some(Kind::Bad));
     if statement.incomplete && matches!(statement.class, Some(OpClass::Read | OpClass::Meta)) {
         statement.class = None;
     }
