@@ -75,8 +75,8 @@ fn main() {
         // A fixed walk over the policies: nine calls in ten are what some policy is about, one is a
         // stranger's; a delete now and then.
         let step = n.wrapping_mul(2_654_435_761);
-        let (about, delete) = (step / 11 % POLICIES, step % 23 == 0);
-        let caller = if step % 10 == 0 { step / 7 } else { about };
+        let (about, delete) = (step / 11 % POLICIES, step.is_multiple_of(23));
+        let caller = if step.is_multiple_of(10) { step / 7 } else { about };
         Request {
             principal: Some(&callers[caller % callers.len()]),
             protocol: "http/1.1",

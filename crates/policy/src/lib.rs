@@ -8,6 +8,7 @@
 
 mod cache;
 mod call;
+pub mod cases;
 mod config;
 mod decide;
 mod entities;

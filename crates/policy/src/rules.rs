@@ -120,6 +120,7 @@ impl Rules {
         let checked = schema::check(&parsed);
         problems.extend(checked.problems);
         if !problems.is_empty() {
+            problems.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
             return Err(problems);
         }
         let mut rules = Rules::assemble(parsed, members)?;

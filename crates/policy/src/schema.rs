@@ -125,7 +125,16 @@ pub(crate) fn check(parsed: &[Parsed<'_>]) -> Checked {
         batch.push(p);
     }
     check_batch(&base, &batch, &declared, &mut out);
+    // Cedar reports the same place once for each type of caller.
+    for list in [&mut out.problems, &mut out.warnings] {
+        list.sort_by(|a, b| (place(a), &a.why).cmp(&(place(b), &b.why)));
+        list.dedup_by(|a, b| place(a) == place(b));
+    }
     out
+}
+
+fn place(problem: &Problem) -> (&str, usize, usize) {
+    (&problem.file, problem.line, problem.column)
 }
 
 fn declares(action: &str) -> bool {

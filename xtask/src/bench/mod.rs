@@ -6,6 +6,7 @@
 mod gateway;
 mod ledger;
 mod machine;
+mod policy;
 mod verify;
 
 use crate::XtaskError;
@@ -16,7 +17,7 @@ use std::process::{Command, Output};
 
 /// Runs one bench, or all.
 pub(crate) fn run(what: &str) -> Result<(), XtaskError> {
-    let known = ["all", "ledger", "gateway", "store", "verify"];
+    let known = ["all", "ledger", "gateway", "store", "verify", "policy"];
     if !known.contains(&what) {
         return Err(XtaskError::Wrong(format!("no bench named `{what}`; known: {}", known.join(", "))));
     }
@@ -27,6 +28,9 @@ pub(crate) fn run(what: &str) -> Result<(), XtaskError> {
     }
     if matches!(what, "all" | "gateway") {
         gateway::run()?;
+    }
+    if matches!(what, "all" | "policy") {
+        policy::run()?;
     }
     if matches!(what, "all" | "verify") {
         verify::run()?;

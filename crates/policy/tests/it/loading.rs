@@ -35,6 +35,9 @@ fn what_the_schema_lacks_is_refused_at_its_place() {
     let (line, _, text) = problem("permit(principal, action, resource)\nwhen { principal.verifed >= 3 };");
     assert_eq!(line, 2, "{text}");
     assert!(text.contains("verifed") && text.contains("verified"), "it names the nearest: {text}");
+    let all =
+        check(&sources("permit(principal, action, resource) when { principal.verifed >= 3 };")).unwrap_err();
+    assert_eq!(all.len(), 1, "not once for each type of caller");
     for wrong in [
         "permit(principal == Shop::Robot::\"r\", action, resource);",
         "permit(principal is Countersign::Robot, action, resource);",
