@@ -59,7 +59,7 @@ pub fn record(data: &[u8]) {
                     promised += 1;
                     What::Request { head: bytes, end, decided: None }
                 }
-                PieceKind::Head => What::Response { head: bytes, end },
+                PieceKind::Head => What::Response { head: bytes, end, closing: false },
                 PieceKind::Data => {
                     waiting.fetch_add(bytes.len(), std::sync::atomic::Ordering::Relaxed);
                     What::Data { way, bytes, end }

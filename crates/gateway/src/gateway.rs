@@ -45,11 +45,15 @@ pub struct Parts {
     pub policy: Arc<dyn Policy>,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// Listening sockets of a process before this one, taken instead of binding where the address is the same.
+    pub sockets: Vec<TcpListener>,
 }
 
 /// A running gateway. Shut it down: dropping it ends its threads without draining.
 pub struct Gateway {
     addresses: Vec<(String, SocketAddr)>,
+    /// For a process that takes over.
+    sockets: Vec<TcpListener>,
     counters: Arc<Counters>,
     drain: Arc<Drain>,
     stop: watch::Sender<Stop>,
@@ -78,6 +82,21 @@ impl Gateway {
         identities: Arc<Identities>,
         policy: Arc<dyn Policy>,
     ) -> Result<Gateway, GatewayError> {
+        Gateway::start_on(config, ledger, identities, policy, Vec::new())
+    }
+
+    /// As [`Gateway::start`], on the listening sockets of the process that this one takes over from
+    /// ([`Gateway::sockets`]); an address that is not among them is bound.
+    ///
+    /// # Errors
+    /// As [`Gateway::start`].
+    pub fn start_on(
+        config: GatewayConfig,
+        ledger: &Ledger,
+        identities: Arc<Identities>,
+        policy: Arc<dyn Policy>,
+        sockets: Vec<TcpListener>,
+    ) -> Result<Gateway, GatewayError> {
         let (mut recorders, mut strict): (Vec<Arc<dyn Recorder>>, Vec<Arc<dyn Recorder>>) =
             Default::default();
         let source = || -> Result<_, GatewayError> {
@@ -93,25 +112,31 @@ impl Gateway {
         }
         let key = BodyKey::Ledger(ledger.digest_key());
         let clock = Arc::new(SystemClock::default());
-        Gateway::start_with(config, Parts { recorders, strict, key, identities, policy, clock })
+        Gateway::start_with(config, Parts { recorders, strict, key, identities, policy, clock, sockets })
     }
 
     /// As [`Gateway::start`], with everything given.
     ///
     /// # Errors
     /// As [`Gateway::start`].
-    pub fn start_with(config: GatewayConfig, parts: Parts) -> Result<Gateway, GatewayError> {
+    pub fn start_with(config: GatewayConfig, mut parts: Parts) -> Result<Gateway, GatewayError> {
         let mut sockets = Vec::new();
         let mut routes = Vec::new();
         for (index, listener) in config.listeners.iter().enumerate() {
             routes.push(Arc::new(route(index, listener)?));
-            sockets.push(bind(listener)?);
+            sockets.push(match inherited(&mut parts.sockets, listener) {
+                Some(socket) => socket,
+                None => bind(listener)?,
+            });
         }
         let addresses = config.listeners.iter().zip(&sockets);
         let addresses = addresses.filter_map(|(l, s)| Some((l.name.clone(), s.local_addr().ok()?))).collect();
         let (stop, _) = watch::channel(Stop::Run);
+        let kept = sockets.iter().map(TcpListener::try_clone).collect::<Result<_, _>>();
+        let kept = kept.map_err(|source| GatewayError::Thread { what: "data", source })?;
         let mut gateway = Gateway {
             addresses,
+            sockets: kept,
             counters: Arc::default(),
             drain: Arc::default(),
             stop,
@@ -147,6 +172,19 @@ impl Gateway {
     /// Names and addresses of the listeners.
     pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
         self.addresses.clone()
+    }
+
+    /// The listening sockets, for a process that takes over: connections that come while neither accepts wait in
+    /// their queues and are not refused.
+    pub fn sockets(&self) -> &[TcpListener] {
+        &self.sockets
+    }
+
+    /// As [`Gateway::shutdown`], so that no client fails: nothing more is accepted, each connection ends with an
+    /// answer that says `Connection: close`, and idle ones stay until their next request or the end of `drain`.
+    pub fn hand_over(self, drain: Duration) {
+        self.drain.set_gentle();
+        self.shutdown(drain);
     }
 
     /// Counters since start.
@@ -290,6 +328,13 @@ fn service(listener: &Listener) -> String {
     } else {
         listener.service.clone()
     }
+}
+
+/// The socket among `sockets` that listens on the address of `listener`.
+fn inherited(sockets: &mut Vec<TcpListener>, listener: &Listener) -> Option<TcpListener> {
+    let at = sockets.iter().position(|s| s.local_addr().is_ok_and(|a| a == listener.listen))?;
+    let socket = sockets.swap_remove(at);
+    socket.set_nonblocking(true).ok().map(|()| socket)
 }
 
 fn bind(listener: &Listener) -> Result<TcpListener, GatewayError> {

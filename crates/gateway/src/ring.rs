@@ -42,8 +42,8 @@ pub(crate) enum What {
     Upstream(SocketAddr),
     /// A request head was let through.
     Request { head: Bytes, end: bool, decided: Option<Box<Decided>> },
-    /// A final response head was let through.
-    Response { head: Bytes, end: bool },
+    /// A final response head was let through; `closing`: with `Connection: close` added to it.
+    Response { head: Bytes, end: bool, closing: bool },
     /// Body content.
     Data { way: Way, bytes: Bytes, end: bool },
     /// A message ended with bytes that are no content.

@@ -145,10 +145,13 @@ impl Conn {
                 exchange.request.ended = end.then_some(t);
                 self.exchanges.push_back(exchange);
             }
-            What::Response { head, end } => {
+            What::Response { head, end, closing } => {
                 if let Some(exchange) = answering(&mut self.exchanges) {
                     exchange.response_at = Some(t);
                     read_response(exchange, &head);
+                    if let Some(cap) = exchange.event.body.cap.as_mut().filter(|_| closing) {
+                        cap.changes.push("connection_close".to_owned());
+                    }
                     if exchange.status == Some(101) {
                         self.upgrade = upgrade_of(exchange);
                     }

@@ -120,6 +120,8 @@ pub(crate) struct Flow {
     pub(super) early: Bytes,
     pub(super) blocked: bool,
     pub(super) answered: u64,
+    /// The answer that is on its way said that it is the last.
+    pub(super) last_said: bool,
     pub(super) last_answer: Option<LastAnswer>,
     pub(super) closing: Closing,
     pub(super) cut: Option<&'static str>,
@@ -168,6 +170,7 @@ impl Flow {
             early: Bytes::new(),
             blocked: false,
             answered: 0,
+            last_said: false,
             last_answer: None,
             closing: Closing::No,
             cut: None,
@@ -280,7 +283,7 @@ impl Flow {
             Closing::Flushing { .. } => return false,
             Closing::No => {}
         }
-        let stopped = self.up.eof || self.last_answer.is_some() || self.blocked;
+        let stopped = self.up.eof || self.last_answer.is_some() || self.blocked || self.last_said;
         if stopped || self.up.out.len() >= self.worker.limits.write_high || !self.ring_has_room(cx) {
             return false;
         }
@@ -545,21 +548,22 @@ impl Flow {
         if !self.worker.drain.ending() || self.closing != Closing::No {
             return false;
         }
-        if self.worker.drain.cutting() {
-            self.cut = Some("gateway shut down");
-            return true;
-        }
         let idle = match self.mode {
             Mode::Opaque | Mode::Switched => false,
             Mode::Framed => self.stream.as_ref().is_none_or(Stream::idle),
             Mode::Detecting | Mode::Http => self.framer.open() == 0 && !self.framer.is_tunnel(),
         };
-        if idle && self.up.held.is_empty() && self.up.out.is_clear() && self.down.out.is_clear() {
+        let cutting = self.worker.drain.cutting();
+        let clear = self.up.held.is_empty() && self.up.out.is_clear() && self.down.out.is_clear();
+        if idle && clear && (cutting || !self.worker.drain.gentle() || self.mode == Mode::Framed) {
             self.say_farewell(Farewell::Shutdown);
             self.close_after_flush();
             return true;
         }
-        false
+        if cutting {
+            self.cut = Some("gateway shut down");
+        }
+        cutting
     }
 
     fn ended(&mut self) -> Option<Why> {

@@ -233,6 +233,8 @@ impl Flow {
         }
         if self.framer.is_tunnel() && self.mode == Mode::Http {
             self.switch();
+        } else if answered > 0 && self.last_said && self.framer.open() == 0 {
+            self.close(true);
         } else if answered > 0 {
             self.timers.sent(self.now);
             if self.blocked {
@@ -246,13 +248,17 @@ impl Flow {
     }
 
     fn pass_responses(&mut self, pieces: &[Piece], passed: Bytes) {
-        let mut at = 0;
-        for piece in pieces {
+        let (mut at, mut insert) = (0, None);
+        for (index, piece) in pieces.iter().enumerate() {
             let bytes = passed.slice(at..at + piece.len);
             at += piece.len;
             match piece.kind {
                 PieceKind::Head => {
-                    self.tap_message(Way::Down, What::Response { head: bytes, end: piece.end });
+                    let closing = self.says_last(pieces.get(index..).unwrap_or_default());
+                    if closing {
+                        insert = at.checked_sub(2);
+                    }
+                    self.tap_message(Way::Down, What::Response { head: bytes, end: piece.end, closing });
                 }
                 PieceKind::Data => {
                     self.tap_message(Way::Down, What::Data { way: Way::Down, bytes, end: piece.end })
@@ -268,7 +274,27 @@ impl Flow {
                 self.exchange_answered();
             }
         }
+        if let Some(place) = insert {
+            self.down.out.push(passed.slice(..place));
+            self.down.out.push(Bytes::from_static(b"Connection: close\r\n"));
+            return self.down.out.push(passed.slice(place..));
+        }
         self.down.out.push(passed);
+    }
+
+    /// In an orderly end: whether the answer that begins with `pieces` is the last of this connection and is to
+    /// say so, since nothing is open behind it.
+    fn says_last(&mut self, pieces: &[Piece]) -> bool {
+        let alone = match pieces.iter().any(|p| p.end) {
+            true => self.framer.open() == 0 && !pieces.iter().skip(1).any(|p| p.kind == PieceKind::Head),
+            false => self.framer.open() == 1,
+        };
+        let waits = !self.up.held.is_empty() || self.framer.in_request();
+        if !self.worker.drain.ending() || !alone || waits || self.framer.is_tunnel() {
+            return false;
+        }
+        self.last_said = true;
+        true
     }
 
     fn refuse_response(&mut self, rule: Rule) {

@@ -156,6 +156,7 @@ impl Worker {
 #[derive(Default)]
 pub(crate) struct Drain {
     ending: AtomicBool,
+    gentle: AtomicBool,
     cutting: AtomicBool,
     wakers: Mutex<HashMap<u64, Waker>>,
 }
@@ -164,6 +165,17 @@ impl Drain {
     /// Finish what is open, then close.
     pub(crate) fn ending(&self) -> bool {
         self.ending.load(Ordering::Relaxed)
+    }
+
+    /// Idle connections wait for their next request, whose answer says that it is the last: closing them could
+    /// meet a request on its way.
+    pub(crate) fn gentle(&self) -> bool {
+        self.gentle.load(Ordering::Relaxed)
+    }
+
+    /// Nobody is to fail: see [`Drain::gentle`]. Before [`Drain::end`].
+    pub(crate) fn set_gentle(&self) {
+        self.gentle.store(true, Ordering::Relaxed);
     }
 
     /// Close now.

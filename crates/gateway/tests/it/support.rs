@@ -125,6 +125,7 @@ impl Rig {
             identities: Arc::new(Identities::new(identity, 0).unwrap()),
             policy,
             clock: Arc::new(SystemClock::default()),
+            sockets: Vec::new(),
         };
         let gateway = Gateway::start_with(config, parts).unwrap();
         let address = gateway.addresses()[0].1;
