@@ -316,10 +316,12 @@ impl Scan<'_, '_> {
         let view = self.view;
         let constant = view.kind(open + 1) == Some(Kind::Str) && view.kind(open + 2) == Some(Kind::Comma);
         match view.text_of(open + 1).strip_prefix('\'').and_then(|s| s.strip_suffix('\'')) {
-            Some(name) if constant && !name.contains('\\') => match name.to_ascii_lowercase().as_str() {
-                "role" | "session_authorization" => Effect::Does(OpClass::Admin),
-                _ => Effect::Does(OpClass::Meta),
-            },
+            Some(name) if constant && !name.contains(['\\', '\'']) => {
+                match name.to_ascii_lowercase().as_str() {
+                    "role" | "session_authorization" => Effect::Does(OpClass::Admin),
+                    _ => Effect::Does(OpClass::Meta),
+                }
+            }
             _ => Effect::Unknown,
         }
     }
