@@ -92,6 +92,9 @@ pub struct JwtIssuer {
     pub audience: Vec<String>,
     /// JWKS (JSON) or one public key (PEM); empty if `remote` is given.
     pub keys: PathBuf,
+    /// The issuer is a Kubernetes cluster of this name: the subject of a service account's token becomes
+    /// `k8s-sa:<cluster>/<namespace>/<name>`.
+    pub cluster: Option<String>,
     /// Where to fetch its JWKS, instead of `keys`.
     pub remote: Option<RemoteKeySet>,
     /// Allowed algorithms (`ES256`, `RS256`, …); empty = all that the keys' types allow, without HMAC. HMAC

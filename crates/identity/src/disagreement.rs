@@ -83,6 +83,10 @@ fn local_names(p: &Principal) -> Vec<String> {
         names.push(id.to_string());
     } else if let Some((_, subject)) = p.id.strip_prefix("jwt:").and_then(|rest| rest.rsplit_once('#')) {
         names.push(subject.to_owned());
+    } else if let Some(account) = p.id.strip_prefix("k8s-sa:") {
+        if let [.., ns, name] = account.split('/').collect::<Vec<_>>().as_slice() {
+            names.push(format!("system:serviceaccount:{ns}:{name}"));
+        }
     } else if let Some(id) = p.id.strip_prefix("key:") {
         names.push(id.to_owned());
     }
@@ -135,6 +139,7 @@ mod tests {
             "jwt:https://i#orders",
             "jwt:https://i#spiffe://td/ns/shop/sa/orders",
             "jwt:https://k8s#system:serviceaccount:shop:orders",
+            "k8s-sa:prod/shop/orders",
             "key:orders",
         ] {
             let other = p(id, Verified::Checked, IdentityFrom::Token);

@@ -39,6 +39,7 @@ pub(crate) struct Tokens {
 struct Issuer {
     issuer: String,
     audience: Vec<String>,
+    cluster: Option<String>,
     keys: Source,
 }
 
@@ -164,7 +165,12 @@ impl Tokens {
                 Some(remote) => Source::Remote(remote.clone()),
                 None => Source::File(Arc::new(Keys::load(issuer)?)),
             };
-            loaded.push(Issuer { issuer: issuer.issuer.clone(), audience: issuer.audience.clone(), keys });
+            loaded.push(Issuer {
+                issuer: issuer.issuer.clone(),
+                audience: issuer.audience.clone(),
+                cluster: issuer.cluster.clone(),
+                keys,
+            });
         }
         Ok(Tokens { issuers: loaded, cache: Mutex::default() })
     }
@@ -365,12 +371,19 @@ fn principals(signed: &Signed, issuer: &Issuer, binding: Binding) -> Result<Vec<
     };
     let make = |iss: &str, sub: Option<&str>, level: Verified| -> Result<Principal, String> {
         let sub = sub.filter(|s| !s.is_empty()).ok_or("it names no subject (sub)")?;
-        let id = token_id(iss, sub);
+        // Only the cluster itself may name its service accounts, not an actor of another issuer.
+        let account = issuer.cluster.as_deref().filter(|_| iss == issuer.issuer);
+        let account = account.and_then(|cluster| service_account(cluster, sub));
+        let (kind, auth) = match account {
+            Some(_) => (Some(PrincipalKind::Workload), if auth == Auth::Jwt { Auth::K8sSa } else { auth }),
+            None => (None, auth),
+        };
+        let id = account.unwrap_or_else(|| token_id(iss, sub));
         if id.len() > ID_MAX {
             return Err(format!("issuer and subject together are longer than {ID_MAX} bytes"));
         }
         let (auth, from) = (Some(auth), Some(IdentityFrom::Token));
-        Ok(Principal { auth, from, iss: clip(iss, CLAIM_MAX).to_owned(), ..Principal::new(id, level) })
+        Ok(Principal { auth, from, kind, iss: clip(iss, CLAIM_MAX).to_owned(), ..Principal::new(id, level) })
     };
     let mut subject = make(&issuer.issuer, claims.sub.as_deref(), level)?;
     subject.name = clip(claims.name.as_deref().unwrap_or(""), CLAIM_MAX).to_owned();
@@ -405,6 +418,13 @@ fn credential(signed: &Signed) -> String {
     let kid = signed.kid.as_deref().map(|k| format!("kid:{}", clip(k, 128)));
     let jti = signed.claims.jti.as_deref().map(|j| format!("jti-sha256:{}", hex(&sha256(j.as_bytes()))));
     [kid, jti].into_iter().flatten().collect::<Vec<_>>().join("/")
+}
+
+/// The id of a Kubernetes service account (`system:serviceaccount:<namespace>:<name>`).
+fn service_account(cluster: &str, sub: &str) -> Option<String> {
+    let (namespace, name) = sub.strip_prefix("system:serviceaccount:")?.split_once(':')?;
+    let plain = |part: &str| !part.is_empty() && !part.contains([':', '/']);
+    (plain(namespace) && plain(name)).then(|| format!("k8s-sa:{cluster}/{namespace}/{name}"))
 }
 
 fn token_id(iss: &str, sub: &str) -> String {

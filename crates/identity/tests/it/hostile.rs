@@ -242,3 +242,46 @@ fn a_stolen_certificate_bound_token_is_told_apart_from_a_mistake() {
         assert_eq!(found.failures[0].kind.label(), Some("identity-downgrade"));
     }
 }
+
+#[test]
+fn only_a_cluster_names_its_service_accounts() {
+    let signed = Signed::new();
+    let keys = signed._dir.path().join("jwks.json");
+    let jwt = JwtIssuer {
+        issuer: ISSUER.into(),
+        audience: vec![AUDIENCE.into()],
+        keys,
+        cluster: Some("prod".into()),
+        ..JwtIssuer::default()
+    };
+    let identities =
+        Identities::new(IdentityConfig { jwt: vec![jwt], ..IdentityConfig::default() }, NOW).unwrap();
+    let id = |identities: &Identities, claims: &Value| {
+        let token = signed.caller.jws(&signed.header(), &claims.to_string());
+        identities.from_http(&bearer(&token), NOW).principals[0].clone()
+    };
+    let of = |sub: &str| {
+        let mut claims = signed.claims();
+        claims["sub"] = json!(sub);
+        claims
+    };
+    let account = of("system:serviceaccount:shop:orders");
+    let found = id(&identities, &account);
+    assert_eq!(
+        (found.id.as_str(), found.auth),
+        ("k8s-sa:prod/shop/orders", Some(countersign_event::Auth::K8sSa))
+    );
+    let elsewhere = id(&signed.identities, &account);
+    assert_eq!(elsewhere.id, "jwt:https://example.org#system:serviceaccount:shop:orders");
+    for odd in [
+        "system:serviceaccount:shop",
+        "system:serviceaccount::a",
+        "system:serviceaccount:a:b:c",
+        "system:serviceaccount:a/b:c",
+    ] {
+        assert!(id(&identities, &of(odd)).id.starts_with("jwt:"), "{odd}");
+    }
+    let mut acting = of("alice");
+    acting["act"] = json!({ "sub": "system:serviceaccount:shop:orders", "iss": "https://other.example" });
+    assert!(id(&identities, &acting).id.starts_with("jwt:https://other.example#"));
+}

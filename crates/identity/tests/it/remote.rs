@@ -274,3 +274,49 @@ fn the_refreshers_thread_answers_a_wish_and_ends_with_its_handle() {
     assert_eq!(server.asked(), 1);
     drop(handle);
 }
+
+#[test]
+fn over_https_the_issuer_must_be_signed_by_the_configured_authority() {
+    let dir = tempfile::tempdir().unwrap();
+    let web = Authority::new("web.example", crate::certificates::now_s()).unwrap();
+    let (cert, key) = web.issue("/issuer", &["127.0.0.1"]).unwrap().write(dir.path(), "issuer").unwrap();
+    let config =
+        countersign_identity::server_tls(&cert, &key, &[], countersign_identity::ClientAuth::None).unwrap();
+    let authority = authority();
+    let (jwks, listener) = (authority.jwks(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let url = format!("https://{}/jwks", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(stream) = stream else { return };
+            let session = rustls::ServerConnection::new(config.clone()).unwrap();
+            let mut tls = BufReader::new(rustls::StreamOwned::new(session, stream));
+            let mut line = String::new();
+            while tls.read_line(&mut line).is_ok_and(|n| n > 2) {
+                line.clear();
+            }
+            let _ = tls.get_mut().write_all(&ok(&jwks));
+            tls.get_mut().conn.send_close_notify();
+            let _ = tls.get_mut().flush();
+        }
+    });
+    let ca = dir.path().join("ca.pem");
+    // First an authority that has nothing to do with it.
+    std::fs::write(&ca, authority.ca_pem()).unwrap();
+    let remote = RemoteKeySet { jwks_url: Some(url), ca: vec![ca.clone()], ..RemoteKeySet::default() };
+    let jwt = JwtIssuer {
+        issuer: "https://example.org".into(),
+        audience: vec![AUDIENCE.into()],
+        remote: Some(remote),
+        ..JwtIssuer::default()
+    };
+    let identities =
+        Identities::new(IdentityConfig { jwt: vec![jwt], ..IdentityConfig::default() }, NOW).unwrap();
+    let mut refresher = identities.refresher().unwrap();
+    let due_s = refresher.step(NOW);
+    assert!(refresher.status()[0].error.is_some());
+    std::fs::write(&ca, web.ca_pem()).unwrap();
+    refresher.step(due_s);
+    assert_eq!(refresher.status()[0].error, None, "the authority's file is read for each fetch");
+    let token = authority.token("orders", AUDIENCE, NOW, 300).unwrap();
+    assert_eq!(identities.from_http(&bearer(&token), NOW).failures, []);
+}
