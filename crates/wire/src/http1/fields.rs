@@ -2,14 +2,16 @@
 
 use super::FIELDS_MAX;
 use crate::h2::packed_iter;
-use httparse::{EMPTY_HEADER, Header, Status};
+use httparse::{Header, Status};
+use std::mem::MaybeUninit;
 
-/// Room for the fields of one head; the caller keeps it while it reads them.
-pub struct Slots<'h>([Header<'h>; FIELDS_MAX]);
+/// Room for the fields of one head; the caller keeps it while it reads them. Three kilobytes, so it begins
+/// empty and not filled.
+pub struct Slots<'h>([MaybeUninit<Header<'h>>; FIELDS_MAX]);
 
 impl Default for Slots<'_> {
     fn default() -> Self {
-        Slots([EMPTY_HEADER; FIELDS_MAX])
+        Slots([const { MaybeUninit::uninit() }; FIELDS_MAX])
     }
 }
 
@@ -70,8 +72,9 @@ impl<'a> Fields<'a> {
 
 /// Reads a request head; `None` for anything that the framer would not have let through.
 pub fn request<'a>(head: &'a [u8], slots: &'a mut Slots<'a>) -> Option<Request<'a>> {
-    let mut parsed = httparse::Request::new(&mut slots.0);
-    let Ok(Status::Complete(_)) = parsed.parse(head) else { return None };
+    let mut parsed = httparse::Request::new(&mut []);
+    let read = parsed.parse_with_uninit_headers(head, &mut slots.0);
+    let Ok(Status::Complete(_)) = read else { return None };
     let (method, target, version) = (parsed.method?, parsed.path?, parsed.version?);
     Some(Request {
         method,
@@ -83,8 +86,10 @@ pub fn request<'a>(head: &'a [u8], slots: &'a mut Slots<'a>) -> Option<Request<'
 
 /// Reads a response head; `None` for anything that the framer would not have let through.
 pub fn response<'a>(head: &'a [u8], slots: &'a mut Slots<'a>) -> Option<Response<'a>> {
-    let mut parsed = httparse::Response::new(&mut slots.0);
-    let Ok(Status::Complete(_)) = parsed.parse(head) else { return None };
+    let mut parsed = httparse::Response::new(&mut []);
+    let read =
+        httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, head, &mut slots.0);
+    let Ok(Status::Complete(_)) = read else { return None };
     Some(Response {
         status: parsed.code?,
         version: parsed.version?,

@@ -1,8 +1,9 @@
 //! Where a head ends, and what its framing fields say. Called once for each head; refuses, never repairs.
 
 use super::{FIELDS_MAX, HEAD_MAX, Rule, target};
-use httparse::{EMPTY_HEADER, Header, Status};
+use httparse::{EMPTY_HEADER, Header, ParserConfig, Status};
 use memchr::memchr;
+use std::mem::MaybeUninit;
 
 /// How far the search for the end of a head (or trailer section) has come. Reset for each section.
 #[derive(Clone, Copy, Debug, Default)]
@@ -77,9 +78,9 @@ pub(super) struct ResponseHead<'h> {
 
 /// Reads a complete request head.
 pub(super) fn request(head: &[u8]) -> Result<RequestHead, Rule> {
-    let mut slots = [EMPTY_HEADER; FIELDS_MAX];
-    let mut parsed = httparse::Request::new(&mut slots);
-    match parsed.parse(head) {
+    let mut slots = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+    let mut parsed = httparse::Request::new(&mut []);
+    match parsed.parse_with_uninit_headers(head, &mut slots) {
         Ok(Status::Complete(n)) if n == head.len() => {}
         Ok(_) => return Err(Rule::RequestLine),
         Err(e) => return Err(classify(e, head, Rule::RequestLine)),
@@ -111,9 +112,9 @@ pub(super) fn request(head: &[u8]) -> Result<RequestHead, Rule> {
 
 /// Reads a complete response head.
 pub(super) fn response(head: &[u8]) -> Result<ResponseHead<'_>, Rule> {
-    let mut slots = [EMPTY_HEADER; FIELDS_MAX];
-    let mut parsed = httparse::Response::new(&mut slots);
-    match parsed.parse(head) {
+    let mut slots = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+    let mut parsed = httparse::Response::new(&mut []);
+    match ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, head, &mut slots) {
         Ok(Status::Complete(n)) if n == head.len() => {}
         Ok(_) => return Err(Rule::StatusLine),
         Err(e) => return Err(classify(e, head, Rule::StatusLine)),
