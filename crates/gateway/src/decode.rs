@@ -165,7 +165,10 @@ impl Decoder {
     }
 
     fn hand_over_all(&mut self) {
-        let (events, strict) = (std::mem::take(&mut self.events), std::mem::take(&mut self.strict_events));
+        // The next batch will be about as large as this one: growing step by step would copy it again and again.
+        let next = Vec::with_capacity(self.events.len().next_power_of_two().min(EVENTS_MAX));
+        let events = std::mem::replace(&mut self.events, next);
+        let strict = std::mem::take(&mut self.strict_events);
         self.hand_over(&Arc::clone(&self.recorder), events);
         self.hand_over(&Arc::clone(&self.strict), strict);
         let asked = std::mem::take(&mut self.context.intents);

@@ -94,8 +94,15 @@ fn conn_id(conn: &Conn, context: &Context) -> [u8; 16] {
 }
 
 /// The event of an exchange that has ended at `t`. `cut` = why, when it ended without an answer.
-pub(super) fn finish(conn: &Conn, context: &Context, exchange: Exchange, t: u64, cut: Option<&str>) -> Event {
-    let Exchange { mut event, started, request, response, response_at, status, own, intent, .. } = exchange;
+pub(super) fn finish(
+    conn: &Conn,
+    context: &Context,
+    mut exchange: Box<Exchange>,
+    t: u64,
+    cut: Option<&str>,
+) -> Event {
+    let Exchange { event, started, request, response, response_at, status, own, intent, .. } = &mut *exchange;
+    let (started, response_at, own) = (*started, *response_at, *own);
     if let Some(intent) = intent {
         event.core.rec = Some(Rec::Outcome);
         event.links.of = intent.get().copied();
@@ -107,7 +114,7 @@ pub(super) fn finish(conn: &Conn, context: &Context, exchange: Exchange, t: u64,
         event.peer.up = conn.upstream.map(|(address, _)| endpoint(address));
     }
     event.core.lat = latencies(conn, started, response_at, response.ended);
-    let status = own.map_or(status, |o| Some(o.status));
+    let status = own.map_or(*status, |o| Some(o.status));
     event.core.outcome = match (cut, own) {
         (Some(_), _) => None,
         (None, Some(o)) if o.refused => {
@@ -123,9 +130,9 @@ pub(super) fn finish(conn: &Conn, context: &Context, exchange: Exchange, t: u64,
     if let Some(why) = own.map(|o| o.why).or(cut) {
         event.content.err = why.to_owned();
     }
-    event.body.req = payload(request, false, &mut event.content.redacted);
-    event.body.rsp = payload(response, response_at.is_some(), &mut event.content.redacted);
-    event
+    event.body.req = payload(std::mem::take(request), false, &mut event.content.redacted);
+    event.body.rsp = payload(std::mem::take(response), response_at.is_some(), &mut event.content.redacted);
+    exchange.event
 }
 
 fn refused(status: u16) -> Outcome {

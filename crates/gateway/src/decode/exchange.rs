@@ -65,7 +65,8 @@ pub(crate) struct Conn {
     pub(super) base_who: (Who, Vec<String>),
     pub(super) seq: u64,
     /// At most as many as the framer lets be open, plus those whose body is still on its way.
-    exchanges: VecDeque<Exchange>,
+    /// Boxed: a record is kilobytes, and moving it through the queue would copy it twice.
+    exchanges: VecDeque<Box<Exchange>>,
     opaque: Option<(&'static str, (u64, u64), u64)>,
     /// Set on a stream protocol, and after a switch to one that has a decoder.
     session: Option<Box<dyn Session>>,
@@ -240,7 +241,7 @@ impl Conn {
         out: &mut Vec<Event>,
     ) {
         let exchange = match way {
-            Way::Up => self.exchanges.back_mut(),
+            Way::Up => self.exchanges.back_mut().map(Box::as_mut),
             Way::Down => answering(&mut self.exchanges),
         };
         if let Some(exchange) = exchange {
@@ -280,7 +281,7 @@ impl Conn {
     ) {
         self.open.waiting.fetch_sub(bytes.len(), Ordering::Relaxed);
         let exchange = match way {
-            Way::Up => self.exchanges.back_mut(),
+            Way::Up => self.exchanges.back_mut().map(Box::as_mut),
             Way::Down => answering(&mut self.exchanges),
         };
         if let Some(exchange) = exchange {
@@ -302,7 +303,7 @@ impl Conn {
 
     /// Emits what is complete, oldest first.
     fn finish_front(&mut self, context: &mut Context, out: &mut Vec<Event>) {
-        let done = |e: &Exchange| e.request.ended.is_some() && e.response.ended.is_some();
+        let done = |e: &Box<Exchange>| e.request.ended.is_some() && e.response.ended.is_some();
         while self.exchanges.front().is_some_and(done) {
             let Some(exchange) = self.exchanges.pop_front() else { return };
             let t = exchange.request.ended.max(exchange.response.ended).unwrap_or(exchange.started);
@@ -366,6 +367,6 @@ impl Conn {
 }
 
 /// The oldest exchange whose answer has not ended.
-fn answering(exchanges: &mut VecDeque<Exchange>) -> Option<&mut Exchange> {
-    exchanges.iter_mut().find(|e| e.response.ended.is_none())
+fn answering(exchanges: &mut VecDeque<Box<Exchange>>) -> Option<&mut Exchange> {
+    exchanges.iter_mut().find(|e| e.response.ended.is_none()).map(Box::as_mut)
 }

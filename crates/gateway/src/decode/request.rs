@@ -98,7 +98,7 @@ pub(super) fn begin(
     t: u64,
     head: &[u8],
     decided: Option<Box<Decided>>,
-) -> Exchange {
+) -> Box<Exchange> {
     let mut slots = Slots::default();
     let mut exchange = empty(conn, context, t);
     let event = &mut exchange.event;
@@ -118,7 +118,7 @@ pub(super) fn begin(
 }
 
 /// The exchange of a request that was refused: of its head only a sound-looking first line is read.
-pub(super) fn begin_refused(conn: &Conn, context: &mut Context, t: u64, head: &[u8]) -> Exchange {
+pub(super) fn begin_refused(conn: &Conn, context: &mut Context, t: u64, head: &[u8]) -> Box<Exchange> {
     let mut exchange = empty(conn, context, t);
     let event = &mut exchange.event;
     event.core.proto = "http/1.1".to_owned();
@@ -133,7 +133,7 @@ pub(super) fn begin_refused(conn: &Conn, context: &mut Context, t: u64, head: &[
     exchange
 }
 
-fn empty(conn: &Conn, context: &Context, t: u64) -> Exchange {
+fn empty(conn: &Conn, context: &Context, t: u64) -> Box<Exchange> {
     let mut event = event::request_event(conn, context, t);
     let capture = context.routes.get(conn.open.route).and_then(|r| r.capture);
     let capture = capture.filter(|c| conn.seq.is_multiple_of(u64::from(c.one_in.max(1))));
@@ -143,7 +143,7 @@ fn empty(conn: &Conn, context: &Context, t: u64) -> Exchange {
         let rule = format!("\"{} bytes of 1 in {}\"", capture.bytes.min(EXCERPT_MAX), capture.one_in.max(1));
         event.content.unmapped.insert("/capture".to_owned(), Unmapped::Token(rule));
     }
-    Exchange {
+    Box::new(Exchange {
         event,
         started: t,
         request: body(),
@@ -153,7 +153,7 @@ fn empty(conn: &Conn, context: &Context, t: u64) -> Exchange {
         own: None,
         fault: None,
         intent: None,
-    }
+    })
 }
 
 /// Reads a final response head into `exchange`.
@@ -192,10 +192,6 @@ fn set_target(event: &mut Event, conn: &Conn, context: &Context, sent: &[u8], au
     let (path, query) = if authority { (sent, None) } else { target::path_and_query(sent) };
     let Cleaned { raw, redacted, cut } = clean(path);
     let (res, id) = context.templates.of(conn.open.route, &raw);
-    event
-        .target
-        .svc
-        .clone_from(&context.routes.get(conn.open.route).map_or(String::new(), |r| r.service.clone()));
     event.target.res = res;
     event.target.id = id;
     event.target.raw = raw;
@@ -382,7 +378,8 @@ fn set_who(
             };
             let http = context.checks.http(&context.identities, head, now_s);
             let (who, failures) = if http.principals.is_empty() && http.failures.is_empty() {
-                conn.base_who.clone()
+                // The record of a connection begins with who it is by the connection alone.
+                (std::mem::take(&mut event.who), conn.base_who.1.clone())
             } else {
                 identify::who(conn.address.clone(), tls, http)
             };
