@@ -15,7 +15,7 @@ cargo xtask COMMAND
 
   test               everything CI runs: packages, format, lints, build, all tests; prints each stage's time
   lint               format check and clippy only
-  bench [WHAT]       ledger, gateway, store, policy, verify or all (default): rates beside this machine's own limits
+  bench [WHAT]       ledger, gateway, store, policy, framers, verify or all (default)
   torture [--full]   the long repetitions: a seeded tenth, or with --full all of them
   tidy               a report on the tree: lengths, unwraps, docs, tests; fails nothing
 

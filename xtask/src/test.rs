@@ -5,13 +5,15 @@ use crate::stages::{Stages, cargo};
 use countersign_testkit::ensure_program;
 
 /// Programs that the tests drive, with the Debian package that brings each.
-const PROGRAMS: [(&str, &str); 7] = [
+const PROGRAMS: [(&str, &str); 9] = [
     ("python3", "python3"),
     ("curl", "curl"),
     ("nginx", "nginx-light"),
     ("h2load", "nghttp2-client"),
     ("ab", "apache2-utils"),
+    ("wrk", "wrk"),
     ("haproxy", "haproxy"),
+    ("node", "nodejs"),
     ("chromium", "chromium"),
 ];
 

@@ -10,6 +10,7 @@ pub mod http;
 pub mod install;
 pub mod net;
 pub mod postgres;
+pub mod proxies;
 pub mod python;
 pub mod servers;
 pub mod temp;

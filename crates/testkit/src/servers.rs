@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 /// Longest start of a server.
-const START: Duration = Duration::from_secs(10);
+const START: Duration = Duration::from_secs(20);
 /// After the expected number of log lines, how long one too many is waited for.
 const SETTLE: Duration = Duration::from_millis(150);
 
@@ -23,11 +23,11 @@ pub struct Server {
     pub child: Child,
 }
 
-fn local(port: u16) -> SocketAddr {
+pub(crate) fn local(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
 }
 
-fn launch(dir: TempDir, command: Command, address: SocketAddr) -> Result<Server, TestkitError> {
+pub(crate) fn launch(dir: TempDir, command: Command, address: SocketAddr) -> Result<Server, TestkitError> {
     let child = Child::start(command, &dir.path().join("output.log"))?;
     wait_for_port(address, START).map_err(|error| match error {
         TestkitError::NotReady { what, seconds, .. } => {
@@ -72,26 +72,6 @@ fn nginx_with(directives: &str) -> Result<Server, TestkitError> {
     command.arg("-e").arg(dir.path().join("error.log")).arg("-c").arg(&file);
     // The worker drops to an unprivileged user, which must be able to read the documents.
     make_readable(dir.path())?;
-    launch(dir, command, address)
-}
-
-/// HAProxy in HTTP mode with one thread and `option httplog` to the datagram socket `log_socket`.
-pub fn haproxy(upstream: SocketAddr, log_socket: &std::path::Path) -> Result<Server, TestkitError> {
-    let program = ensure_program("haproxy", "haproxy")?;
-    let dir = TempDir::new("haproxy")?;
-    let address = local(free_port()?);
-    let config = format!(
-        "global\n nbthread 1\n maxconn 4096\n stats socket {dir}/stats.sock\n log {log} len 2048 local0\n\
-         defaults\n mode http\n option httplog\n log global\n http-reuse always\n timeout connect 5s\n\
-         \x20timeout client 30s\n timeout server 30s\n\
-         frontend in\n bind {address}\n default_backend out\nbackend out\n server s {upstream}\n",
-        dir = dir.path().display(),
-        log = log_socket.display(),
-    );
-    let file = dir.path().join("haproxy.cfg");
-    std::fs::write(&file, config).map_err(io("writing haproxy.cfg"))?;
-    let mut command = Command::new(program);
-    command.arg("-db").arg("-f").arg(&file);
     launch(dir, command, address)
 }
 
@@ -240,7 +220,7 @@ server.on('connect', (req, socket) => { console.log('request', req.method, req.u
 server.listen(Number(process.argv[2]), '127.0.0.1');
 "#;
 
-fn make_readable(dir: &std::path::Path) -> Result<(), TestkitError> {
+pub(crate) fn make_readable(dir: &std::path::Path) -> Result<(), TestkitError> {
     use std::os::unix::fs::PermissionsExt;
     let mode = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(dir, mode).map_err(io("opening the directory to the worker"))

@@ -17,11 +17,11 @@ use std::process::{Command, Output};
 
 /// Runs one bench, or all.
 pub(crate) fn run(what: &str) -> Result<(), XtaskError> {
-    let known = ["all", "ledger", "gateway", "store", "verify", "policy"];
+    let known = ["all", "ledger", "gateway", "store", "verify", "policy", "framers"];
     if !known.contains(&what) {
         return Err(XtaskError::Wrong(format!("no bench named `{what}`; known: {}", known.join(", "))));
     }
-    cargo("build", &["build", "--profile", "quick", "--workspace", "--bins", "--examples"], &[])?;
+    build(what)?;
     machine::print()?;
     if matches!(what, "all" | "ledger" | "store") {
         ledger::run()?;
@@ -32,10 +32,35 @@ pub(crate) fn run(what: &str) -> Result<(), XtaskError> {
     if matches!(what, "all" | "policy") {
         policy::run()?;
     }
+    if matches!(what, "all" | "framers") {
+        framers()?;
+    }
     if matches!(what, "all" | "verify") {
         verify::run()?;
     }
     Ok(())
+}
+
+/// Builds what a bench runs. The gateway's needs only light crates; the product is measured beside them where
+/// it has been built before.
+fn build(what: &str) -> Result<(), XtaskError> {
+    let quick = ["build", "--profile", "quick"];
+    let targets: &[&str] = match what {
+        "gateway" => &["-p", "countersign-gateway", "--example", "edge"],
+        "framers" => &["-p", "countersign-wire", "--example", "framers"],
+        _ => &["--workspace", "--bins", "--examples"],
+    };
+    cargo("build", &[&quick, targets].concat(), &[])
+}
+
+/// Bytes a second of each framer, on a thread.
+fn framers() -> Result<(), XtaskError> {
+    let output = output("framers", &mut Command::new(program("examples/framers")?))?;
+    print!("{}", String::from_utf8_lossy(&output.stdout));
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(XtaskError::Wrong(String::from_utf8_lossy(&output.stderr).into_owned()))
 }
 
 /// One result beside its bar.

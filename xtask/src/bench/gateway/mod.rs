@@ -1,0 +1,135 @@
+//! The gateway beside HAProxy with `option httplog`, nginx with its access log and Envoy with its file log: one
+//! worker each, the same backend and client, in turn, medians. Every request through each must be one record;
+//! a peer that lost some is called lossy, and when the gateway did, the run has failed.
+//!
+//! Measured of ours: `edge`, the gateway and the ledger (what the path of a request costs through ACK), and,
+//! where it is built, `countersign run` with everything in one process.
+
+mod clients;
+mod cost;
+mod grpc;
+mod peers;
+mod slow;
+
+use super::{machine, median, row, temp};
+use crate::XtaskError;
+use clients::Latency;
+use cost::Cost;
+use countersign_testkit::{ensure_program, servers};
+use peers::Peer;
+
+/// Rounds; each runs every peer once. At least 3.
+const ROUNDS: usize = 5;
+/// Requests a round and peer.
+const REQUESTS: u64 = 60_000;
+/// Requests a round of Envoy, which takes several times as long for each.
+const REQUESTS_SLOW: u64 = 15_000;
+
+/// What one peer came to.
+#[derive(Default)]
+pub(super) struct Results {
+    rates: Vec<f64>,
+    costs: Vec<Cost>,
+    latencies: Vec<Latency>,
+    requests: u64,
+}
+
+pub(super) fn run() -> Result<(), XtaskError> {
+    let h2load = ensure_program("h2load", "nghttp2-client")?;
+    let backend = servers::nginx()?;
+    let home = temp("bench-gateway")?;
+    let mut peers = Peer::all(home.path(), backend.address)?;
+    let mut results: Vec<Results> = peers.iter().map(|_| Results::default()).collect();
+    for _ in 0..ROUNDS {
+        for (peer, result) in peers.iter().zip(&mut results) {
+            let before = peer.cost();
+            result.rates.push(clients::closed_loop(&h2load, peer.address, peer.per_round())?);
+            result.requests += peer.per_round();
+            result.costs.push(peer.cost().since(&before, peer.per_round()));
+        }
+    }
+    let slowest = results.iter().map(|r| median(r.rates.clone())).fold(f64::INFINITY, f64::min);
+    for _ in 0..ROUNDS {
+        for (peer, result) in peers.iter().zip(&mut results) {
+            let latency = clients::open_loop(peer.address, slowest / 2.0)?;
+            result.requests += latency.requests;
+            result.latencies.push(latency);
+        }
+    }
+    println!("gateway: HTTP/1.1 keep-alive, 1 KiB, 32 connections, {ROUNDS} rounds in turn, medians");
+    let mut wrong = Vec::new();
+    for (peer, result) in peers.iter_mut().zip(&results) {
+        print(peer, result, &results, &mut wrong)?;
+    }
+    println!("open loop at {:.0} requests a second (half of the slowest), 16 connections", slowest / 2.0);
+    print_latencies(&peers, &results);
+    drop(peers);
+    slow::run(home.path(), backend.address, slowest / 2.0)?;
+    if let Err(error) = grpc::run(home.path()) {
+        wrong.push(format!("gRPC: {error}"));
+    }
+    machine::print()?;
+    if wrong.is_empty() { Ok(()) } else { Err(XtaskError::Wrong(wrong.join("; "))) }
+}
+
+fn rate(all: &[Results], at: usize) -> f64 {
+    all.get(at).map_or(f64::NAN, |r| median(r.rates.clone()))
+}
+
+fn print(
+    peer: &mut Peer,
+    result: &Results,
+    all: &[Results],
+    wrong: &mut Vec<String>,
+) -> Result<(), XtaskError> {
+    let ours = median(result.rates.clone());
+    let (haproxy, envoy) = (rate(all, peers::HAPROXY), rate(all, peers::ENVOY));
+    row(peer.name, &format!("{ours:.0}/s"), "-");
+    if peer.log.is_none() {
+        return Ok(());
+    }
+    if peer.is_ours() {
+        row("  of HAProxy with httplog", &format!("{:.2}", ours / haproxy), "1.0");
+        row("  of Envoy with file log", &format!("{:.2}", ours / envoy), "3.0");
+    }
+    let cpu = |part: fn(&Cost) -> f64| median(result.costs.iter().map(part).collect());
+    let bar = if peer.is_ours() { "HAProxy's, log writer included" } else { "-" };
+    row("  CPU a request, through ACK or log", &format!("{:.1} µs", cpu(Cost::path)), bar);
+    for (name, time) in Cost::median_parts(&result.costs) {
+        row(&format!("    {name}"), &format!("{time:.2} µs"), "-");
+    }
+    if peer.is_ours() {
+        row("  sealing, indexing, other threads", &format!("{:.1} µs", cpu(Cost::beside)), "-");
+    }
+    let (rest, after) = (peer.rss_at_rest >> 10, peer.rss() >> 10);
+    let bar = if peer.is_edge() { "32 MiB at rest" } else { "-" };
+    row("  resident memory at rest, after the run", &format!("{rest} KiB, {after} KiB"), bar);
+    let records = peer.records(result.requests)?;
+    let lossy = if records == result.requests { "" } else { " (lossy)" };
+    let text = format!("{records} of {}{lossy}", result.requests);
+    row("  records of requests", &text, if peer.is_ours() { "all" } else { "-" });
+    if let Some(dropped) = peer.dropped() {
+        row("  its own count of dropped log lines", &dropped, "-");
+    }
+    if peer.is_ours() && records != result.requests {
+        wrong.push(format!("{}: {text}", peer.name));
+    }
+    Ok(())
+}
+
+fn print_latencies(peers: &[Peer], results: &[Results]) {
+    let of = |at: usize, part: fn(&Latency) -> f64| {
+        results.get(at).map_or(f64::NAN, |r| median(r.latencies.iter().map(part).collect()))
+    };
+    let (p50, p99) = (of(0, Latency::p50), of(0, Latency::p99));
+    row("direct p50, p99", &format!("{p50:.0} µs, {p99:.0} µs"), "-");
+    let haproxy = of(peers::HAPROXY, Latency::p50) - p50;
+    for (at, peer) in peers.iter().enumerate().skip(1) {
+        let added = of(at, Latency::p50) - p50;
+        let text = format!("+{added:.0} µs, +{:.0} µs", of(at, Latency::p99) - p99);
+        row(&format!("{} added p50, p99", peer.name), &text, "-");
+        if peer.is_ours() {
+            row("  of HAProxy's added p50", &format!("{:.2}", added / haproxy), "1.5");
+        }
+    }
+}
