@@ -190,7 +190,8 @@ fn the_rfcs_proxy_example_passes_for_the_proxy_and_not_for_the_client() {
 #[test]
 fn any_change_of_what_is_covered_breaks_the_signature() {
     let [input, signature] = B23;
-    let changes: [(&str, fn(&mut HttpRequest<'_>)); 4] = [
+    type Change = fn(&mut HttpRequest<'_>);
+    let changes: [(&str, Change); 4] = [
         ("method", |r| r.method = "PUT"),
         ("path", |r| r.path_and_query = "/fop?param=Value&Pet=dog"),
         ("query", |r| r.path_and_query = "/foo?param=value&Pet=dog"),

@@ -10,7 +10,7 @@ const CIPHERS: [u16; 16] = [
 const SIGNATURES: [u16; 8] = [0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501, 0x0806, 0x0601];
 
 fn vec16(bytes: &[u8]) -> Vec<u8> {
-    [&u16::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat()
+    [&(bytes.len() as u16).to_be_bytes(), bytes].concat()
 }
 
 fn words(numbers: &[u16]) -> Vec<u8> {
@@ -33,7 +33,7 @@ fn body(alpn: Option<&[u8]>, sni: bool) -> Vec<u8> {
         extensions.push(extension(kind, b""));
     }
     if let Some(alpn) = alpn {
-        let name = [&[u8::try_from(alpn.len()).unwrap()], alpn].concat();
+        let name = [&[alpn.len() as u8], alpn].concat();
         extensions.push(extension(0x0010, &vec16(&name)));
     }
     extensions.push(extension(0x000d, &vec16(&words(&SIGNATURES))));
@@ -44,7 +44,7 @@ fn body(alpn: Option<&[u8]>, sni: bool) -> Vec<u8> {
 
 /// As TLS records of at most `size` bytes.
 pub(crate) fn stream(body: &[u8], size: usize) -> Vec<u8> {
-    let len = u32::try_from(body.len()).unwrap().to_be_bytes();
+    let len = (body.len() as u32).to_be_bytes();
     let message = [&[1], &len[1..], body].concat();
     message.chunks(size).flat_map(|part| [&[22, 3, 1][..], &vec16(part)].concat()).collect()
 }
@@ -60,8 +60,10 @@ fn the_published_example_has_its_published_fingerprint() {
 
 #[test]
 fn carrier_name_and_protocol_show_in_the_first_part() {
-    let first =
-        |body: &[u8], carrier| ja4(&parse(body).unwrap(), carrier).split('_').next().unwrap().to_owned();
+    let first = |body: &[u8], carrier| {
+        let whole = ja4(&parse(body).unwrap(), carrier);
+        whole.split('_').next().unwrap().to_owned()
+    };
     assert_eq!(first(&body(None, false), Carrier::Quic), "q13i151400");
     assert_eq!(first(&body(Some(b"http/1.1"), true), Carrier::Tcp), "t13d1516h1");
     assert_eq!(first(&body(Some(b"h"), true), Carrier::Tcp), "t13d1516hh");
@@ -87,8 +89,7 @@ fn what_does_not_add_up_has_no_fingerprint() {
     let good = body(Some(b"h2"), true);
     for cut in 1..good.len() {
         // A cut between the fields leaves a shorter, valid ClientHello; there is exactly one such place.
-        let part = parse(&good[..cut]);
-        assert!(part.is_none() || part.unwrap().extensions.is_empty(), "{cut}");
+        assert!(parse(&good[..cut]).is_none_or(|part| part.extensions.is_empty()), "{cut}");
     }
     assert!(parse(&[&good[..], &[0]].concat()).is_none());
     assert_eq!(hello(b"GET / HTTP/1.1\r\n"), Hello::Other);

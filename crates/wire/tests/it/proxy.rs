@@ -6,12 +6,12 @@ use proptest::prelude::*;
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
 fn v2(version_command: u8, family: u8, body: &[u8]) -> Vec<u8> {
-    let len = u16::try_from(body.len()).unwrap().to_be_bytes();
+    let len = (body.len() as u16).to_be_bytes();
     [SIGNATURE, &[version_command, family], &len, body].concat()
 }
 
 fn tlv(kind: u8, value: &[u8]) -> Vec<u8> {
-    [&[kind][..], &u16::try_from(value.len()).unwrap().to_be_bytes(), value].concat()
+    [&[kind][..], &(value.len() as u16).to_be_bytes(), value].concat()
 }
 
 const IPV4: [u8; 12] = [192, 0, 2, 7, 198, 51, 100, 1, 0x1f, 0x90, 0x01, 0xbb];
