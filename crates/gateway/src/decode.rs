@@ -10,6 +10,7 @@ mod fold;
 pub(crate) mod identify;
 pub(crate) mod path;
 pub(crate) mod redact;
+mod redis;
 mod request;
 mod session;
 

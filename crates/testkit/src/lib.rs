@@ -12,6 +12,7 @@ pub mod net;
 pub mod postgres;
 pub mod proxies;
 pub mod python;
+pub mod redis;
 pub mod servers;
 pub mod temp;
 

@@ -153,7 +153,7 @@ impl Templates {
 }
 
 /// Whether a segment looks like an id by itself.
-fn is_id(segment: &str) -> bool {
+pub(super) fn is_id(segment: &str) -> bool {
     let bytes = segment.as_bytes();
     let digits = bytes.iter().filter(|b| b.is_ascii_digit()).count();
     let hex = bytes.iter().all(|b| b.is_ascii_hexdigit() || *b == b'-');

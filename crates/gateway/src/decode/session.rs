@@ -54,8 +54,8 @@ pub(super) fn of_protocol(protocol: Protocol) -> Option<Box<dyn Session>> {
         | Protocol::Http2
         | Protocol::Mcp
         | Protocol::Opaque
-        | Protocol::Postgres
-        | Protocol::Redis => None,
+        | Protocol::Postgres => None,
+        Protocol::Redis => Some(Box::new(super::redis::Redis::default())),
     }
 }
 

@@ -32,8 +32,9 @@ fn framer(protocol: Protocol) -> Option<(Box<dyn Framer>, u32)> {
         | Protocol::Http2
         | Protocol::Mcp
         | Protocol::Opaque
-        | Protocol::Postgres
-        | Protocol::Redis => None,
+        | Protocol::Postgres => None,
+        // Its begin and its end.
+        Protocol::Redis => Some((Box::new(countersign_wire::redis::Framer::new()), 2)),
     }
 }
 
