@@ -4,15 +4,21 @@
 //! ([`crate::pump::worker::Worker::will_record`]) leads to exactly one event, whatever the bytes are and even if
 //! decoding panics. The recorder may block; the ring then fills and reading stops.
 
+mod bodies;
 mod event;
 mod exchange;
 mod fold;
 pub(crate) mod identify;
+pub(crate) mod mcp;
 pub(crate) mod path;
+mod progress;
 pub(crate) mod redact;
 mod redis;
 mod request;
 mod session;
+mod sse;
+pub(crate) mod talk;
+mod websocket;
 
 use crate::config::{BodyCapture, Purpose, Record};
 use crate::recorder::{BodyKey, RecordError, Recorder};
@@ -46,6 +52,8 @@ pub(crate) struct RouteFacts {
     pub(crate) purpose: Purpose,
     pub(crate) record: Record,
     pub(crate) capture: Option<BodyCapture>,
+    /// Whether the bodies of its exchanges are MCP.
+    pub(crate) mcp: bool,
 }
 
 /// An intent that waits to be handed over.
@@ -73,6 +81,8 @@ pub(crate) struct Context {
     pub(crate) run: [u8; 8],
     pub(crate) templates: Templates,
     pub(crate) checks: Checks,
+    /// Shared by all decoders of the gateway.
+    pub(crate) mcp: Arc<mcp::Sessions>,
     /// Wall time less monotonic time, set for each batch.
     pub(crate) wall_offset: u64,
     /// Records made since the last hand-over that nobody promised: they are owed before they are recorded.

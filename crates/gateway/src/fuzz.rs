@@ -29,7 +29,19 @@ pub fn cleaning(data: &[u8]) {
 /// Frames `data` as requests (up to the first 0xff) and responses, and decodes what passed: as many events
 /// as promises, and every one of them can be encoded.
 pub fn record(data: &[u8]) {
-    let Some(mut decoder) = decoder() else { return };
+    let (made, promised) = record_on(data, false);
+    assert_eq!(made, promised, "one event for each promise");
+}
+
+/// As [`record`], on a route that speaks MCP: a message more than one in a body is an event more.
+pub fn record_mcp(data: &[u8]) {
+    let (made, promised) = record_on(data, true);
+    assert!(made >= promised, "an event for each promise, {made} of {promised}");
+}
+
+/// Events made and promised.
+fn record_on(data: &[u8], mcp: bool) -> (usize, usize) {
+    let Some(mut decoder) = decoder(mcp) else { return (0, 0) };
     let half = data.iter().position(|b| *b == 0xff).unwrap_or(data.len());
     let (requests, responses) = data.split_at(half);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
@@ -71,14 +83,15 @@ pub fn record(data: &[u8]) {
         }
     }
     events.extend(decoder.feed(Tap { conn: 1, t: 3, what: What::Close { up: 0, down: 0, why: Why::Done } }));
-    assert_eq!(events.len(), promised, "one event for each promise");
     assert_eq!(waiting.load(std::sync::atomic::Ordering::Relaxed), 0, "all room is given back");
+    let made = events.len();
     for mut event in events {
         event.core.agent = "a".to_owned();
         event.core.seq = 1;
         let encoded = event.encode();
         assert!(encoded.is_ok(), "{encoded:?}");
     }
+    (made, promised)
 }
 
 struct Nowhere;
@@ -99,7 +112,7 @@ impl Recorder for Nowhere {
     }
 }
 
-fn decoder() -> Option<Decoder> {
+fn decoder(mcp: bool) -> Option<Decoder> {
     let context = Context {
         routes: vec![RouteFacts {
             name: "fuzz".to_owned(),
@@ -108,6 +121,7 @@ fn decoder() -> Option<Decoder> {
             purpose: Default::default(),
             record: Default::default(),
             capture: None,
+            mcp,
         }],
         identities: Arc::new(Identities::new(IdentityConfig::default(), 0).ok()?),
         policy: PolicySet::allow_all(),
@@ -117,6 +131,7 @@ fn decoder() -> Option<Decoder> {
         run: [1; 8],
         templates: Default::default(),
         checks: Default::default(),
+        mcp: Arc::default(),
         wall_offset: 1_000_000_000,
         extra: 0,
         intents: Vec::new(),

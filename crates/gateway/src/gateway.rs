@@ -1,6 +1,7 @@
 //! A running gateway: its threads, its listeners, its end.
 
-use crate::config::{Durability, GatewayConfig, Listener};
+use crate::config::{Durability, GatewayConfig, Listener, Protocol};
+use crate::decode::mcp::Sessions;
 use crate::decode::{Context, Decoder, RouteFacts};
 use crate::error::GatewayError;
 use crate::listen::accept;
@@ -60,6 +61,7 @@ pub struct Gateway {
     rings: Vec<Arc<Ring>>,
     threads: Vec<JoinHandle<()>>,
     decoders: Vec<JoinHandle<()>>,
+    mcp: Arc<Sessions>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
@@ -143,6 +145,7 @@ impl Gateway {
             rings: Vec::new(),
             threads: Vec::new(),
             decoders: Vec::new(),
+            mcp: Arc::default(),
         };
         let limits = Arc::new(config.limits.clone());
         let by_identity = Arc::new(Mutex::new(std::collections::HashMap::new()));
@@ -237,6 +240,7 @@ impl Gateway {
             purpose: l.purpose.clone(),
             record: l.record,
             capture: l.capture,
+            mcp: l.protocol == Protocol::Mcp,
         };
         let context = Context {
             routes: config.listeners.iter().map(facts).collect(),
@@ -248,6 +252,7 @@ impl Gateway {
             run,
             templates: Default::default(),
             checks: Default::default(),
+            mcp: Arc::clone(&self.mcp),
             wall_offset: 0,
             extra: 0,
             intents: Vec::new(),

@@ -20,6 +20,7 @@ mod pump;
 mod recorder;
 mod ring;
 mod stats;
+pub mod stdio;
 
 pub mod fuzz;
 

@@ -7,6 +7,7 @@ mod flow;
 pub(crate) mod gap;
 mod http;
 pub(crate) mod io;
+mod mcp;
 mod queue;
 pub(crate) mod serve;
 mod stream;

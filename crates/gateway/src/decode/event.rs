@@ -81,7 +81,7 @@ fn peer(conn: &Conn) -> Peer {
     }
 }
 
-fn endpoint(address: SocketAddr) -> Endpoint {
+pub(super) fn endpoint(address: SocketAddr) -> Endpoint {
     Endpoint { ip: Some(address.ip().to_canonical()), port: Some(address.port()), ..Endpoint::default() }
 }
 

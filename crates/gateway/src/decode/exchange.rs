@@ -1,14 +1,18 @@
 //! One connection as the decoder sees it: requests in order, each with the response that answers it.
 
-use super::event::{connection_event, finish, intent_event, opaque_event, session_event};
-use super::request::{begin, begin_refused, read_response, upgrade_of};
+use super::bodies::{Bodies, Here};
+use super::event::{connection_event, endpoint, finish, intent_event, opaque_event, session_event};
+use super::request::{agreed, begin, begin_refused, read_response, upgrade_of};
 use super::session::{self, At, Session};
+use super::sse::Counting;
+use super::websocket::Agreed;
 use super::{Asked, Context, Intent, identify};
 use crate::recorder::BodyDigest;
 use crate::ring::{ConnOpen, Way, What, Why};
 use bytes::Bytes;
 use countersign_event::{Event, Outcome, Principal, Rec, Tls, Who};
 use countersign_identity::TlsIdentity;
+use countersign_wire::http1::fields::{self, Slots};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
@@ -43,6 +47,10 @@ pub(super) struct Exchange {
     pub(super) fault: Option<&'static str>,
     /// Set on strict routes: the id of its intent, once that is handed over.
     pub(super) intent: Option<Arc<OnceLock<[u8; 16]>>>,
+    /// Reads the bodies' content, where somebody does.
+    pub(super) bodies: Option<Box<dyn Bodies>>,
+    /// Events made so far that stand for the exchange's record.
+    pub(super) made: u64,
 }
 
 /// What the gateway did itself.
@@ -73,8 +81,8 @@ pub(crate) struct Conn {
     /// Records that the session's framer promised, and those that it has made.
     promised: usize,
     made: usize,
-    /// Word of the last request's `Upgrade` field that was accepted.
-    upgrade: String,
+    /// Word of the `Upgrade` field that was accepted, and on what terms.
+    upgrade: Option<(String, Box<Agreed>)>,
     broken: bool,
 }
 
@@ -96,14 +104,16 @@ impl Conn {
             session: None,
             promised: 0,
             made: 0,
-            upgrade: String::new(),
+            upgrade: None,
             broken: false,
         }
     }
 
     /// Records that are promised and not made.
     pub(super) fn owed(&self) -> usize {
-        self.exchanges.len() + usize::from(self.opaque.is_some()) + self.promised.saturating_sub(self.made)
+        self.exchanges.iter().filter(|e| e.made == 0).count()
+            + usize::from(self.opaque.is_some())
+            + self.promised.saturating_sub(self.made)
     }
 
     /// Decoding this connection panicked: nothing of its state is believed any more.
@@ -154,9 +164,25 @@ impl Conn {
                         cap.changes.push("connection_close".to_owned());
                     }
                     if exchange.status == Some(101) {
-                        self.upgrade = upgrade_of(exchange);
+                        let mcp = context.routes.get(self.open.route).is_some_and(|r| r.mcp);
+                        self.upgrade =
+                            Some((upgrade_of(exchange), Box::new(agreed(exchange, &head, mcp, t))));
                     }
                     exchange.response.ended = end.then_some(t);
+                    if exchange.response.content_type.eq_ignore_ascii_case("text/event-stream") {
+                        exchange.bodies.get_or_insert_with(|| Box::<Counting>::default());
+                    }
+                    let (up, content_type) = (self.upstream, exchange.response.content_type.clone());
+                    exchange.read_bodies(up, context, t, out, |bodies, here| {
+                        let mut slots = Slots::default();
+                        let kind = content_type.as_str();
+                        if let Some(response) = fields::response(&head, &mut slots) {
+                            bodies.response(here, response.fields, kind);
+                        }
+                        if end {
+                            bodies.end(here, Way::Down);
+                        }
+                    });
                 }
                 self.finish_front(context, out);
             }
@@ -167,7 +193,7 @@ impl Conn {
                 // Nothing that could still come changes this record, so it does not wait for the close.
                 if let Some(mut last) = self.exchanges.pop_back() {
                     last.own = Some(Own { status, why: rule, refused: true });
-                    out.push(finish(self, context, last, t, None));
+                    self.conclude(context, last, t, None, out);
                 }
             }
             What::Refused { head, rule, status, current: false } => {
@@ -180,7 +206,7 @@ impl Conn {
                 let at = self.exchanges.iter().position(|e| e.response.ended.is_none());
                 if let Some(mut exchange) = at.and_then(|at| self.exchanges.remove(at)) {
                     exchange.own = Some(Own { status, why, refused: false });
-                    out.push(finish(self, context, exchange, t, None));
+                    self.conclude(context, exchange, t, None, out);
                 }
             }
             What::BadResponse { rule } => {
@@ -193,13 +219,22 @@ impl Conn {
                 self.session = session::of_protocol(protocol);
                 self.promised += records as usize;
             }
-            What::Switched { before } => match session::of_upgrade(&self.upgrade, before) {
-                Some(session) => {
-                    self.session = Some(session);
-                    self.promised += 1;
+            What::Verdict(decided) => {
+                if let Some(exchange) = self.exchanges.back_mut() {
+                    exchange.event.who = decided.who;
+                    exchange.event.core.decision = Some(decided.decision);
+                    exchange.bodies.iter_mut().for_each(|b| b.decided());
                 }
-                None => self.opaque = Some(("upgraded", before, t)),
-            },
+            }
+            What::Switched { before } => {
+                match self.upgrade.take().and_then(|(w, a)| session::of_upgrade(&w, *a)) {
+                    Some(session) => {
+                        self.session = Some(session);
+                        self.promised += 1;
+                    }
+                    None => self.opaque = Some(("upgraded", before, t)),
+                }
+            }
             What::Bytes { way, bytes, records, decided } => {
                 self.open.waiting.fetch_sub(bytes.len(), Ordering::Relaxed);
                 self.promised += records as usize;
@@ -295,6 +330,15 @@ impl Conn {
             if end {
                 body.ended = Some(t);
             }
+            let up = self.upstream;
+            exchange.read_bodies(up, context, t, out, |bodies, here| {
+                if !bytes.is_empty() {
+                    bodies.data(here, way, bytes);
+                }
+                if end {
+                    bodies.end(here, way);
+                }
+            });
         }
         if end {
             self.finish_front(context, out);
@@ -307,13 +351,38 @@ impl Conn {
         while self.exchanges.front().is_some_and(done) {
             let Some(exchange) = self.exchanges.pop_front() else { return };
             let t = exchange.request.ended.max(exchange.response.ended).unwrap_or(exchange.started);
-            let event = finish(self, context, exchange, t, None);
-            // Only calls that succeeded teach the templates, so a scanner's guesses do not.
-            if event.core.outcome == Some(Outcome::Success) {
-                context.templates.learn(self.open.route, &event.target.raw);
-            }
-            out.push(event);
+            self.conclude(context, exchange, t, None, out);
         }
+    }
+
+    /// Makes what is left to be recorded of an exchange that has ended.
+    fn conclude(
+        &self,
+        context: &mut Context,
+        mut exchange: Box<Exchange>,
+        t: u64,
+        cut: Option<&str>,
+        out: &mut Vec<Event>,
+    ) {
+        let (bodies, started, made) = (exchange.bodies.take(), exchange.started, exchange.made);
+        let whole = exchange.own.is_none() && cut.is_none();
+        let event = finish(self, context, exchange, t, cut);
+        // Only calls that succeeded teach the templates, so a scanner's guesses do not.
+        if whole && event.core.outcome == Some(Outcome::Success) {
+            context.templates.learn(self.open.route, &event.target.raw);
+        }
+        let before = out.len();
+        match bodies {
+            None => out.push(event),
+            Some(bodies) => {
+                bodies.finish(&mut Here { event: &event, context, t, started, out }, made);
+                if made == 0 && out.len() == before {
+                    out.push(event);
+                }
+            }
+        }
+        let promised = usize::from(made == 0);
+        context.extra += (out.len() - before).saturating_sub(promised) as u64;
     }
 
     /// The connection ended: everything still open ends with it.
@@ -345,7 +414,7 @@ impl Conn {
             } else {
                 None
             };
-            out.push(finish(&self, context, exchange, ended, why));
+            self.conclude(context, exchange, ended, why, out);
         }
         if let Some((first, before, since)) = self.opaque.take() {
             let bytes = (up.saturating_sub(before.0), down.saturating_sub(before.1));
@@ -363,6 +432,31 @@ impl Conn {
         event.core.n = (n > 1).then_some(n);
         event.content.err = format!("limit: {which}");
         event
+    }
+}
+
+impl Exchange {
+    /// Lets the bodies' reader make events, and keeps count of them.
+    fn read_bodies(
+        &mut self,
+        up: Option<(SocketAddr, u64)>,
+        context: &mut Context,
+        t: u64,
+        out: &mut Vec<Event>,
+        work: impl FnOnce(&mut dyn Bodies, &mut Here<'_>),
+    ) {
+        let Some(mut bodies) = self.bodies.take() else { return };
+        if self.event.peer.up.is_none() {
+            self.event.peer.up = up.map(|(address, _)| endpoint(address));
+        }
+        let before = out.len();
+        work(bodies.as_mut(), &mut Here { event: &self.event, context, t, started: self.started, out });
+        let n = (out.len() - before) as u64;
+        // The first that stands for the exchange's record is the promised one.
+        let promised = u64::from(bodies.replaces() && self.made == 0 && n > 0);
+        self.made += if bodies.replaces() { n } else { 0 };
+        context.extra += n - promised;
+        self.bodies = Some(bodies);
     }
 }
 

@@ -2,8 +2,10 @@
 //! kept is not kept.
 
 use super::exchange::{BodySoFar, Conn, Exchange};
+use super::mcp::Reading;
 use super::path::{Cleaned, clean};
 use super::redact::{REDACTED, clean_text, cut_at, looks_secret};
+use super::websocket::Agreed;
 use super::{Context, event, identify};
 use crate::ring::Decided;
 use countersign_event::cbor::Value;
@@ -113,7 +115,12 @@ pub(super) fn begin(
     event.content.detail.insert(detail::SCHEME, Value::Text(scheme(conn).to_owned()));
     read_fields(event, request.fields);
     exchange.request.content_type = content_type(request.fields);
+    let inline = decided.is_some();
     set_who(&mut exchange.event, conn, context, t, &request, decided);
+    if context.routes.get(conn.open.route).is_some_and(|r| r.mcp) {
+        let reading = Reading::new(context, request.fields, request.method, request.target, inline);
+        exchange.bodies = Some(Box::new(reading));
+    }
     exchange
 }
 
@@ -153,6 +160,8 @@ fn empty(conn: &Conn, context: &Context, t: u64) -> Box<Exchange> {
         own: None,
         fault: None,
         intent: None,
+        bodies: None,
+        made: 0,
     })
 }
 
@@ -163,6 +172,24 @@ pub(super) fn read_response(exchange: &mut Exchange, head: &[u8]) {
         exchange.status = Some(response.status);
         exchange.response.content_type = content_type(response.fields);
     }
+}
+
+/// What both sides of a connection agreed on when HTTP switched with this response head.
+pub(super) fn agreed(exchange: &Exchange, head: &[u8], mcp_route: bool, t: u64) -> Agreed {
+    let mut slots = Slots::default();
+    let mut event = exchange.event.clone();
+    let (mut deflate, mut mcp) = (false, mcp_route);
+    if let Some(response) = fields::response(head, &mut slots) {
+        let has = |value: &[u8], word: &[u8]| value.windows(word.len()).any(|w| w.eq_ignore_ascii_case(word));
+        let extensions = response.fields.get("sec-websocket-extensions").unwrap_or_default();
+        deflate = has(extensions, b"permessage-deflate");
+        if let Some(protocol) = response.fields.get("sec-websocket-protocol") {
+            mcp |= protocol.eq_ignore_ascii_case(b"mcp");
+            let mut secrets = 0;
+            keep_header(&mut event, "sec-websocket-protocol", protocol, &mut secrets);
+        }
+    }
+    Agreed { event, deflate, mcp, t }
 }
 
 /// Word of the request's `Upgrade` field, lower case; empty when there was none.

@@ -6,6 +6,7 @@
 
 use super::event::connection_event;
 use super::exchange::Conn;
+use super::websocket::{Agreed, WebSocket};
 use super::{Context, Intent};
 use crate::config::Protocol;
 use crate::ring::{Decided, Way, Why};
@@ -60,9 +61,9 @@ pub(super) fn of_protocol(protocol: Protocol) -> Option<Box<dyn Session>> {
 }
 
 /// The decoder of what HTTP switched to; `upgrade` = the word of the request's `Upgrade` field, lower case.
-pub(super) fn of_upgrade(upgrade: &str, _before: (u64, u64)) -> Option<Box<dyn Session>> {
+pub(super) fn of_upgrade(upgrade: &str, agreed: Agreed) -> Option<Box<dyn Session>> {
     match upgrade {
-        _ if upgrade.is_empty() => None,
+        "websocket" => Some(Box::new(WebSocket::new(agreed))),
         _ => None,
     }
 }

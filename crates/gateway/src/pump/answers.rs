@@ -21,6 +21,14 @@ pub(crate) fn problem_body(status: u16, why: &str) -> String {
     )
 }
 
+/// A complete response with `body` that ends the connection.
+pub(crate) fn rejected(status: u16, content_type: &str, body: &str) -> Bytes {
+    let (title, length) = (title(status), body.len());
+    Bytes::from(format!(
+        "HTTP/1.1 {status} {title}\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    ))
+}
+
 fn title(status: u16) -> &'static str {
     match status {
         400 => "Bad Request",

@@ -122,6 +122,9 @@ pub(crate) struct Flow {
     pub(super) answered: u64,
     /// The answer that is on its way said that it is the last.
     pub(super) last_said: bool,
+    /// A request that is held until its body is judged, and what refuses it in its own words.
+    pub(super) call: Option<Box<super::mcp::Held>>,
+    pub(super) answer: Option<Bytes>,
     pub(super) last_answer: Option<LastAnswer>,
     pub(super) closing: Closing,
     pub(super) cut: Option<&'static str>,
@@ -171,6 +174,8 @@ impl Flow {
             blocked: false,
             answered: 0,
             last_said: false,
+            call: None,
+            answer: None,
             last_answer: None,
             closing: Closing::No,
             cut: None,

@@ -23,6 +23,15 @@ enum Stop {
     Refused(Rule),
 }
 
+/// What judging has come to in one block.
+struct Verdicts {
+    queue: VecDeque<Box<Decided>>,
+    /// A request is being held for a verdict on its body; and it is complete, so that nothing behind it is
+    /// judged before.
+    holding: bool,
+    held: bool,
+}
+
 /// Lists the pieces at the front of `buf`.
 fn judge(
     pieces: &mut Vec<Piece>,
@@ -52,7 +61,7 @@ impl Flow {
     pub(super) fn frame_requests(&mut self, new: &Bytes) {
         let mut pieces = std::mem::take(&mut self.pieces);
         let mut framer = std::mem::take(&mut self.framer);
-        let mut verdicts = VecDeque::new();
+        let mut verdicts = Verdicts { queue: VecDeque::new(), holding: self.call.is_some(), held: false };
         let next = |buf: &[u8]| self.judge_request(&mut framer, &mut verdicts, buf);
         let (passed, stop) = if self.up.held.is_empty() {
             let (n, stop) = judge(&mut pieces, new, next);
@@ -68,7 +77,7 @@ impl Flow {
             (passed, stop)
         };
         self.framer = framer;
-        self.pass_requests(&pieces, passed, verdicts);
+        self.pass_requests(&pieces, passed, verdicts.queue);
         pieces.clear();
         self.pieces = pieces;
         match stop {
@@ -79,34 +88,42 @@ impl Flow {
         self.timers.head(self.up.held.is_empty() || self.blocked || self.framer.in_request(), self.now);
     }
 
-    /// The framer's judgement, and the policy's where it must be known first. Behind a denied head nothing is
-    /// judged any more.
-    fn judge_request(
-        &self,
-        framer: &mut Framer,
-        verdicts: &mut VecDeque<Box<Decided>>,
-        buf: &[u8],
-    ) -> Result<Piece, Rule> {
-        if verdicts.back().is_some_and(|v| countersign_policy::refuses(&v.decision)) {
+    /// The framer's judgement, and the policy's where it must be known first. Behind a denied head, and behind
+    /// a body that waits for its verdict, nothing is judged.
+    fn judge_request(&self, framer: &mut Framer, verdicts: &mut Verdicts, buf: &[u8]) -> Result<Piece, Rule> {
+        let denied = verdicts.queue.back().is_some_and(|v| countersign_policy::refuses(&v.decision));
+        if denied || verdicts.held {
             return Ok(Piece { len: 0, kind: PieceKind::Blocked, end: false });
         }
         let piece = framer.request(buf)?;
-        if piece.kind == PieceKind::Head {
-            verdicts.extend(self.decide(buf.get(..piece.len).unwrap_or_default()));
+        let head = buf.get(..piece.len).unwrap_or_default();
+        verdicts.holding |= piece.kind == PieceKind::Head && self.must_hold(head, piece.end);
+        verdicts.held |= verdicts.holding && piece.end;
+        if piece.kind == PieceKind::Head && !verdicts.holding {
+            verdicts.queue.extend(self.decide(head));
         }
         Ok(piece)
     }
 
     /// Taps the pieces and queues their bytes, up to a request that the policy denied.
     fn pass_requests(&mut self, pieces: &[Piece], passed: Bytes, mut verdicts: VecDeque<Box<Decided>>) {
-        let base = self.up.out.end();
-        let mut at = 0;
+        let (mut at, mut queued) = (0, 0);
         for piece in pieces {
             let bytes = passed.slice(at..at + piece.len);
             self.request_open = !piece.end;
+            let begins = piece.kind == PieceKind::Head && self.must_hold(&bytes, piece.end);
+            if begins || self.call.is_some() {
+                self.up.out.push(passed.slice(queued..at));
+                at += piece.len;
+                queued = at;
+                if !self.hold(*piece, bytes) {
+                    return;
+                }
+                continue;
+            }
             match piece.kind {
                 PieceKind::Head => {
-                    self.request_start = base + at as u64;
+                    self.request_start = self.up.out.end() + (at - queued) as u64;
                     let decided = verdicts.pop_front();
                     let denied = decided.as_ref().is_some_and(|d| countersign_policy::refuses(&d.decision));
                     self.timers.body_begins(self.now, self.up.total);
@@ -124,7 +141,7 @@ impl Flow {
                         self.ask_intent(self.request_start);
                     }
                     if denied {
-                        self.up.out.push(passed.slice(..at));
+                        self.up.out.push(passed.slice(queued..at));
                         return self.refuse_current("policy", 403);
                     }
                     count(&self.worker.counters.requests);
@@ -137,7 +154,7 @@ impl Flow {
             }
             at += piece.len;
         }
-        self.up.out.push(passed);
+        self.up.out.push(passed.slice(queued..));
     }
 
     /// The decision, when it must be known before the request passes.
@@ -179,6 +196,7 @@ impl Flow {
     fn end_with(&mut self, status: u16, why: &'static str, about: About) {
         count(&self.worker.counters.refused);
         self.up.held.clear();
+        self.call = None;
         self.last_answer = Some(LastAnswer { status, why, about });
     }
 
@@ -203,7 +221,9 @@ impl Flow {
                 self.tap_message(Way::Down, What::Answered { status: last.status, why: last.why });
             }
             self.down.held.clear();
-            self.down.out.push(problem(last.status, last.why, self.framer.front_is_head()));
+            let own = self.answer.take();
+            let head_only = self.framer.front_is_head();
+            self.down.out.push(own.unwrap_or_else(|| problem(last.status, last.why, head_only)));
         }
         self.close(true);
         true
@@ -319,6 +339,10 @@ impl Flow {
 
     /// The client ended its direction.
     pub(super) fn requests_ended(&mut self) {
+        if self.call.is_some() {
+            // Nothing of it has passed, and nothing ever will.
+            return self.refuse_current(Rule::TruncatedBody.name(), Rule::TruncatedBody.status());
+        }
         if let Eof::Truncated(rule) = self.framer.request_eof(!self.up.held.is_empty())
             && rule == Rule::TruncatedHead
             && self.last_answer.is_none()

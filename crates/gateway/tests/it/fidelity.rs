@@ -166,19 +166,19 @@ fn invalid_utf8_in_a_header_passes() {
 }
 
 #[test]
-fn a_switch_of_protocols_is_one_request_and_one_opaque_session() {
+fn a_switch_to_an_unknown_protocol_is_one_request_and_one_opaque_session() {
     let upstream = server(|mut s| {
         let mut buf = [0; 4096];
         let n = s.read(&mut buf).unwrap();
         assert!(!buf[..n].windows(5).any(|w| w == b"early"), "bytes behind an upgrade are held");
-        s.write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\nhi").unwrap();
+        s.write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x/1\r\n\r\nhi").unwrap();
         let n = s.read(&mut buf).unwrap();
         s.write_all(&buf[..n]).unwrap();
     });
     let rig = Rig::new(upstream);
     let mut client = rig.client();
-    client.send("GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nearly");
-    client.expect("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\nhiearly");
+    client.send("GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x/1\r\n\r\nearly");
+    client.expect("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x/1\r\n\r\nhiearly");
     drop(client);
     let events = rig.memory.wait(2);
     assert_eq!((events[0].core.rec, events[1].core.rec), (Some(Rec::Interaction), Some(Rec::Opaque)));

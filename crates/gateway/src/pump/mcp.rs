@@ -1,0 +1,248 @@
+//! Verdicts on MCP: what a request asks for stands in its body, so where calls can be denied the body is held
+//! until it is complete and every message in it is permitted.
+//!
+//! Not for routes that only record: there nothing is held. Invariants: no byte of a request reaches the server
+//! before the verdict on all of its messages; at most [`HELD_MAX`] bytes of a body are held; the client is told
+//! in a JSON-RPC error with the id of its request. What readers could take for different calls (broken JSON,
+//! duplicate keys, headers that disagree with the body) has no verdict that could hold, so it is refused too.
+
+use super::answers::rejected;
+use super::flow::Flow;
+use crate::config::Protocol;
+use crate::decode::identify::{self, Checks, Head};
+use crate::decode::mcp::{record, routing};
+use crate::ring::{Decided, Way, What};
+use crate::stats::count;
+use bytes::Bytes;
+use countersign_event::{Class, Decision, Mode, Verdict, Who};
+use countersign_policy::Request;
+use countersign_wire::http1::fields::{self, Slots};
+use countersign_wire::http1::{Piece, PieceKind};
+use countersign_wire::jsonrpc::{Fault, HELD_MAX, Kind, Message, Reader};
+use countersign_wire::mcp::{self, Headers, Mismatch};
+
+/// JSON-RPC error codes (section 5.1) and that of revision 2026-07-28 for headers that disagree.
+const PARSE_ERROR: i32 = -32_700;
+const INVALID_REQUEST: i32 = -32_600;
+const HEADER_MISMATCH: i32 = -32_020;
+
+/// A request whose body is being held.
+pub(super) struct Held {
+    head: Bytes,
+    /// Asked for once: a proof counts once.
+    who: Who,
+    /// Everything of it, in order.
+    bytes: Vec<Bytes>,
+    size: usize,
+    reader: Reader,
+}
+
+/// Why a request must not pass.
+struct Refusal {
+    rule: &'static str,
+    status: u16,
+    code: i32,
+}
+
+impl Flow {
+    /// Whether the request with this head waits for a verdict on its body.
+    pub(super) fn must_hold(&self, head: &[u8], end: bool) -> bool {
+        self.route.protocol == Protocol::Mcp
+            && self.worker.holds(&self.route).is_some()
+            && head.starts_with(b"POST ")
+            && !end
+    }
+
+    /// Takes a piece of a request that is held. `false` = it was refused.
+    pub(super) fn hold(&mut self, piece: Piece, bytes: Bytes) -> bool {
+        if piece.kind == PieceKind::Head {
+            self.request_start = self.up.out.end();
+            self.timers.body_begins(self.now, self.up.total);
+            if self.is_gap() {
+                // What waits for a verdict is recorded whatever the ring says: it is bounded, and may be denied.
+                self.unrecorded.push_back(false);
+            }
+            self.will_record(1);
+            let (who, failures) = self.caller(&bytes);
+            let undecided = Decided { who: who.clone(), decision: Decision::default(), failures };
+            let decided = Some(Box::new(undecided));
+            self.tap(What::Request { head: bytes.clone(), end: piece.end, decided });
+            self.ask_intent(self.request_start);
+            count(&self.worker.counters.requests);
+            self.invite(&bytes);
+            let (head, bytes) = (bytes.clone(), vec![bytes]);
+            self.call = Some(Box::new(Held { head, who, bytes, size: 0, reader: Reader::default() }));
+            return true;
+        }
+        let Some(mut held) = self.call.take() else { return true };
+        match piece.kind {
+            PieceKind::Data => {
+                held.size += bytes.len();
+                held.reader.feed(&bytes, &mut |_, _| {});
+                self.tap_message(Way::Up, What::Data { way: Way::Up, bytes: bytes.clone(), end: piece.end });
+            }
+            _ if piece.end => self.tap_message(Way::Up, What::End { way: Way::Up }),
+            _ => {}
+        }
+        held.bytes.push(bytes);
+        if held.size > HELD_MAX {
+            let refusal = Refusal { rule: "message-too-large-to-decide", status: 403, code: mcp::DENIED };
+            let messages = held.reader.take();
+            let decided = denied_by_us(held.who, refusal.rule);
+            return self.turn_away(decided, &messages, &refusal);
+        }
+        if !piece.end {
+            self.call = Some(held);
+            return true;
+        }
+        self.judge(*held)
+    }
+
+    /// A client that waits for a word before it sends the body would wait for ever: the server sees nothing yet.
+    fn invite(&mut self, head: &[u8]) {
+        let mut slots = Slots::default();
+        let expects = fields::request(head, &mut slots).and_then(|r| r.fields.get("expect"));
+        let alone = self.framer.open() == 1 && !self.framer.in_response();
+        if alone && expects.is_some_and(|v| v.eq_ignore_ascii_case(b"100-continue")) {
+            self.down.out.push(Bytes::from_static(b"HTTP/1.1 100 Continue\r\n\r\n"));
+        }
+    }
+
+    /// The request is complete.
+    fn judge(&mut self, mut held: Held) -> bool {
+        let end = held.reader.finish();
+        let messages = held.reader.take();
+        let (decided, refusal) = self.verdict(&held.head, held.who, &messages, end);
+        if let Some(refusal) = refusal {
+            return self.turn_away(decided, &messages, &refusal);
+        }
+        self.tap(What::Verdict(decided));
+        for bytes in held.bytes {
+            self.up.out.push(bytes);
+        }
+        true
+    }
+
+    fn turn_away(&mut self, decided: Box<Decided>, messages: &[Message], refusal: &Refusal) -> bool {
+        self.tap(What::Verdict(decided));
+        self.answer = Some(answer(messages, refusal));
+        self.refuse_current(refusal.rule, refusal.status);
+        false
+    }
+
+    fn caller(&self, head: &[u8]) -> (Who, Vec<String>) {
+        let mut slots = Slots::default();
+        let identities = &self.worker.identities;
+        let now_s = i64::try_from(self.worker.clock.now_ns() / 1_000_000_000).unwrap_or(i64::MAX);
+        let tls = self.secured.as_ref();
+        let request = fields::request(head, &mut slots).map(|r| Head {
+            method: r.method,
+            target: r.target,
+            fields: r.fields,
+            tls,
+            secure: tls.is_some(),
+            peer: self.peer.ip(),
+        });
+        let http = request.map(|head| Checks::default().http(identities, head, now_s)).unwrap_or_default();
+        identify::who(identities.address(self.peer.ip()), tls, http)
+    }
+
+    fn verdict(
+        &self,
+        head: &[u8],
+        who: Who,
+        messages: &[Message],
+        end: Result<(), Fault>,
+    ) -> (Box<Decided>, Option<Refusal>) {
+        if let Some(refusal) = unsound(head, messages, end) {
+            return (denied_by_us(who, refusal.rule), Some(refusal));
+        }
+        let mut slots = Slots::default();
+        let fields = fields::request(head, &mut slots).map(|r| r.fields);
+        let purpose = identify::purpose_of(&self.route.purpose, fields);
+        let mut decision = Decision::default();
+        for message in messages.iter().filter(|m| m.kind() != Kind::Response) {
+            decision = self.ask(&who, &purpose, message);
+            if countersign_policy::refuses(&decision) {
+                let refusal = Refusal { rule: "policy", status: 403, code: mcp::DENIED };
+                return (verdict_of(who, decision), Some(refusal));
+            }
+        }
+        (verdict_of(who, decision), None)
+    }
+
+    fn ask(&self, who: &Who, purpose: &str, message: &Message) -> Decision {
+        let Some(policy) = self.worker.holds(&self.route) else { return Decision::default() };
+        let method = message.method.as_deref().unwrap_or_default();
+        let (resource_type, resource) = record::resource(message);
+        let mut decision = policy.decide(&Request {
+            principal: who.who.as_ref(),
+            on_behalf_of: &who.obo,
+            protocol: "mcp",
+            operation: method,
+            service: &self.route.service,
+            resource: &resource,
+            resource_type,
+            class: mcp::method(method)
+                .map(|m| identify::event_class(m.class))
+                .filter(|c| *c != Class::Other(0)),
+            time_ns: self.worker.clock.now_ns(),
+            peer: Some(self.peer.ip()),
+            tls: self.secured.is_some(),
+            route: &self.route.name,
+            purpose,
+            ..Request::default()
+        });
+        decision.purpose = purpose.to_owned();
+        decision
+    }
+}
+
+/// What makes a verdict impossible: two readers may see two different requests.
+fn unsound(head: &[u8], messages: &[Message], end: Result<(), Fault>) -> Option<Refusal> {
+    if let Err(fault) = end {
+        let code = match fault {
+            Fault::NotAMessage | Fault::Batch | Fault::Empty => INVALID_REQUEST,
+            _ => PARSE_ERROR,
+        };
+        return Some(Refusal { rule: fault.name(), status: 400, code });
+    }
+    if messages.iter().any(|m| m.flags.ambiguous()) {
+        return Some(Refusal { rule: "ambiguous-json", status: 400, code: INVALID_REQUEST });
+    }
+    let mut slots = Slots::default();
+    let request = fields::request(head, &mut slots)?;
+    let (revision, method, name, repeated) = routing(request.fields);
+    let headers = Headers { revision, method, name, repeated };
+    let differs = messages.iter().find_map(|m| headers.mismatch(m, messages.len() > 1));
+    differs.map(|m: Mismatch| Refusal { rule: m.name(), status: 400, code: HEADER_MISMATCH })
+}
+
+/// A decision of the gateway itself.
+fn denied_by_us(who: Who, rule: &str) -> Box<Decided> {
+    let decision = Decision {
+        verdict: Some(Verdict::Deny),
+        mode: Some(Mode::Enforce),
+        reason: rule.to_owned(),
+        ..Decision::default()
+    };
+    verdict_of(who, decision)
+}
+
+/// Failures of identities were told with the head.
+fn verdict_of(who: Who, decision: Decision) -> Box<Decided> {
+    Box::new(Decided { who, decision, failures: Vec::new() })
+}
+
+/// The refusal as a response: one error for each request of a batch, else one with the request's id.
+fn answer(messages: &[Message], refusal: &Refusal) -> Bytes {
+    let why = format!("countersign gateway: {}", refusal.rule);
+    let requests = messages.iter().filter(|m| m.kind() == Kind::Request);
+    let mut errors: Vec<String> = requests.map(|m| mcp::refusal(m.id.as_ref(), refusal.code, &why)).collect();
+    let body = match (errors.pop(), errors.is_empty()) {
+        (None, _) => mcp::refusal(None, refusal.code, &why),
+        (Some(only), true) => only,
+        (Some(last), false) => format!("[{},{last}]", errors.join(",")),
+    };
+    rejected(refusal.status, "application/json", &body)
+}
