@@ -2,6 +2,7 @@
 //!
 //! Equal logging: who, what, when, status, bytes, latency, trace id, on disk at the end.
 
+use crate::install::is_root;
 use crate::python::venv;
 use crate::servers::{Server, launch, local, make_readable};
 use crate::{TempDir, TestkitError, ensure_program, free_port, io};
@@ -128,5 +129,36 @@ pub fn envoy(upstream: SocketAddr, h2: bool) -> Result<Server, TestkitError> {
     std::fs::write(&file, config).map_err(io("writing envoy.yaml"))?;
     let mut command = Command::new(program);
     command.arg("-c").arg(&file).args(["--concurrency", "1", "--disable-hot-restart", "-l", "error"]);
+    launch(dir, command, address)
+}
+
+/// pgbouncer in session mode in front of one PostgreSQL server that trusts everybody.
+///
+/// # Errors
+/// When it does not start.
+pub fn pgbouncer(upstream: SocketAddr) -> Result<Server, TestkitError> {
+    let program = ensure_program("pgbouncer", "pgbouncer")?;
+    let dir = TempDir::new("pgbouncer")?;
+    let address = local(free_port()?);
+    let root = dir.path().display();
+    let config = format!(
+        "[databases]\n* = host={up_ip} port={up_port}\n[pgbouncer]\nlisten_addr = {ip}\nlisten_port = {port}\n\
+         unix_socket_dir =\nauth_type = trust\nauth_file = {root}/users\npool_mode = session\n\
+         max_client_conn = 200\ndefault_pool_size = 50\nignore_startup_parameters = extra_float_digits\n",
+        up_ip = upstream.ip(),
+        up_port = upstream.port(),
+        ip = address.ip(),
+        port = address.port(),
+    );
+    let file = dir.path().join("pgbouncer.ini");
+    std::fs::write(&file, config).map_err(io("writing pgbouncer.ini"))?;
+    std::fs::write(dir.path().join("users"), "\"postgres\" \"\"\n").map_err(io("writing its users"))?;
+    make_readable(dir.path())?;
+    let mut command = Command::new(program);
+    if is_root() {
+        // It refuses to run as root.
+        command.args(["-u", "postgres"]);
+    }
+    command.arg(&file);
     launch(dir, command, address)
 }

@@ -9,6 +9,7 @@ mod clients;
 mod cost;
 mod grpc;
 mod peers;
+mod pg;
 mod slow;
 
 use super::{machine, median, row, temp};
@@ -67,6 +68,9 @@ pub(super) fn run() -> Result<(), XtaskError> {
     slow::run(home.path(), backend.address, slowest / 2.0)?;
     if let Err(error) = grpc::run(home.path()) {
         wrong.push(format!("gRPC: {error}"));
+    }
+    if let Err(error) = pg::run(home.path()) {
+        wrong.push(format!("PostgreSQL: {error}"));
     }
     machine::print()?;
     if wrong.is_empty() { Ok(()) } else { Err(XtaskError::Wrong(wrong.join("; "))) }
