@@ -107,7 +107,8 @@ pub(crate) struct Decoder {
     counters: Arc<Counters>,
     context: Context,
     /// As many as connections are open; the gateway bounds them.
-    conns: HashMap<u64, Conn>,
+    /// Boxed, because a map keeps up to twice the room that its entries take.
+    conns: HashMap<u64, Box<Conn>>,
     events: Vec<Event>,
     strict_events: Vec<Event>,
     folder: Folder,
@@ -246,7 +247,7 @@ impl Decoder {
     fn contained(&mut self, tap: Tap) {
         let id = tap.conn;
         let before = self.events.len() + self.strict_events.len();
-        let promised = self.conns.get(&id).map_or(0, Conn::owed) + promises(&tap.what);
+        let promised = self.conns.get(&id).map_or(0, |conn| conn.owed()) + promises(&tap.what);
         if catch_unwind(AssertUnwindSafe(|| self.decode(tap))).is_ok() {
             return;
         }
@@ -276,7 +277,7 @@ impl Decoder {
         match tap.what {
             What::Open(open) => {
                 let conn = Conn::new(&self.context, tap.conn, *open);
-                self.conns.insert(tap.conn, conn);
+                self.conns.insert(tap.conn, Box::new(conn));
             }
             What::Close { up, down, why } => {
                 if let Some(conn) = self.conns.remove(&tap.conn) {

@@ -76,7 +76,7 @@ fn peer(conn: &Conn) -> Peer {
         dst: Some(endpoint(conn.open.dst)),
         up: conn.upstream.map(|(address, _)| endpoint(address)),
         transport: Some(Transport::Tcp),
-        tls: conn.tls.clone(),
+        tls: conn.tls.as_deref().cloned(),
         ..Peer::default()
     }
 }

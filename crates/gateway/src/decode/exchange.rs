@@ -66,8 +66,8 @@ pub(crate) struct Conn {
     pub(super) id: u64,
     pub(super) open: ConnOpen,
     pub(super) upstream: Option<(SocketAddr, u64)>,
-    pub(super) tls: Option<Tls>,
-    pub(super) identity: Option<TlsIdentity>,
+    pub(super) tls: Option<Box<Tls>>,
+    pub(super) identity: Option<Box<TlsIdentity>>,
     pub(super) address: Principal,
     /// Who it is by the connection alone; most requests carry nothing more.
     pub(super) base_who: (Who, Vec<String>),
@@ -139,8 +139,8 @@ impl Conn {
             What::Secured(secured) => {
                 self.base_who =
                     identify::who(self.address.clone(), Some(&secured.identity), Default::default());
-                self.tls = Some(secured.tls);
-                self.identity = Some(secured.identity);
+                self.tls = Some(Box::new(secured.tls));
+                self.identity = Some(Box::new(secured.identity));
             }
             What::Upstream(address) => self.upstream = Some((address, t)),
             What::Request { head, end, decided } => {

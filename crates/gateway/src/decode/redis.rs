@@ -173,7 +173,7 @@ impl Redis {
         event.core.proto = if resp == 0 { "redis".to_owned() } else { format!("redis/{resp}") };
         if self.who.as_ref().is_none_or(|(known, _)| known != user) {
             let login = identify::login(user, service(at));
-            let (who, _) = identify::who(at.conn.address.clone(), at.conn.identity.as_ref(), login);
+            let (who, _) = identify::who(at.conn.address.clone(), at.conn.identity.as_deref(), login);
             self.who = Some((user.to_owned(), who));
         }
         if let Some((_, who)) = &self.who {
@@ -260,7 +260,7 @@ impl Redis {
             route: &route.name,
             purpose: &route.purpose,
             identities: &at.context.identities,
-            tls: at.conn.identity.as_ref(),
+            tls: at.conn.identity.as_deref(),
             peer: at.conn.open.src.ip(),
             service: &route.service,
             time_ns: event.core.t_obs,

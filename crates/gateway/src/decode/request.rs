@@ -394,7 +394,7 @@ fn set_who(
         Some(decided) => (decided.who, decided.decision, decided.failures),
         None => {
             let now_s = i64::try_from(context.wall(t) / 1_000_000_000).unwrap_or(i64::MAX);
-            let tls = conn.identity.as_ref();
+            let tls = conn.identity.as_deref();
             let head = identify::Head {
                 method: request.method,
                 target: request.target,

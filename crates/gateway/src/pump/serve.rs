@@ -119,7 +119,9 @@ async fn secure(
     stream: TcpStream,
 ) -> Result<(Io, Option<Secured>), (&'static str, bool)> {
     let Some(acceptor) = &route.acceptor else { return Ok((Io::Clear(stream), None)) };
-    let stream = match timeout(worker.limits.tls_handshake, acceptor.accept(stream)).await {
+    // Boxed, or every connection of the process would keep the room that a handshake takes.
+    let handshake = Box::pin(timeout(worker.limits.tls_handshake, acceptor.accept(stream)));
+    let stream = match handshake.await {
         Ok(Ok(stream)) => stream,
         Ok(Err(e)) => return Err((handshake_reason(&e), false)),
         Err(_) => return Err(("tls handshake took too long", true)),
