@@ -345,7 +345,8 @@ impl Framer {
         let row = table::row(arg(0)?, arg(1));
         let found = row.map(|row| table::keys(row.keys, argc, usize::MAX, &arg)).unwrap_or_default();
         let known = !found.incomplete && found.at.iter().all(|at| arg(*at).is_some());
-        if !whole && !(known && row.is_some()) {
+        let enough = whole || (known && row.is_some());
+        if !enough {
             return None;
         }
         let resources: Vec<String> =

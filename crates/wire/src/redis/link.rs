@@ -39,10 +39,10 @@ impl Args for Head {
     }
 
     fn bytes(&mut self, index: u32, piece: &[u8]) {
-        if self.special {
-            if let Some(kept) = self.kept.get_mut(index as usize) {
-                kept.push(piece);
-            }
+        if self.special
+            && let Some(kept) = self.kept.get_mut(index as usize)
+        {
+            kept.push(piece);
         }
     }
 }

@@ -388,12 +388,11 @@ impl<V> Pairs<V> {
             _ => 0,
         };
         let denied = entry.denied;
-        if u64::from(entry.got) >= expected {
-            if let Some(entry) = self.queue.pop_front() {
-                if let Some(value) = entry.value {
-                    sink.done(entry.kind, entry.denied, value, How::Replied, Some(reply));
-                }
-            }
+        if u64::from(entry.got) >= expected
+            && let Some(entry) = self.queue.pop_front()
+            && let Some(value) = entry.value
+        {
+            sink.done(entry.kind, entry.denied, value, How::Replied, Some(reply));
         }
         Was::Answer { denied }
     }

@@ -228,10 +228,9 @@ impl Reader {
         let depth = self.stack.len();
         let first = self.stack.last().is_some_and(|f| f.index == 0);
         let error = depth == 0 && self.levels[0].kind == b'!';
-        if error || (depth == 1 && (first || self.stop_at_elements)) || (depth == 2 && first) {
-            if let Some(level) = self.level() {
-                level.text.push(piece);
-            }
+        let kept = error || (depth == 1 && (first || self.stop_at_elements)) || (depth == 2 && first);
+        if kept && let Some(level) = self.level() {
+            level.text.push(piece);
         }
     }
 

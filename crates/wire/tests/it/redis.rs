@@ -119,7 +119,8 @@ impl Rig {
                 Way::Up => self.session.up(&taken, self.t, judged.then_some(Verdict { denied })),
                 Way::Down => self.session.down(&taken, self.t),
             };
-            self.found.extend(found.expect("the session takes what the framer let through"));
+            assert!(found.is_ok(), "the session takes what the framer let through: {found:?}");
+            self.found.extend(found.unwrap_or_default());
             self.passed[at].extend_from_slice(match &step.out {
                 Out::Same => &taken,
                 Out::Instead(bytes) => bytes,
