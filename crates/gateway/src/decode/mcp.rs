@@ -38,7 +38,7 @@ pub(super) struct Sent {
 /// What a response's body is.
 enum Down {
     Unread,
-    Json(Reader),
+    Json(Box<Reader>),
     Events(Box<Events>),
 }
 
@@ -101,7 +101,7 @@ impl Reading {
             down: Down::Unread,
             down_fault: None,
         };
-        let (revision, method, name, repeated) = routing(fields);
+        let Headers { revision, method, name, repeated } = routing(fields);
         reading.facts.revision = revision.and_then(|r| std::str::from_utf8(r).ok()).and_then(mcp::revision);
         let keep = |v: Option<&[u8]>| v.map(|v| v.get(..HEADER_MAX).unwrap_or(v).to_vec());
         (reading.revision, reading.method, reading.name) = (keep(revision), keep(method), keep(name));
@@ -258,7 +258,7 @@ impl Bodies for Reading {
             self.set_session(Some(key), here.context);
         }
         self.down = match content_type.to_ascii_lowercase().as_str() {
-            "application/json" => Down::Json(Reader::default()),
+            "application/json" => Down::Json(Box::default()),
             "text/event-stream" => Down::Events(Box::default()),
             _ => Down::Unread,
         };
@@ -375,21 +375,20 @@ impl sse::Events for Events {
     }
 }
 
-/// Values of `MCP-Protocol-Version`, `Mcp-Method` and `Mcp-Name`, and whether one of them repeats.
-pub(crate) fn routing<'a>(
-    fields: Fields<'a>,
-) -> (Option<&'a [u8]>, Option<&'a [u8]>, Option<&'a [u8]>, bool) {
-    let (mut revision, mut method, mut name, mut repeated) = (None, None, None, false);
+/// The headers that say what the body holds.
+pub(crate) fn routing(fields: Fields<'_>) -> Headers<'_> {
+    let mut headers = Headers::default();
     for (field, value) in fields.iter() {
         let place = match field {
-            f if f.eq_ignore_ascii_case("mcp-protocol-version") => &mut revision,
-            f if f.eq_ignore_ascii_case("mcp-method") => &mut method,
-            f if f.eq_ignore_ascii_case("mcp-name") => &mut name,
+            f if f.eq_ignore_ascii_case("mcp-protocol-version") => &mut headers.revision,
+            f if f.eq_ignore_ascii_case("mcp-method") => &mut headers.method,
+            f if f.eq_ignore_ascii_case("mcp-name") => &mut headers.name,
             _ => continue,
         };
-        repeated |= place.replace(value).is_some();
+        let before = place.replace(value);
+        headers.repeated |= before.is_some();
     }
-    (revision, method, name, repeated)
+    headers
 }
 
 /// Path and query of a target or URI.

@@ -19,7 +19,7 @@ use countersign_policy::Request;
 use countersign_wire::http1::fields::{self, Slots};
 use countersign_wire::http1::{Piece, PieceKind};
 use countersign_wire::jsonrpc::{Fault, HELD_MAX, Kind, Message, Reader};
-use countersign_wire::mcp::{self, Headers, Mismatch};
+use countersign_wire::mcp::{self, Mismatch};
 
 /// JSON-RPC error codes (section 5.1) and that of revision 2026-07-28 for headers that disagree.
 const PARSE_ERROR: i32 = -32_700;
@@ -212,8 +212,7 @@ fn unsound(head: &[u8], messages: &[Message], end: Result<(), Fault>) -> Option<
     }
     let mut slots = Slots::default();
     let request = fields::request(head, &mut slots)?;
-    let (revision, method, name, repeated) = routing(request.fields);
-    let headers = Headers { revision, method, name, repeated };
+    let headers = routing(request.fields);
     let differs = messages.iter().find_map(|m| headers.mismatch(m, messages.len() > 1));
     differs.map(|m: Mismatch| Refusal { rule: m.name(), status: 400, code: HEADER_MISMATCH })
 }

@@ -217,7 +217,7 @@ fn an_exchange_without_a_message_stays_an_http_record() {
 #[test]
 fn an_answer_on_another_exchange_is_joined_to_its_request() {
     // HTTP with SSE, revision 2024-11-05: the server names an endpoint, answers come on the stream.
-    let (send, receive) = std::sync::mpsc::channel::<()>();
+    let (send, receive) = std::sync::mpsc::sync_channel::<()>(2);
     let receive = std::sync::Mutex::new(receive);
     let upstream = crate::support::server(move |mut stream| {
         let mut head = vec![0; 4096];

@@ -141,6 +141,14 @@ fn what_is_not_json_rpc_has_a_name_and_complete_messages_before_it_stand() {
 }
 
 #[test]
+fn arguments_that_do_not_begin_hand_on_nothing() {
+    let mut handed = 0;
+    let mut reader = Reader::default();
+    reader.feed(br#"{"method":"x","params":{"arguments":}}"#, &mut |_, b| handed += b.len());
+    assert_eq!((reader.finish(), handed), (Err(Fault::Syntax), 0));
+}
+
+#[test]
 fn a_huge_message_is_read_in_flat_memory() {
     let mut reader = Reader::default();
     let mut handed = 0;
