@@ -347,8 +347,8 @@ impl Conn {
 
     /// Emits what is complete, oldest first.
     fn finish_front(&mut self, context: &mut Context, out: &mut Vec<Event>) {
-        let done = |e: &Box<Exchange>| e.request.ended.is_some() && e.response.ended.is_some();
-        while self.exchanges.front().is_some_and(done) {
+        let done = |e: &Exchange| e.request.ended.is_some() && e.response.ended.is_some();
+        while self.exchanges.front().is_some_and(|e| done(e)) {
             let Some(exchange) = self.exchanges.pop_front() else { return };
             let t = exchange.request.ended.max(exchange.response.ended).unwrap_or(exchange.started);
             self.conclude(context, exchange, t, None, out);

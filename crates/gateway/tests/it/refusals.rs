@@ -55,11 +55,7 @@ pub(crate) fn forms() -> Vec<(&'static str, &'static str, String)> {
         ("framing-space", "400", post("Content-Length:\t4")),
         ("framing-space", "400", post("Content-Length: 4\t")),
         ("space-before-colon", "400", post("Content-Length\t: 4")),
-        (
-            "obs-fold",
-            "400",
-            format!("POST /r HTTP/1.1\r\nHost: a\r\nX: y\r\n\tContent-Length: 4\r\n\r\nabcd"),
-        ),
+        ("obs-fold", "400", "POST /r HTTP/1.1\r\nHost: a\r\nX: y\r\n\tContent-Length: 4\r\n\r\nabcd".into()),
         (
             "body-not-allowed",
             "400",
