@@ -67,6 +67,8 @@ pub struct Listener {
     pub purpose: Purpose,
     /// Bodies kept; `None` = none.
     pub capture: Option<BodyCapture>,
+    /// Fields of gRPC messages that are kept in its events; `None` = none.
+    pub grpc: Option<GrpcFields>,
 }
 
 /// Which interactions of a route are records of their own. What is not is counted in the `n` of one that is;
@@ -115,8 +117,19 @@ impl Listener {
             record: Record::All,
             purpose: Purpose::default(),
             capture: None,
+            grpc: None,
         }
     }
+}
+
+/// Fields of gRPC messages to keep: of the first message each way, scalars only, after redaction.
+#[derive(Clone, Debug)]
+pub struct GrpcFields {
+    /// File with a serialized `FileDescriptorSet`, imports included; at most 16 MiB.
+    pub descriptors: PathBuf,
+    /// Paths of field names such as `order.id`, at most 64 of at most 8 names; a call whose messages lack one
+    /// keeps nothing for it.
+    pub fields: Vec<String>,
 }
 
 /// The server behind a listener.
@@ -244,6 +257,20 @@ pub struct Limits {
     pub ring: usize,
     /// Body bytes of one connection that wait for the decoder at which its reading stops.
     pub ring_connection: usize,
+    /// HTTP/2: streams that a client may have open at once.
+    pub h2_streams: u32,
+    /// HTTP/2: bytes of one header list.
+    pub h2_header_list: u32,
+    /// HTTP/2: streams that a client may reset in one [`Limits::h2_window`].
+    pub h2_resets: usize,
+    /// HTTP/2: SETTINGS and PING frames of a client in one [`Limits::h2_window`].
+    pub h2_control: usize,
+    /// HTTP/2: CONTINUATION frames of one header block.
+    pub h2_continuations: usize,
+    /// HTTP/2: over which resets and control frames are counted.
+    pub h2_window: Duration,
+    /// HTTP/2: how often a stream that stays open makes a record of progress.
+    pub h2_progress: Duration,
 }
 
 impl Default for Limits {
@@ -265,6 +292,13 @@ impl Default for Limits {
             write_high: 256 << 10,
             ring: 32 << 20,
             ring_connection: 4 << 20,
+            h2_streams: 256,
+            h2_header_list: 64 << 10,
+            h2_resets: 200,
+            h2_control: 100,
+            h2_continuations: 16,
+            h2_window: Duration::from_secs(10),
+            h2_progress: Duration::from_secs(60),
         }
     }
 }

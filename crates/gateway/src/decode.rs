@@ -8,6 +8,9 @@ mod bodies;
 mod event;
 mod exchange;
 mod fold;
+mod grpc;
+pub(crate) mod grpc_fields;
+mod h2;
 pub(crate) mod identify;
 pub(crate) mod mcp;
 pub(crate) mod path;
@@ -22,7 +25,7 @@ mod websocket;
 
 use crate::config::{BodyCapture, Purpose, Record};
 use crate::recorder::{BodyKey, RecordError, Recorder};
-use crate::ring::{ConnOpen, Gate, Ring, Tap, What};
+use crate::ring::{ConnOpen, Gate, H2What, Ring, Tap, What};
 use crate::stats::{Counters, count};
 use countersign_event::{Event, Rec};
 use countersign_identity::Identities;
@@ -30,6 +33,7 @@ use countersign_ledger::Clock;
 use countersign_policy::Policy;
 use exchange::Conn;
 use fold::{FOLD_NS, Folder};
+use grpc_fields::PayloadFields;
 use identify::Checks;
 use path::Templates;
 use std::collections::HashMap;
@@ -54,6 +58,8 @@ pub(crate) struct RouteFacts {
     pub(crate) capture: Option<BodyCapture>,
     /// Whether the bodies of its exchanges are MCP.
     pub(crate) mcp: bool,
+    /// Fields of gRPC messages that are kept.
+    pub(crate) grpc: Option<Arc<PayloadFields>>,
 }
 
 /// An intent that waits to be handed over.
@@ -92,6 +98,10 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    pub(crate) fn payload_fields(&self, route: usize) -> Option<Arc<PayloadFields>> {
+        self.routes.get(route).and_then(|r| r.grpc.clone())
+    }
+
     /// Wall time, UTC ns, of a monotonic time.
     pub(crate) fn wall(&self, t: u64) -> u64 {
         self.wall_offset.wrapping_add(t)
@@ -348,6 +358,9 @@ fn promises(what: &What) -> usize {
         | What::Opaque { .. }
         | What::Switched { .. }
         | What::Broken { .. }
+        | What::H2 { what: H2What::Request { .. } | H2What::Progress, .. }
+        | What::H2Refused { .. }
+        | What::H2Broken { .. }
         | What::HandshakeFailed { .. }
         | What::Dropped { .. }
         | What::Limited { .. } => 1,

@@ -4,12 +4,13 @@ use crate::decode::path::{Templates, clean};
 use crate::decode::redact::clean_text;
 use crate::decode::{Context, Decoder, RouteFacts};
 use crate::recorder::{BodyKey, Durable, RecordError, Recorder};
-use crate::ring::{ConnOpen, Ring, Tap, Way, What, Why};
+use crate::ring::{ConnOpen, H2What, Ring, Tap, Way, What, Why};
 use bytes::Bytes;
 use countersign_event::Event;
 use countersign_identity::{Identities, IdentityConfig};
 use countersign_ledger::SystemClock;
 use countersign_policy::PolicySet;
+use countersign_wire::h2::Packed;
 use countersign_wire::http1::{Framer, PieceKind};
 use ring::hmac;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -94,6 +95,57 @@ fn record_on(data: &[u8], mcp: bool) -> (usize, usize) {
     (made, promised)
 }
 
+/// Plays `data` as happenings on a few streams of HTTP/2 connection: as many events as promises, whatever their
+/// order, and every one of them can be encoded.
+pub fn h2_record(data: &[u8]) {
+    let Some(mut decoder) = decoder(false) else { return };
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+    let open = ConnOpen { route: 0, src: address, dst: address, waiting: Arc::default(), gate: None };
+    let waiting = Arc::clone(&open.waiting);
+    let mut events = decoder.feed(Tap { conn: 1, t: 0, what: What::Open(Box::new(open)) });
+    let (mut promised, mut rest) = (0, data);
+    while let Some(([op, stream, len], tail)) = rest.split_first_chunk::<3>().map(|(h, t)| (*h, t)) {
+        let (bytes, tail) = tail.split_at(usize::from(len).min(tail.len()));
+        rest = tail;
+        let way = if stream & 0x80 == 0 { Way::Up } else { Way::Down };
+        let (stream, end) = (u32::from(stream % 4), op & 0x80 != 0);
+        let what = match op % 8 {
+            0 => H2What::Request { fields: packed(bytes), end, decided: None },
+            1 => H2What::Response { fields: packed(bytes), end },
+            2 => {
+                waiting.fetch_add(bytes.len(), std::sync::atomic::Ordering::Relaxed);
+                H2What::Data { way, bytes: Bytes::copy_from_slice(bytes), end }
+            }
+            3 => H2What::Trailers { way, fields: packed(bytes) },
+            4 => H2What::Reset { way, code: u32::from(len) },
+            5 => H2What::Answered { status: 502, why: "fuzz", refused: end, grpc: end.then_some(14) },
+            6 => H2What::Progress,
+            _ => H2What::Skipped { way, len: u64::from(len), end },
+        };
+        promised += usize::from(matches!(what, H2What::Request { .. } | H2What::Progress));
+        events.extend(decoder.feed(Tap { conn: 1, t: u64::from(op), what: What::H2 { stream, what } }));
+    }
+    events.extend(decoder.feed(Tap { conn: 1, t: 9, what: What::Close { up: 0, down: 0, why: Why::Done } }));
+    assert_eq!(events.len(), promised, "one event for each promise");
+    assert_eq!(waiting.load(std::sync::atomic::Ordering::Relaxed), 0, "all room is given back");
+    for mut event in events {
+        (event.core.agent, event.core.seq) = ("a".to_owned(), 1);
+        let encoded = event.encode();
+        assert!(encoded.is_ok(), "{encoded:?}");
+    }
+}
+
+/// Fields of lines `name: value`.
+fn packed(bytes: &[u8]) -> Box<Packed> {
+    let mut fields = Packed::default();
+    for line in bytes.split(|b| *b == b'\n') {
+        let at = line.iter().skip(1).position(|b| *b == b':').map_or(line.len(), |at| at + 1);
+        let (name, value) = line.split_at(at);
+        fields.push(&String::from_utf8_lossy(name), value.get(1..).unwrap_or_default().trim_ascii());
+    }
+    Box::new(fields)
+}
+
 struct Nowhere;
 impl Recorder for Nowhere {
     fn record(&self, _events: Vec<Event>) -> Result<(), RecordError> {
@@ -122,6 +174,7 @@ fn decoder(mcp: bool) -> Option<Decoder> {
             record: Default::default(),
             capture: None,
             mcp,
+            grpc: None,
         }],
         identities: Arc::new(Identities::new(IdentityConfig::default(), 0).ok()?),
         policy: PolicySet::allow_all(),

@@ -1,6 +1,7 @@
 //! A running gateway: its threads, its listeners, its end.
 
 use crate::config::{Durability, GatewayConfig, Listener, Protocol};
+use crate::decode::grpc_fields::PayloadFields;
 use crate::decode::mcp::Sessions;
 use crate::decode::{Context, Decoder, RouteFacts};
 use crate::error::GatewayError;
@@ -15,7 +16,7 @@ use countersign_ledger::{Clock, Ledger, SourceSpec, SystemClock};
 use countersign_policy::Policy;
 use ring::rand::{SecureRandom, SystemRandom};
 use std::net::{SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -62,6 +63,8 @@ pub struct Gateway {
     threads: Vec<JoinHandle<()>>,
     decoders: Vec<JoinHandle<()>>,
     mcp: Arc<Sessions>,
+    /// For each listener, the fields of gRPC messages that are kept.
+    grpc: Vec<Option<Arc<PayloadFields>>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
@@ -146,6 +149,7 @@ impl Gateway {
             threads: Vec::new(),
             decoders: Vec::new(),
             mcp: Arc::default(),
+            grpc: config.listeners.iter().map(payload_fields).collect::<Result<_, _>>()?,
         };
         let limits = Arc::new(config.limits.clone());
         let by_identity = Arc::new(Mutex::new(std::collections::HashMap::new()));
@@ -233,7 +237,7 @@ impl Gateway {
         [recorder, strict]: [Arc<dyn Recorder>; 2],
         run: [u8; 8],
     ) -> Result<(), GatewayError> {
-        let facts = |l: &Listener| RouteFacts {
+        let facts = |(l, grpc): (&Listener, &Option<Arc<PayloadFields>>)| RouteFacts {
             name: l.name.clone(),
             service: service(l),
             strict: l.durability == Durability::Strict,
@@ -241,9 +245,10 @@ impl Gateway {
             record: l.record,
             capture: l.capture,
             mcp: l.protocol == Protocol::Mcp,
+            grpc: grpc.clone(),
         };
         let context = Context {
-            routes: config.listeners.iter().map(facts).collect(),
+            routes: config.listeners.iter().zip(&self.grpc).map(facts).collect(),
             identities: Arc::clone(&parts.identities),
             policy: Arc::clone(&parts.policy),
             key: parts.key.clone(),
@@ -352,29 +357,50 @@ fn bind(listener: &Listener) -> Result<TcpListener, GatewayError> {
     Ok(socket)
 }
 
+fn payload_fields(listener: &Listener) -> Result<Option<Arc<PayloadFields>>, GatewayError> {
+    let Some(config) = &listener.grpc else { return Ok(None) };
+    let fail = |why| GatewayError::Config { listener: listener.name.clone(), why };
+    PayloadFields::load(config).map(|fields| Some(Arc::new(fields))).map_err(fail)
+}
+
+/// What a listener offers in TLS.
+fn alpn(protocol: Protocol) -> Vec<Vec<u8>> {
+    let (h2, h1) = (b"h2".to_vec(), b"http/1.1".to_vec());
+    match protocol {
+        Protocol::Auto => vec![h2, h1],
+        Protocol::Http2 => vec![h2],
+        Protocol::Http1 | Protocol::Mcp => vec![h1],
+        Protocol::Postgres => vec![b"postgresql".to_vec()],
+        Protocol::Redis | Protocol::Opaque => Vec::new(),
+    }
+}
+
 fn route(index: usize, listener: &Listener) -> Result<Route, GatewayError> {
     let identity = |source| GatewayError::Identity { listener: listener.name.clone(), source };
-    let acceptor = match &listener.tls {
-        None => None,
-        Some(tls) => {
-            let config =
-                server_tls(&tls.cert, &tls.key, &tls.client_ca, tls.client_auth).map_err(identity)?;
-            Some(TlsAcceptor::from(config))
+    let (mut acceptor, mut acceptor_h1) = (None, None);
+    if let Some(tls) = &listener.tls {
+        let config = server_tls(&tls.cert, &tls.key, &tls.client_ca, tls.client_auth).map_err(identity)?;
+        let mut offering = (*config).clone();
+        offering.alpn_protocols = alpn(listener.protocol);
+        if listener.protocol == Protocol::Auto {
+            acceptor_h1 = Some(TlsAcceptor::from(config));
         }
-    };
-    let connector = match &listener.upstream.tls {
-        None => None,
-        Some(tls) => {
-            let shown = tls.identity.as_ref().map(|(cert, key)| (cert.as_path(), key.as_path()));
-            let config = client_tls(&tls.ca, shown).map_err(identity)?;
-            let name = if tls.server_name.is_empty() { &listener.upstream.host } else { &tls.server_name };
-            let name = rustls::pki_types::ServerName::try_from(name.clone()).map_err(|_| {
-                let why = format!("{name} is no name that a certificate can have; set server_name");
-                GatewayError::Config { listener: listener.name.clone(), why }
-            })?;
-            Some((TlsConnector::from(config), name))
-        }
-    };
+        acceptor = Some(TlsAcceptor::from(Arc::new(offering)));
+    }
+    let (mut connector, mut connector_h2) = (None, None);
+    if let Some(tls) = &listener.upstream.tls {
+        let shown = tls.identity.as_ref().map(|(cert, key)| (cert.as_path(), key.as_path()));
+        let config = client_tls(&tls.ca, shown).map_err(identity)?;
+        let name = if tls.server_name.is_empty() { &listener.upstream.host } else { &tls.server_name };
+        let name = rustls::pki_types::ServerName::try_from(name.clone()).map_err(|_| {
+            let why = format!("{name} is no name that a certificate can have; set server_name");
+            GatewayError::Config { listener: listener.name.clone(), why }
+        })?;
+        let mut offering = (*config).clone();
+        offering.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        connector = Some((TlsConnector::from(config), name.clone()));
+        connector_h2 = Some((TlsConnector::from(Arc::new(offering)), name));
+    }
     Ok(Route {
         index,
         name: listener.name.clone(),
@@ -383,7 +409,10 @@ fn route(index: usize, listener: &Listener) -> Result<Route, GatewayError> {
         port: listener.upstream.port,
         protocol: listener.protocol,
         acceptor,
+        acceptor_h1,
         connector,
+        connector_h2,
+        no_h2: AtomicBool::new(false),
         service: service(listener),
         durability: listener.durability,
         open: AtomicUsize::new(0),

@@ -8,6 +8,7 @@ use crate::config::Protocol;
 use crate::stats::{Counters, count};
 use bytes::Bytes;
 use countersign_event::{Decision, Tls, Who};
+use countersign_wire::h2::Packed;
 pub(crate) use countersign_wire::stream::Way;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -69,6 +70,14 @@ pub(crate) enum What {
     /// Both sides agreed on another protocol than HTTP; its bytes follow as [`What::Bytes`]. Promises a record.
     /// `before` = bytes up and down that had been read as messages.
     Switched { before: (u64, u64) },
+    /// Something on a stream of an HTTP/2 connection.
+    H2 { stream: u32, what: H2What },
+    /// A stream that was refused before it became a request, with its reset code; `None` = 431. Promises a
+    /// record.
+    H2Refused { code: Option<u32> },
+    /// The client broke the rules or bounds of HTTP/2, and its connection ends with the code. `n` streams of it
+    /// were opened and never became requests. Promises a record.
+    H2Broken { why: &'static str, code: u32, n: u64 },
     /// The TLS handshake failed.
     HandshakeFailed { why: &'static str, timeout: bool },
     /// `n` connections were refused at a limit.
@@ -81,6 +90,30 @@ pub(crate) enum What {
     Dropped { route: usize, caller: String, n: u64 },
     /// Last tap of a connection.
     Close { up: u64, down: u64, why: Why },
+}
+
+/// What happened on a stream of an HTTP/2 connection. Each begins with a request and ends with both messages,
+/// a reset, an answer of the gateway, a cut, or its connection.
+pub(crate) enum H2What {
+    /// A request was let through. Promises a record.
+    Request { fields: Box<Packed>, end: bool, decided: Option<Box<Decided>> },
+    /// A final response was let through.
+    Response { fields: Box<Packed>, end: bool },
+    /// Body content.
+    Data { way: Way, bytes: Bytes, end: bool },
+    /// Body content that the ring had no room for.
+    Skipped { way: Way, len: u64, end: bool },
+    /// The end of a message.
+    Trailers { way: Way, fields: Box<Packed> },
+    /// One side gave it up.
+    Reset { way: Way, code: u32 },
+    /// The gateway answered; with this status of gRPC, if the client speaks that. `refused`: the request was
+    /// not let through.
+    Answered { status: u16, why: &'static str, refused: bool, grpc: Option<u32> },
+    /// It was ended in the middle of the answer.
+    Cut { why: &'static str },
+    /// It has lasted long. Promises a record.
+    Progress,
 }
 
 /// How a connection ended.
@@ -174,6 +207,24 @@ impl What {
     pub(crate) fn waiting(&self) -> usize {
         match self {
             What::Data { bytes, .. } | What::Bytes { bytes, .. } => bytes.len(),
+            What::H2 { what, .. } => what.waiting(),
+            _ => 0,
+        }
+    }
+}
+
+impl H2What {
+    /// As [`What::waiting`].
+    pub(crate) fn waiting(&self) -> usize {
+        if let H2What::Data { bytes, .. } = self { bytes.len() } else { 0 }
+    }
+
+    fn weight(&self) -> usize {
+        match self {
+            H2What::Request { fields, .. }
+            | H2What::Response { fields, .. }
+            | H2What::Trailers { fields, .. } => fields.len(),
+            H2What::Data { bytes, .. } => bytes.len(),
             _ => 0,
         }
     }
@@ -187,6 +238,7 @@ impl Tap {
                 head.len()
             }
             What::Data { bytes, .. } | What::Bytes { bytes, .. } => bytes.len(),
+            What::H2 { what, .. } => what.weight(),
             _ => 0,
         };
         held + size_of::<Tap>()

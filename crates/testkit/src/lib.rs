@@ -6,7 +6,9 @@
 
 pub mod browser;
 pub mod child;
+pub mod grpc;
 pub mod http;
+pub mod http2;
 pub mod install;
 pub mod mcp;
 pub mod net;

@@ -2,13 +2,14 @@
 
 use super::bodies::{Bodies, Here};
 use super::event::{connection_event, endpoint, finish, intent_event, opaque_event, session_event};
+use super::h2::{self, Streams};
 use super::request::{agreed, begin, begin_refused, read_response, upgrade_of};
 use super::session::{self, At, Session};
 use super::sse::Counting;
 use super::websocket::Agreed;
 use super::{Asked, Context, Intent, identify};
 use crate::recorder::BodyDigest;
-use crate::ring::{ConnOpen, Way, What, Why};
+use crate::ring::{ConnOpen, H2What, Way, What, Why};
 use bytes::Bytes;
 use countersign_event::{Event, Outcome, Principal, Rec, Tls, Who};
 use countersign_identity::TlsIdentity;
@@ -81,6 +82,8 @@ pub(crate) struct Conn {
     /// Records that the session's framer promised, and those that it has made.
     promised: usize,
     made: usize,
+    /// Set on HTTP/2.
+    streams: Option<Box<Streams>>,
     /// Word of the `Upgrade` field that was accepted, and on what terms.
     upgrade: Option<(String, Box<Agreed>)>,
     broken: bool,
@@ -104,6 +107,7 @@ impl Conn {
             session: None,
             promised: 0,
             made: 0,
+            streams: None,
             upgrade: None,
             broken: false,
         }
@@ -111,7 +115,9 @@ impl Conn {
 
     /// Records that are promised and not made.
     pub(super) fn owed(&self) -> usize {
+        let streams = self.streams.as_ref().map_or(0, |s| s.owed());
         self.exchanges.iter().filter(|e| e.made == 0).count()
+            + streams
             + usize::from(self.opaque.is_some())
             + self.promised.saturating_sub(self.made)
     }
@@ -121,6 +127,7 @@ impl Conn {
         self.exchanges.clear();
         self.opaque = None;
         self.session = None;
+        self.streams = None;
         (self.promised, self.made) = (0, 0);
         self.broken = true;
     }
@@ -245,12 +252,36 @@ impl Conn {
             }
             What::Resumed => self.with_session(context, t, out, |session, _| session.resumed()),
             What::Broken { way, rule } => session::broken(&mut At { conn: self, context, t, out }, way, rule),
+            What::H2 { stream, what } => {
+                self.open.waiting.fetch_sub(what.waiting(), Ordering::Relaxed);
+                self.seq += u64::from(matches!(what, H2What::Request { .. }));
+                self.with_streams(context, t, out, |streams, at| streams.tap(at, stream, what));
+            }
+            What::H2Refused { code } => {
+                self.seq += 1;
+                h2::refused(&mut At { conn: self, context, t, out }, code);
+            }
+            What::H2Broken { why, code, n } => {
+                h2::broke(&mut At { conn: self, context, t, out }, why, code, n);
+            }
             What::HandshakeFailed { why, timeout } => {
                 let outcome = if timeout { Outcome::Timeout } else { Outcome::Denied };
                 out.push(session_event(self, context, t, "tls", outcome, why));
             }
             What::Open(_) | What::Close { .. } | What::Limited { .. } | What::Dropped { .. } => {}
         }
+    }
+
+    fn with_streams(
+        &mut self,
+        context: &mut Context,
+        t: u64,
+        out: &mut Vec<Event>,
+        work: impl FnOnce(&mut Streams, &mut At<'_>),
+    ) {
+        let mut streams = self.streams.take().unwrap_or_default();
+        work(&mut streams, &mut At { conn: self, context, t, out });
+        self.streams = Some(streams);
     }
 
     /// On a strict route: the intents of the operations that the session has just seen begin.
@@ -400,6 +431,7 @@ impl Conn {
             Why::Done => None,
         };
         self.with_session(context, t, out, |session, at| session.close(at, up, down, why));
+        self.with_streams(context, t, out, |streams, at| streams.close(at, reason));
         for _ in self.made..self.promised {
             let mut event = connection_event(&self, context, t);
             event.core.rec = Some(Rec::Cut);

@@ -11,6 +11,7 @@ use crate::ring::Decided;
 use countersign_event::{Class, IdentityFrom, Principal, PrincipalKind, Verified, Who};
 use countersign_identity::{HeaderLookup, HttpIdentity, HttpRequest, Identities, TlsIdentity, who_of};
 use countersign_policy::{Policy, Request};
+use countersign_wire::grpc;
 use countersign_wire::http1::fields::{self, Fields, Slots};
 use countersign_wire::http1::target;
 use countersign_wire::stream;
@@ -138,7 +139,9 @@ impl Checks {
 /// Asks about the request as its client meant it.
 fn check(identities: &Identities, asked: &Asked<'_>, head: Head<'_>, now_s: i64) -> HttpIdentity {
     let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
-    let host = target::authority(head.target).or_else(|| asked.fields.get("host")).unwrap_or_default();
+    let field = |name| asked.fields.get(name);
+    let host = target::authority(head.target).or_else(|| field(":authority")).or_else(|| field("host"));
+    let host = host.unwrap_or_default();
     let (path, query) = target::path_and_query(head.target);
     let mut path_and_query = text(path).to_owned();
     if let Some(query) = query {
@@ -217,6 +220,69 @@ pub(crate) fn decide(call: &Call<'_>, policy: &dyn Policy) -> Decided {
         peer: Some(call.peer),
         tls: call.tls.is_some(),
         route: call.route,
+        purpose: &purpose,
+        ..Request::default()
+    });
+    decision.purpose = purpose;
+    Decided { who, decision, failures }
+}
+
+/// What of an HTTP/2 head decides and names.
+pub(crate) struct H2Head<'a> {
+    pub(crate) method: &'a str,
+    /// `:path`; of CONNECT the authority.
+    pub(crate) path: &'a [u8],
+    pub(crate) grpc: bool,
+}
+
+impl<'a> H2Head<'a> {
+    pub(crate) fn read(fields: Fields<'a>) -> H2Head<'a> {
+        let method = fields.get(":method").and_then(|m| std::str::from_utf8(m).ok()).unwrap_or_default();
+        let path = fields.get(":path").or_else(|| fields.get(":authority")).unwrap_or_default();
+        let grpc = method == "POST" && fields.get("content-type").is_some_and(grpc::is_grpc);
+        H2Head { method, path, grpc }
+    }
+
+    /// For policies and records.
+    pub(crate) fn protocol(&self) -> &'static str {
+        if self.grpc { "grpc" } else { "http/2" }
+    }
+
+    /// Service and method, when this is a call of gRPC.
+    pub(crate) fn rpc(&self) -> Option<(&'a str, &'a str)> {
+        if self.grpc { grpc::path(self.path) } else { None }
+    }
+}
+
+/// As [`decide`], for a stream of HTTP/2.
+pub(crate) fn decide_h2(caller: &Caller<'_>, fields: Fields<'_>, policy: &dyn Policy) -> Decided {
+    let head = H2Head::read(fields);
+    let now_s = i64::try_from(caller.time_ns / 1_000_000_000).unwrap_or(i64::MAX);
+    let request = Head {
+        method: head.method,
+        target: head.path,
+        fields,
+        tls: caller.tls,
+        secure: caller.tls.is_some(),
+        peer: caller.peer,
+    };
+    let http = Checks::default().http(caller.identities, request, now_s);
+    let (who, failures) = who(caller.identities.address(caller.peer), caller.tls, http);
+    let raw = clean(target::path_and_query(head.path).0).raw;
+    let resource = if head.rpc().is_some() { raw } else { Templates::default().of(0, &raw).0 };
+    let purpose = purpose_of(caller.purpose, Some(fields));
+    let mut decision = policy.decide(&Request {
+        principal: who.who.as_ref(),
+        on_behalf_of: &who.obo,
+        protocol: head.protocol(),
+        operation: head.rpc().map_or(head.method, |(_, method)| method),
+        service: caller.service,
+        resource: &resource,
+        class: if head.grpc { Some(Class::Execute) } else { class_of(head.method) },
+        time_ns: caller.time_ns,
+        peer: Some(caller.peer),
+        tls: caller.tls.is_some(),
+        route: caller.route,
         purpose: &purpose,
         ..Request::default()
     });

@@ -115,13 +115,43 @@ pub(super) fn begin(
     event.content.detail.insert(detail::SCHEME, Value::Text(scheme(conn).to_owned()));
     read_fields(event, request.fields);
     exchange.request.content_type = content_type(request.fields);
+    let call = ("http/1.1", request.method);
     let inline = decided.is_some();
-    set_who(&mut exchange.event, conn, context, t, &request, decided);
+    set_who(&mut exchange.event, conn, context, t, call, &request, decided);
     if context.routes.get(conn.open.route).is_some_and(|r| r.mcp) {
         let reading = Reading::new(context, request.fields, request.method, request.target, inline);
         exchange.bodies = Some(Box::new(reading));
     }
     exchange
+}
+
+/// The exchange of a stream of HTTP/2, and whether it is a call of gRPC. `fields` hold the pseudo fields too.
+pub(super) fn begin_h2(
+    conn: &Conn,
+    context: &mut Context,
+    t: u64,
+    fields: Fields<'_>,
+    decided: Option<Box<Decided>>,
+) -> (Box<Exchange>, bool) {
+    let mut exchange = empty(conn, context, t);
+    let head = identify::H2Head::read(fields);
+    let event = &mut exchange.event;
+    event.core.proto = "http/2".to_owned();
+    set_method(event, head.method);
+    set_target(event, conn, context, head.path, head.method == "CONNECT");
+    event.content.detail.insert(detail::SCHEME, Value::Text(scheme(conn).to_owned()));
+    read_fields(event, fields);
+    if head.grpc {
+        super::grpc::set_call(event, &head);
+    }
+    if let Some(cap) = &mut event.body.cap {
+        cap.changes.push("reencoded".to_owned());
+    }
+    exchange.request.content_type = content_type(fields);
+    let operation = if head.grpc { exchange.event.core.op.clone() } else { head.method.to_owned() };
+    let request = Request { method: head.method, target: head.path, version: 2, fields };
+    set_who(&mut exchange.event, conn, context, t, (head.protocol(), &operation), &request, decided);
+    (exchange, head.grpc)
 }
 
 /// The exchange of a request that was refused: of its head only a sound-looking first line is read.
@@ -190,6 +220,13 @@ pub(super) fn agreed(exchange: &Exchange, head: &[u8], mcp_route: bool, t: u64) 
         }
     }
     Agreed { event, deflate, mcp, t }
+}
+
+/// As [`read_response`], of HTTP/2.
+pub(super) fn read_response_h2(exchange: &mut Exchange, fields: Fields<'_>) {
+    let status = fields.get(":status").and_then(|s| std::str::from_utf8(s).ok());
+    exchange.status = status.and_then(|s| s.parse().ok());
+    exchange.response.content_type = content_type(fields);
 }
 
 /// Word of the request's `Upgrade` field, lower case; empty when there was none.
@@ -298,6 +335,7 @@ fn read_fields(event: &mut Event, fields: Fields<'_>) {
                 let upgrade = one_of(&UPGRADES, value);
                 event.content.detail.insert(detail::UPGRADE, Value::Text(upgrade));
             }
+            ":authority" => keep_header(event, "host", value, &mut secrets),
             _ if KEPT_HEADERS.contains(&name) => keep_header(event, name, value, &mut secrets),
             _ => {}
         }
@@ -387,6 +425,7 @@ fn set_who(
     conn: &Conn,
     context: &mut Context,
     t: u64,
+    (protocol, operation): (&str, &str),
     request: &Request<'_>,
     decided: Option<Box<Decided>>,
 ) {
@@ -416,8 +455,8 @@ fn set_who(
             let mut decision = context.policy.decide(&PolicyRequest {
                 principal: who.who.as_ref(),
                 on_behalf_of: &who.obo,
-                protocol: "http/1.1",
-                operation: request.method,
+                protocol,
+                operation,
                 service: &event.target.svc,
                 resource: &event.target.res,
                 class: event.core.class.filter(|c| *c != Class::Other(0)),

@@ -8,8 +8,10 @@ use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
 /// State of the connection to the server.
 pub(crate) enum Upstream {
@@ -27,23 +29,47 @@ pub(crate) struct ConnectError {
     pub(crate) why: &'static str,
 }
 
+/// A connection that is being made.
+pub(crate) type Dialling = Pin<Box<dyn Future<Output = Result<Io, ConnectError>> + Send>>;
+
 /// Starts connecting to the server of `route`.
 pub(crate) fn connect(route: Arc<Route>, limits: Arc<Limits>) -> Upstream {
     Upstream::Connecting(Box::pin(async move {
-        let stream = match timeout(limits.connect, tcp(&route)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(e)) => return Err(ConnectError { status: 502, why: reason(&e) }),
-            Err(_) => return Err(ConnectError { status: 504, why: "upstream did not accept in time" }),
-        };
-        // Small messages must not wait for Nagle; failure only costs latency.
-        let _ = stream.set_nodelay(true);
-        let Some((connector, name)) = &route.connector else { return Ok(Io::Clear(stream)) };
-        match timeout(limits.tls_handshake, connector.connect(name.clone(), stream)).await {
-            Ok(Ok(stream)) => Ok(Io::Connected(Box::new(stream))),
-            Ok(Err(_)) => Err(ConnectError { status: 502, why: "upstream TLS handshake failed" }),
-            Err(_) => Err(ConnectError { status: 504, why: "upstream TLS handshake took too long" }),
-        }
+        let connector = route.connector.clone();
+        dial(&route, &limits, connector).await
     }))
+}
+
+/// Starts connecting to the server of `route` for HTTP/2: clear text with prior knowledge, or TLS in which the
+/// server chose it.
+pub(crate) fn dial_h2(route: Arc<Route>, limits: Arc<Limits>) -> Dialling {
+    Box::pin(async move {
+        let io = dial(&route, &limits, route.connector_h2.clone()).await?;
+        if io.buffers() && io.alpn() != Some(b"h2") {
+            route.no_h2.store(true, Ordering::Relaxed);
+            return Err(ConnectError { status: 502, why: "upstream does not offer HTTP/2 (ALPN)" });
+        }
+        Ok(io)
+    })
+}
+
+/// TLS towards a server, and the name it must show.
+pub(crate) type Connector = (TlsConnector, rustls::pki_types::ServerName<'static>);
+
+async fn dial(route: &Route, limits: &Limits, connector: Option<Connector>) -> Result<Io, ConnectError> {
+    let stream = match timeout(limits.connect, tcp(route)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(e)) => return Err(ConnectError { status: 502, why: reason(&e) }),
+        Err(_) => return Err(ConnectError { status: 504, why: "upstream did not accept in time" }),
+    };
+    // Small messages must not wait for Nagle; failure only costs latency.
+    let _ = stream.set_nodelay(true);
+    let Some((connector, name)) = connector else { return Ok(Io::Clear(stream)) };
+    match timeout(limits.tls_handshake, connector.connect(name, stream)).await {
+        Ok(Ok(stream)) => Ok(Io::Connected(Box::new(stream))),
+        Ok(Err(_)) => Err(ConnectError { status: 502, why: "upstream TLS handshake failed" }),
+        Err(_) => Err(ConnectError { status: 504, why: "upstream TLS handshake took too long" }),
+    }
 }
 
 async fn tcp(route: &Route) -> io::Result<TcpStream> {

@@ -135,6 +135,8 @@ pub(crate) struct Flow {
     pub(super) now: u64,
     pub(super) timers: Timers,
     room: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// The client speaks HTTP/2: what it sent so far. The connection goes on in another engine.
+    http2: Option<Bytes>,
 }
 
 impl Flow {
@@ -185,11 +187,13 @@ impl Flow {
             now,
             timers,
             room: None,
+            http2: None,
         };
         match flow.route.protocol {
             Protocol::Auto => {}
             Protocol::Http1 | Protocol::Mcp => flow.mode = Mode::Http,
-            Protocol::Http2 => flow.turn_opaque("http/2"),
+            // Begins in the other engine.
+            Protocol::Http2 => {}
             Protocol::Postgres | Protocol::Redis => flow.begin_stream(),
             Protocol::Opaque => flow.turn_opaque("configured"),
         }
@@ -218,6 +222,11 @@ impl Flow {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// After the end: the client, and what it sent, when it speaks HTTP/2.
+    pub(crate) fn into_http2(self) -> Option<(Io, Bytes)> {
+        Some((self.client, self.http2?))
     }
 
     /// Bytes read from client and server.
@@ -353,6 +362,7 @@ impl Flow {
                 self.mode = Mode::Http;
                 self.frame_requests(&all);
             }
+            Detected::Http2 => self.http2 = Some(all),
             Detected::Undecided if !enough && !self.up.eof => self.up.held.extend_from_slice(&all),
             other => {
                 self.turn_opaque(other.word());
@@ -572,6 +582,9 @@ impl Flow {
     }
 
     fn ended(&mut self) -> Option<Why> {
+        if self.http2.is_some() {
+            return Some(Why::Done);
+        }
         if let Some(why) = self.cut {
             return Some(Why::Cut(why));
         }

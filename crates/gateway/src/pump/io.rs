@@ -31,6 +31,15 @@ impl Io {
         !matches!(self, Io::Clear(_))
     }
 
+    /// The protocol that TLS agreed on.
+    pub(crate) fn alpn(&self) -> Option<&[u8]> {
+        match self {
+            Io::Clear(_) => None,
+            Io::Accepted(s) => s.get_ref().1.alpn_protocol(),
+            Io::Connected(s) => s.get_ref().1.alpn_protocol(),
+        }
+    }
+
     pub(crate) fn peer_addr(&self) -> io::Result<SocketAddr> {
         match self {
             Io::Clear(s) => s.peer_addr(),

@@ -2,16 +2,19 @@
 //! the decoder gets a [`What::Close`].
 
 use super::flow::Flow;
+use super::h2::{Http2, Start};
 use super::io::Io;
 use super::worker::{Route, Worker};
-use crate::config::Durability;
+use crate::config::{Durability, Protocol};
 use crate::ring::{ConnOpen, Gate, Secured, Tap, What, Why};
 use crate::stats::count;
+use bytes::Bytes;
 use countersign_event::Tls;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
+use std::task::{Context, Poll};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -73,6 +76,7 @@ pub(crate) async fn serve(worker: Arc<Worker>, route: Arc<Route>, stream: TcpStr
             return;
         }
     };
+    let http2 = route.protocol == Protocol::Http2 || secured.as_ref().is_some_and(|s| s.tls.alpn == "h2");
     let identity = secured.map(|secured| {
         let identity = secured.identity.clone();
         tap(What::Secured(Box::new(secured)));
@@ -85,19 +89,50 @@ pub(crate) async fn serve(worker: Arc<Worker>, route: Arc<Route>, stream: TcpStr
         guard.end = Some((0, 0, Why::Done));
         return;
     }
-    let mut flow = Flow::new(Arc::clone(&worker), route, conn, client, src, waiting, identity, gate);
+    let (to, waiting_too) = (Arc::clone(&route), Arc::clone(&waiting));
+    let gate_too = gate.clone();
+    let (client, head) = if http2 {
+        (client, Bytes::new())
+    } else {
+        let worker_too = Arc::clone(&worker);
+        let mut flow = Flow::new(worker_too, route, conn, client, src, waiting, identity.clone(), gate);
+        let why = drive(&worker, conn, |cx| flow.poll(cx)).await;
+        flow.hand_over();
+        let (up, down) = flow.totals();
+        match flow.into_http2() {
+            Some(went_on) => went_on,
+            None => {
+                guard.end = Some((up, down, why));
+                return;
+            }
+        }
+    };
+    let (peer, waiting, secured) = (src, waiting_too, identity);
+    let (worker_too, gate) = (Arc::clone(&worker), gate_too);
+    let start = Start { worker: worker_too, route: to, conn, client, head, peer, waiting, secured, gate };
+    // Boxed: a connection of HTTP/1 does not pay for its size.
+    guard.end = Some(Box::pin(serve_http2(&worker, start)).await);
+}
+
+async fn serve_http2(worker: &Worker, start: Start) -> (u64, u64, Why) {
+    let conn = start.conn;
+    let mut http2 = Http2::new(start);
+    let why = drive(worker, conn, |cx| http2.poll(cx)).await;
+    let (up, down) = http2.totals();
+    (up, down, why)
+}
+
+/// Polls a connection to its end; a shutdown of the gateway wakes it.
+async fn drive(worker: &Worker, conn: u64, mut poll: impl FnMut(&mut Context<'_>) -> Poll<Why>) -> Why {
     let mut registered = false;
-    let why = poll_fn(|cx| {
+    poll_fn(|cx| {
         if !registered {
             registered = true;
             worker.drain.register(conn, cx.waker().clone());
         }
-        flow.poll(cx)
+        poll(cx)
     })
-    .await;
-    flow.hand_over();
-    let (up, down) = flow.totals();
-    guard.end = Some((up, down, why));
+    .await
 }
 
 /// Counts a connection of a verified identity; `false` when it has too many.
@@ -118,7 +153,11 @@ async fn secure(
     route: &Route,
     stream: TcpStream,
 ) -> Result<(Io, Option<Secured>), (&'static str, bool)> {
-    let Some(acceptor) = &route.acceptor else { return Ok((Io::Clear(stream), None)) };
+    let offered = match &route.acceptor_h1 {
+        Some(h1) if route.no_h2.load(Ordering::Relaxed) => Some(h1),
+        _ => route.acceptor.as_ref(),
+    };
+    let Some(acceptor) = offered else { return Ok((Io::Clear(stream), None)) };
     // Boxed, or every connection of the process would keep the room that a handshake takes.
     let handshake = Box::pin(timeout(worker.limits.tls_handshake, acceptor.accept(stream)));
     let stream = match handshake.await {

@@ -1,0 +1,148 @@
+//! One direction of a stream: frames in, window permitting frames out.
+
+use super::pack;
+use super::stream::Env;
+use crate::ring::{H2What, Way};
+use bytes::Bytes;
+use h2::{Reason, RecvStream, SendStream};
+use std::task::{Context, Poll};
+
+/// Bytes that one side's socket is given before it is asked whether it took them.
+const PUSH_MAX: usize = 256 << 10;
+
+/// How far a lane came.
+pub(super) enum Moved {
+    /// Something must happen first; the stream will be woken.
+    Waits,
+    /// The end was passed on.
+    Done,
+    /// The sender gave up; with its code, if it was a reset.
+    SourceGone(Option<Reason>),
+    /// The receiver takes nothing more.
+    SinkGone,
+}
+
+/// See the module's documentation.
+pub(super) struct Lane {
+    way: Way,
+    pub(super) from: Option<RecvStream>,
+    pub(super) to: Option<SendStream<Bytes>>,
+    /// Received and not yet taken by the other side.
+    held: Bytes,
+    pub(super) bytes: u64,
+    pub(super) done: bool,
+}
+
+impl Lane {
+    pub(super) fn new(way: Way) -> Lane {
+        Lane { way, from: None, to: None, held: Bytes::new(), bytes: 0, done: false }
+    }
+
+    pub(super) fn reading(way: Way, from: RecvStream) -> Lane {
+        Lane { from: Some(from), ..Lane::new(way) }
+    }
+
+    /// The end was passed on.
+    pub(super) fn finish(&mut self) {
+        self.done = true;
+        self.from = None;
+    }
+
+    pub(super) fn pump(&mut self, cx: &mut Context<'_>, env: &mut Env<'_>, id: u32, index: usize) -> Moved {
+        loop {
+            if !self.held.is_empty() {
+                if let Some(moved) = self.push(cx, env) {
+                    return moved;
+                }
+                continue;
+            }
+            let side = if self.way == Way::Up { &mut *env.up } else { &mut *env.down };
+            if !side.admits(index, PUSH_MAX) || !env.gate.admits(index, usize::MAX) {
+                return Moved::Waits;
+            }
+            let Some(from) = &mut self.from else { return Moved::Waits };
+            match from.poll_data(cx) {
+                Poll::Pending => return Moved::Waits,
+                Poll::Ready(Some(Ok(bytes))) => {
+                    let end = from.is_end_stream();
+                    if bytes.is_empty() && !end {
+                        continue;
+                    }
+                    self.bytes += bytes.len() as u64;
+                    env.tap(id, H2What::Data { way: self.way, bytes: bytes.clone(), end });
+                    if bytes.is_empty() {
+                        return self.end();
+                    }
+                    self.held = bytes;
+                }
+                Poll::Ready(Some(Err(e))) => return Moved::SourceGone(reset(&e)),
+                Poll::Ready(None) => return self.trailers(cx, env, id),
+            }
+        }
+    }
+
+    /// Passes on as much of `held` as the receiver's window takes; `None` = go on.
+    fn push(&mut self, cx: &mut Context<'_>, env: &mut Env<'_>) -> Option<Moved> {
+        let (Some(to), Some(from)) = (&mut self.to, &mut self.from) else { return Some(Moved::SinkGone) };
+        to.reserve_capacity(self.held.len());
+        let mut room = to.capacity();
+        if room == 0 {
+            room = match to.poll_capacity(cx) {
+                Poll::Pending => return Some(Moved::Waits),
+                Poll::Ready(Some(Ok(room))) => room,
+                Poll::Ready(Some(Err(_)) | None) => return Some(Moved::SinkGone),
+            };
+        }
+        let part = self.held.split_to(room.min(self.held.len()));
+        let n = part.len();
+        let end = self.held.is_empty() && from.is_end_stream();
+        if to.send_data(part, end).is_err() {
+            return Some(Moved::SinkGone);
+        }
+        // Fails only on more than was received.
+        let _ = from.flow_control().release_capacity(n);
+        let side = if self.way == Way::Up { &mut *env.up } else { &mut *env.down };
+        side.made += n;
+        if end {
+            self.finish();
+            return Some(Moved::Done);
+        }
+        None
+    }
+
+    fn trailers(&mut self, cx: &mut Context<'_>, env: &mut Env<'_>, id: u32) -> Moved {
+        let Some(from) = &mut self.from else { return Moved::Waits };
+        match from.poll_trailers(cx) {
+            Poll::Pending => Moved::Waits,
+            Poll::Ready(Err(e)) => Moved::SourceGone(reset(&e)),
+            Poll::Ready(Ok(None)) => {
+                env.tap(id, H2What::Data { way: self.way, bytes: Bytes::new(), end: true });
+                self.end()
+            }
+            Poll::Ready(Ok(Some(trailers))) => {
+                let fields = Box::new(pack::fields(&trailers));
+                env.tap(id, H2What::Trailers { way: self.way, fields });
+                let Some(to) = &mut self.to else { return Moved::SinkGone };
+                if to.send_trailers(trailers).is_err() {
+                    return Moved::SinkGone;
+                }
+                self.finish();
+                Moved::Done
+            }
+        }
+    }
+
+    fn end(&mut self) -> Moved {
+        let Some(to) = &mut self.to else { return Moved::SinkGone };
+        if to.send_data(Bytes::new(), true).is_err() {
+            return Moved::SinkGone;
+        }
+        self.finish();
+        Moved::Done
+    }
+}
+
+/// The code of a reset; `None` when the connection failed.
+fn reset(e: &h2::Error) -> Option<Reason> {
+    if e.is_reset() { e.reason() } else { None }
+}

@@ -1,0 +1,3 @@
+//! `cargo fuzz run wire_h2_frames`
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| countersign_wire::fuzz::h2_frames(data));
