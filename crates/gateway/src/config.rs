@@ -67,6 +67,8 @@ pub struct Listener {
     pub purpose: Purpose,
     /// Bodies kept; `None` = none.
     pub capture: Option<BodyCapture>,
+    /// Settings of [`Protocol::Postgres`].
+    pub postgres: PostgresOptions,
     /// Fields of gRPC messages that are kept in its events; `None` = none.
     pub grpc: Option<GrpcFields>,
 }
@@ -103,6 +105,39 @@ pub struct BodyCapture {
     pub one_in: u32,
 }
 
+/// Settings of a PostgreSQL listener.
+#[derive(Clone, Debug, Default)]
+pub struct PostgresOptions {
+    /// Whether parameters of prepared statements are kept in records, cleaned.
+    pub parameters: bool,
+    /// Whether callers may go without TLS although the listener has it. Cancellations always may: libpq
+    /// before 17 sends them so.
+    pub clear_text: bool,
+    /// Whether TLS towards the server begins at once (server 17 and later), without an SSLRequest.
+    pub direct_tls: bool,
+    /// How SCRAM with channel binding goes together with TLS that ends here.
+    pub scram: Scram,
+}
+
+/// How SCRAM's channel binding, which is to the server's certificate, survives TLS that ends at the gateway.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scram {
+    /// Nothing said: a session whose server offers channel binding over TLS ends with an error that names
+    /// the choices.
+    #[default]
+    Unset,
+    /// (a) The listener's certificate and key are the server's own.
+    SameCertificate,
+    /// (b) The server is reached without TLS, over TCP or a UNIX socket, and offers no binding.
+    Unbound,
+    /// (c) The gateway verifies the caller with StoredKey and ServerKey and logs in with the key that the
+    /// proof gives away. Not built: refused at start.
+    Verify,
+    /// (d) The gateway logs in as itself and names the caller in `application_name`. Not built: refused at
+    /// start.
+    Identity,
+}
+
 impl Listener {
     /// A clear-text listener that finds out the protocol by itself.
     pub fn new(name: impl Into<String>, listen: SocketAddr, upstream: Upstream) -> Listener {
@@ -117,6 +152,7 @@ impl Listener {
             record: Record::All,
             purpose: Purpose::default(),
             capture: None,
+            postgres: PostgresOptions::default(),
             grpc: None,
         }
     }
@@ -135,7 +171,7 @@ pub struct GrpcFields {
 /// The server behind a listener.
 #[derive(Clone, Debug)]
 pub struct Upstream {
-    /// Host name or address.
+    /// Host name or address. PostgreSQL: an absolute path is the directory of the server's UNIX socket.
     pub host: String,
     /// Port.
     pub port: u16,

@@ -14,6 +14,7 @@ mod h2;
 pub(crate) mod identify;
 pub(crate) mod mcp;
 pub(crate) mod path;
+mod postgres;
 mod progress;
 pub(crate) mod redact;
 mod redis;
@@ -56,6 +57,8 @@ pub(crate) struct RouteFacts {
     pub(crate) purpose: Purpose,
     pub(crate) record: Record,
     pub(crate) capture: Option<BodyCapture>,
+    /// Parameters of statements are kept.
+    pub(crate) parameters: bool,
     /// Whether the bodies of its exchanges are MCP.
     pub(crate) mcp: bool,
     /// Fields of gRPC messages that are kept.

@@ -173,6 +173,7 @@ fn decoder(mcp: bool) -> Option<Decoder> {
             purpose: Default::default(),
             record: Default::default(),
             capture: None,
+            parameters: true,
             mcp,
             grpc: None,
         }],

@@ -7,7 +7,7 @@ use crate::decode::{Context, Decoder, RouteFacts};
 use crate::error::GatewayError;
 use crate::listen::accept;
 use crate::pump::worker::{Drain, WorkerParts};
-use crate::pump::{Route, Worker};
+use crate::pump::{Route, Worker, postgres};
 use crate::recorder::{BodyKey, Recorder, SourceRecorder};
 use crate::ring::Ring;
 use crate::stats::{Counters, GatewayStats};
@@ -244,6 +244,7 @@ impl Gateway {
             purpose: l.purpose.clone(),
             record: l.record,
             capture: l.capture,
+            parameters: l.postgres.parameters,
             mcp: l.protocol == Protocol::Mcp,
             grpc: grpc.clone(),
         };
@@ -377,11 +378,17 @@ fn alpn(protocol: Protocol) -> Vec<Vec<u8>> {
 
 fn route(index: usize, listener: &Listener) -> Result<Route, GatewayError> {
     let identity = |source| GatewayError::Identity { listener: listener.name.clone(), source };
+    if listener.protocol == Protocol::Postgres {
+        postgres::check(listener)?;
+    }
     let (mut acceptor, mut acceptor_h1) = (None, None);
     if let Some(tls) = &listener.tls {
         let config = server_tls(&tls.cert, &tls.key, &tls.client_ca, tls.client_auth).map_err(identity)?;
+        let config = postgres::accepting(listener, config);
         let mut offering = (*config).clone();
-        offering.alpn_protocols = alpn(listener.protocol);
+        if listener.protocol != Protocol::Postgres {
+            offering.alpn_protocols = alpn(listener.protocol);
+        }
         if listener.protocol == Protocol::Auto {
             acceptor_h1 = Some(TlsAcceptor::from(config));
         }
@@ -398,7 +405,7 @@ fn route(index: usize, listener: &Listener) -> Result<Route, GatewayError> {
         })?;
         let mut offering = (*config).clone();
         offering.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        connector = Some((TlsConnector::from(config), name.clone()));
+        connector = Some((TlsConnector::from(postgres::connecting(listener, config)), name.clone()));
         connector_h2 = Some((TlsConnector::from(Arc::new(offering)), name));
     }
     Ok(Route {
@@ -414,6 +421,7 @@ fn route(index: usize, listener: &Listener) -> Result<Route, GatewayError> {
         connector_h2,
         no_h2: AtomicBool::new(false),
         service: service(listener),
+        postgres: listener.postgres.clone(),
         durability: listener.durability,
         open: AtomicUsize::new(0),
     })

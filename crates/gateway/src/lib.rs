@@ -25,8 +25,8 @@ pub mod stdio;
 pub mod fuzz;
 
 pub use config::{
-    BodyCapture, Durability, GatewayConfig, GrpcFields, Limits, Listener, ListenerTls, Protocol, Purpose,
-    Record, Upstream, UpstreamTls,
+    BodyCapture, Durability, GatewayConfig, GrpcFields, Limits, Listener, ListenerTls, PostgresOptions,
+    Protocol, Purpose, Record, Scram, Upstream, UpstreamTls,
 };
 pub use error::GatewayError;
 pub use gateway::{Gateway, Parts};

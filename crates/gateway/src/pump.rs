@@ -9,6 +9,7 @@ mod h2;
 mod http;
 pub(crate) mod io;
 mod mcp;
+pub(crate) mod postgres;
 mod queue;
 pub(crate) mod serve;
 mod stream;

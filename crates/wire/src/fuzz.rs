@@ -2,11 +2,13 @@
 
 mod h2;
 mod messages;
+mod postgres;
 mod redis;
 mod sql;
 
 pub use h2::{grpc, h2_frames, h2_packed};
 pub use messages::{jsonrpc, sse, websocket};
+pub use postgres::{NoDigests, postgres_conversation, postgres_value};
 pub use redis::redis_conversation;
 pub use sql::{sql_classify, sql_normalise, sql_split};
 

@@ -15,6 +15,7 @@ pub mod http1;
 pub mod ja4;
 pub mod jsonrpc;
 pub mod mcp;
+pub mod postgres;
 pub mod proxy;
 pub mod redis;
 pub mod sql;

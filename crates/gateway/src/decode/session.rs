@@ -50,12 +50,8 @@ pub(crate) trait Session: Send {
 /// The decoder of `protocol`.
 pub(super) fn of_protocol(protocol: Protocol) -> Option<Box<dyn Session>> {
     match protocol {
-        Protocol::Auto
-        | Protocol::Http1
-        | Protocol::Http2
-        | Protocol::Mcp
-        | Protocol::Opaque
-        | Protocol::Postgres => None,
+        Protocol::Postgres => Some(Box::new(super::postgres::Postgres::default())),
+        Protocol::Auto | Protocol::Http1 | Protocol::Http2 | Protocol::Mcp | Protocol::Opaque => None,
         Protocol::Redis => Some(Box::new(super::redis::Redis::default())),
     }
 }

@@ -1,6 +1,7 @@
 //! The upstream connection of one client connection: made once, when there is something to send.
 
 use super::io::Io;
+use super::postgres;
 use super::worker::Route;
 use crate::config::Limits;
 use std::future::Future;
@@ -35,6 +36,12 @@ pub(crate) type Dialling = Pin<Box<dyn Future<Output = Result<Io, ConnectError>>
 /// Starts connecting to the server of `route`.
 pub(crate) fn connect(route: Arc<Route>, limits: Arc<Limits>) -> Upstream {
     Upstream::Connecting(Box::pin(async move {
+        if let Ok(Some(socket)) = timeout(limits.connect, postgres::unix(&route)).await {
+            return match socket {
+                Ok(socket) => Ok(Io::Unix(socket)),
+                Err(e) => Err(ConnectError { status: 502, why: reason(&e) }),
+            };
+        }
         let connector = route.connector.clone();
         dial(&route, &limits, connector).await
     }))
@@ -57,7 +64,7 @@ pub(crate) fn dial_h2(route: Arc<Route>, limits: Arc<Limits>) -> Dialling {
 pub(crate) type Connector = (TlsConnector, rustls::pki_types::ServerName<'static>);
 
 async fn dial(route: &Route, limits: &Limits, connector: Option<Connector>) -> Result<Io, ConnectError> {
-    let stream = match timeout(limits.connect, tcp(route)).await {
+    let mut stream = match timeout(limits.connect, tcp(route)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(e)) => return Err(ConnectError { status: 502, why: reason(&e) }),
         Err(_) => return Err(ConnectError { status: 504, why: "upstream did not accept in time" }),
@@ -65,6 +72,11 @@ async fn dial(route: &Route, limits: &Limits, connector: Option<Connector>) -> R
     // Small messages must not wait for Nagle; failure only costs latency.
     let _ = stream.set_nodelay(true);
     let Some((connector, name)) = connector else { return Ok(Io::Clear(stream)) };
+    match timeout(limits.connect, postgres::request_tls(route, &mut stream)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => return Err(error),
+        Err(_) => return Err(ConnectError { status: 504, why: "upstream did not answer in time" }),
+    }
     match timeout(limits.tls_handshake, connector.connect(name, stream)).await {
         Ok(Ok(stream)) => Ok(Io::Connected(Box::new(stream))),
         Ok(Err(_)) => Err(ConnectError { status: 502, why: "upstream TLS handshake failed" }),

@@ -200,6 +200,15 @@ impl Flow {
         flow
     }
 
+    /// Bytes of the client that were read before the flow began.
+    pub(crate) fn begin_with(&mut self, bytes: Bytes) {
+        if !bytes.is_empty() {
+            self.up.total += bytes.len() as u64;
+            self.worker.counters.bytes_up.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            self.client_sent(bytes);
+        }
+    }
+
     /// Moves what can move; Ready when the connection has ended.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Why> {
         self.now = self.worker.clock.monotonic_ns();

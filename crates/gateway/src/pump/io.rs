@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::{client, server};
 
 /// A byte stream.
@@ -13,6 +13,7 @@ pub(crate) enum Io {
     Clear(TcpStream),
     Accepted(Box<server::TlsStream<TcpStream>>),
     Connected(Box<client::TlsStream<TcpStream>>),
+    Unix(UnixStream),
 }
 
 macro_rules! each {
@@ -21,6 +22,7 @@ macro_rules! each {
             Io::Clear($stream) => $call,
             Io::Accepted($stream) => $call,
             Io::Connected($stream) => $call,
+            Io::Unix($stream) => $call,
         }
     };
 }
@@ -28,13 +30,13 @@ macro_rules! each {
 impl Io {
     /// Whether written bytes may stay behind in a buffer of ours until flushed.
     pub(crate) fn buffers(&self) -> bool {
-        !matches!(self, Io::Clear(_))
+        !matches!(self, Io::Clear(_) | Io::Unix(_))
     }
 
     /// The protocol that TLS agreed on.
     pub(crate) fn alpn(&self) -> Option<&[u8]> {
         match self {
-            Io::Clear(_) => None,
+            Io::Clear(_) | Io::Unix(_) => None,
             Io::Accepted(s) => s.get_ref().1.alpn_protocol(),
             Io::Connected(s) => s.get_ref().1.alpn_protocol(),
         }
@@ -45,6 +47,7 @@ impl Io {
             Io::Clear(s) => s.peer_addr(),
             Io::Accepted(s) => s.get_ref().0.peer_addr(),
             Io::Connected(s) => s.get_ref().0.peer_addr(),
+            Io::Unix(_) => Err(io::ErrorKind::AddrNotAvailable.into()),
         }
     }
 }

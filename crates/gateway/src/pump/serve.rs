@@ -4,6 +4,7 @@
 use super::flow::Flow;
 use super::h2::{Http2, Start};
 use super::io::Io;
+use super::postgres;
 use super::worker::{Route, Worker};
 use crate::config::{Durability, Protocol};
 use crate::ring::{ConnOpen, Gate, Secured, Tap, What, Why};
@@ -66,7 +67,12 @@ pub(crate) async fn serve(worker: Arc<Worker>, route: Arc<Route>, stream: TcpStr
     let tap = |what| worker.push(&mut vec![Tap { conn, t: worker.clock.monotonic_ns(), what }]);
     tap(What::Open(Box::new(open.clone())));
 
-    let (client, secured) = match secure(&worker, &route, stream).await {
+    let greeted = match route.protocol {
+        // Boxed: its state must not make the tasks of all protocols larger.
+        Protocol::Postgres => Box::pin(postgres::greet(&worker, &route, stream)).await,
+        _ => secure(&worker, &route, stream).await.map(|(io, secured)| (io, secured, Bytes::new())),
+    };
+    let (client, secured, early) = match greeted {
         Ok(secured) => secured,
         Err((why, timeout)) => {
             worker.will_record_on(&route, 1);
@@ -96,6 +102,7 @@ pub(crate) async fn serve(worker: Arc<Worker>, route: Arc<Route>, stream: TcpStr
     } else {
         let worker_too = Arc::clone(&worker);
         let mut flow = Flow::new(worker_too, route, conn, client, src, waiting, identity.clone(), gate);
+        flow.begin_with(early);
         let why = drive(&worker, conn, |cx| flow.poll(cx)).await;
         flow.hand_over();
         let (up, down) = flow.totals();
@@ -148,7 +155,7 @@ fn admit(worker: &Worker, identity: Option<&countersign_identity::TlsIdentity>, 
     true
 }
 
-async fn secure(
+pub(super) async fn secure(
     worker: &Worker,
     route: &Route,
     stream: TcpStream,

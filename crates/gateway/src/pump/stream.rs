@@ -4,6 +4,7 @@
 //! Adding a protocol: one line in [`framer`], one in `decode/session.rs`.
 
 use super::flow::{Flow, Mode};
+use super::worker::Route;
 use crate::config::Protocol;
 use crate::decode::identify;
 use crate::ring::{Decided, Way, What};
@@ -24,15 +25,12 @@ impl Stream {
     }
 }
 
-/// The framer of `protocol`, and the records that a connection of it makes in any case.
-fn framer(protocol: Protocol) -> Option<(Box<dyn Framer>, u32)> {
-    match protocol {
-        Protocol::Auto
-        | Protocol::Http1
-        | Protocol::Http2
-        | Protocol::Mcp
-        | Protocol::Opaque
-        | Protocol::Postgres => None,
+/// The framer of the route's protocol, and the records that a connection of it makes in any case.
+fn framer(route: &Route) -> Option<(Box<dyn Framer>, u32)> {
+    match route.protocol {
+        // Its start-up packet announces the session's records.
+        Protocol::Postgres => Some((Box::new(super::postgres::framer(route)), 0)),
+        Protocol::Auto | Protocol::Http1 | Protocol::Http2 | Protocol::Mcp | Protocol::Opaque => None,
         // Its begin and its end.
         Protocol::Redis => Some((Box::new(countersign_wire::redis::Framer::new()), 2)),
     }
@@ -64,7 +62,7 @@ impl Flow {
     /// The listener's protocol is a stream protocol.
     pub(super) fn begin_stream(&mut self) {
         let protocol = self.route.protocol;
-        let Some((framer, records)) = framer(protocol) else {
+        let Some((framer, records)) = framer(&self.route) else {
             return self.turn_opaque("no reader for the configured protocol");
         };
         self.mode = Mode::Framed;

@@ -3,7 +3,7 @@
 use super::connect::Connector;
 use super::gap::Dropped;
 use super::io::Io;
-use crate::config::{Durability, Limits, Protocol, Purpose};
+use crate::config::{Durability, Limits, PostgresOptions, Protocol, Purpose};
 use crate::recorder::{RecordError, Recorder};
 use crate::ring::{Ring, Tap};
 use crate::stats::Counters;
@@ -44,6 +44,7 @@ pub(crate) struct Route {
     /// The server has shown that it does not speak HTTP/2, so callers are not offered it either.
     pub(crate) no_h2: AtomicBool,
     pub(crate) service: String,
+    pub(crate) postgres: PostgresOptions,
     pub(crate) durability: Durability,
     pub(crate) open: AtomicUsize,
 }

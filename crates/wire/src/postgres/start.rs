@@ -73,6 +73,7 @@ pub fn first(buf: &[u8]) -> Result<First<'_>, Refusal> {
             Err(refusal("cancel request length", "invalid length of cancel request packet"))
         }
         (CANCEL_CODE, Some(body)) => Ok(cancel(body, len)),
+        (CANCEL_CODE, None) => Ok(First::More),
         (version, _) if version >> 16 != 3 => Err(Refusal {
             rule: "protocol version",
             answer: fatal("0A000", "unsupported frontend protocol: only 3.x is spoken here"),

@@ -6,6 +6,7 @@ mod fuzz;
 mod h2;
 mod ja4;
 mod messages;
+mod postgres;
 mod proxy;
 mod redis;
 mod sql;
