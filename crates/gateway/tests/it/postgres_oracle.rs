@@ -162,3 +162,32 @@ fn logical_replication_is_one_session_with_positions() {
     assert!(word(stream, sql::LSN_TO).contains('/'), "{stream:?}");
     assert!(events.iter().any(|e| word(e, sql::REPLICATION) == "database"));
 }
+
+#[test]
+fn every_statement_of_a_pipeline_is_a_record() {
+    let server = server();
+    let script = server.dir.path().join("pipeline.sql");
+    std::fs::write(&script, "\\startpipeline\nselect 1;\nselect 2;\nselect 3;\n\\endpipeline\n").unwrap();
+    let rig = rig(&server, |_| {});
+    let mut bench = server.client("pgbench", rig.address.port());
+    run(bench.args(["-n", "-M", "prepared", "-c", "4", "-t", "25", "-f"]).arg(&script));
+    let events = drained(rig);
+    let ran: Vec<&Event> = operations(&events)
+        .into_iter()
+        .filter(|e| e.core.op == "SELECT" && e.target.res.is_empty())
+        .collect();
+    assert_eq!(ran.len(), 4 * 25 * 3);
+    assert!(ran.iter().all(|e| number(e, sql::ROWS) == Some(1) && e.core.class == Some(Class::Read)));
+}
+
+#[test]
+fn a_notification_is_a_record_of_the_session_that_receives_it() {
+    let server = server();
+    let rig = rig(&server, |_| {});
+    psql(&server, rig.address.port(), "listen news; notify news, 'notifyMark7x'");
+    let events = drained(rig);
+    let told = events.iter().find(|e| e.core.op == "NOTIFICATION").unwrap();
+    assert_eq!((told.target.res.as_str(), told.core.class), ("news", Some(Class::Read)));
+    assert_eq!(told.body.rsp.as_ref().unwrap().size, Some(12));
+    assert!(!format!("{events:?}").contains("notifyMark7x"));
+}
