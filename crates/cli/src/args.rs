@@ -99,6 +99,8 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Recompute and check the whole data directory
     Fsck(FsckArgs),
+    /// Check, test and propose the policies that decide who may do what
+    Policy(PolicyArgs),
     /// Look for what would hurt: ports, clock, disk, permissions, keys
     Doctor(DoctorArgs),
     /// Print the version and the formats this binary writes
@@ -122,6 +124,43 @@ pub(crate) struct RunArgs {
     /// Part to play; this version has one
     #[arg(long, value_enum, default_value = "all")]
     pub(crate) role: Role,
+}
+
+/// `policy`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  countersign policy check --config countersign.toml\n  \
+                        countersign policy test cases.json --config countersign.toml\n  \
+                        countersign policy learn --min-days 7 --out proposal\n  \
+                        countersign policy schema")]
+pub(crate) struct PolicyArgs {
+    #[command(subcommand)]
+    pub(crate) command: PolicyCommand,
+}
+
+/// What is done with policies.
+#[derive(Subcommand, Debug)]
+pub(crate) enum PolicyCommand {
+    /// Print the Cedar schema that policies are checked against
+    Schema,
+    /// Check the configured policy files without starting anything
+    Check,
+    /// Decide the cases of a file and compare with the verdicts it expects
+    Test {
+        /// File of cases, JSON
+        cases: PathBuf,
+    },
+    /// Propose permits for what verified callers did, for a person to read and sign
+    Learn {
+        /// Where the proposal goes: OUT.cedar, OUT.json and OUT.note
+        #[arg(long, value_name = "OUT", default_value = "proposal")]
+        out: PathBuf,
+        /// Fewest calls of one kind to propose a permit for
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        min_calls: u64,
+        /// Fewest different days on which they were seen
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        min_days: u32,
+    },
 }
 
 /// Parts that a process can play.

@@ -45,6 +45,7 @@ fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Prove(args) => commands::prove::run(global, &args),
         Command::Verify(args) => commands::verify::run(&args),
         Command::Fsck(args) => commands::fsck::run(global, &args),
+        Command::Policy(args) => commands::policy::run(global, &args),
         Command::Doctor(args) => commands::doctor::run(global, &args),
         Command::Version => commands::version::run(global),
         Command::Completions(args) => commands::completions::run(&args),

@@ -10,7 +10,7 @@
 
 use crate::config::Config;
 use crate::exit::CliError;
-use crate::stages::{alerts, follow, gateway, ledger, prepare, web};
+use crate::stages::{alerts, control, follow, gateway, ledger, prepare, recover, web};
 use countersign_alert::Alerts;
 use countersign_gateway::Gateway;
 use countersign_ledger::Ledger;
@@ -43,6 +43,7 @@ pub(crate) struct Pipeline {
     tail: follow::Follower,
     detect: follow::Follower,
     gateway: Option<Gateway>,
+    control: control::Control,
     web: web::Web,
     drain: Duration,
 }
@@ -54,8 +55,8 @@ impl Pipeline {
         let prepared = prepare::prepare(config)?;
 
         // The one writer: from here on, an acknowledged event is durable and numbered.
-        let ledger = ledger::open(config, flavour, say)?;
-        let started = Pipeline::over(ledger.clone(), config, flavour, prepared, say);
+        let (ledger, clean) = ledger::open(config, flavour, say)?;
+        let started = Pipeline::over(ledger.clone(), clean, config, flavour, prepared, say);
         if started.is_err() {
             // The cause is what is reported; a clean end of an idle ledger adds nothing to it.
             let _ = ledger.shutdown();
@@ -65,6 +66,7 @@ impl Pipeline {
 
     fn over(
         ledger: Ledger,
+        clean: bool,
         config: &Config,
         flavour: Flavour,
         prepared: prepare::Prepared,
@@ -86,13 +88,26 @@ impl Pipeline {
         let platform = ledger::source(&ledger, "countersign:platform")?;
         let alerts = Arc::new(alerts::start(config, &ledger, prepared.webhooks, platform.clone())?);
 
+        // A strict route's intents that a dead run left without an outcome are closed as unknown.
+        let closed = if clean { 0 } else { recover::close_intents(&store, &platform)? };
+        if closed > 0 {
+            say(&format!(
+                "  recovery   {closed} calls of strict routes have no outcome: recorded as unknown"
+            ));
+        }
+
+        // Files that change while it runs are read again, off the data path.
+        let watched =
+            control::Watched { identities: prepared.identities.clone(), policies: prepared.policies };
+        let control = control::start(watched, platform.clone())?;
+
         // Two followers read committed batches at their own pace: the live tail and the detectors.
         let hub = TailHub::new();
         let tail = follow::tail(&ledger, hub.clone())?;
         let detect = follow::detect(config, &ledger, &store, Arc::clone(&alerts))?;
 
         // Traffic: bytes pass, a copy is decoded, records go to the ledger.
-        let gateway = gateway::start(config, &ledger, prepared.identities, say)?;
+        let gateway = gateway::start(config, &ledger, prepared.identities, prepared.policy, say)?;
 
         // People and commands: dashboard on loopback, local socket for the command line.
         let web = web::start(
@@ -102,7 +117,7 @@ impl Pipeline {
             say,
         )?;
         let drain = config.limits.drain_time;
-        Ok(Pipeline { ledger, store, alerts, tail, detect, gateway: Some(gateway), web, drain })
+        Ok(Pipeline { ledger, store, alerts, tail, detect, gateway: Some(gateway), control, web, drain })
     }
 
     /// Where the gateway listens, by listener.
@@ -118,6 +133,7 @@ impl Pipeline {
     /// Stops from the last part to the first; gives the counters, one line each.
     pub(crate) fn stop(mut self) -> Result<Vec<String>, CliError> {
         self.web.stop();
+        drop(self.control);
         let mut lines = Vec::new();
         if let Some(gateway) = self.gateway.take() {
             lines.extend(gateway::stop(gateway, self.drain));

@@ -1,9 +1,18 @@
-//! Ctrl-C and SIGTERM: the first asks for a clean end, the second ends at once.
+//! Ctrl-C and SIGTERM: the first asks for a clean end, the second ends at once. SIGHUP asks to read files again.
 
 use crate::exit::CliError;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
+
+/// How often SIGHUP came.
+static RELOADS: AtomicU64 = AtomicU64::new(0);
+
+/// How often a reload was asked for by signal.
+pub(crate) fn reloads() -> u64 {
+    RELOADS.load(Ordering::Relaxed)
+}
 
 /// Exit code after a second signal: the end was not clean.
 const IMPATIENT: i32 = 2;
@@ -19,17 +28,30 @@ impl Interrupt {
             CliError::new("cannot listen for signals", e, "close other programs and try again")
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(fail)?;
-        let (mut interrupt, mut terminate) = {
+        let (mut interrupt, mut terminate, mut hangup) = {
             let _guard = runtime.enter();
-            (signal(SignalKind::interrupt()).map_err(fail)?, signal(SignalKind::terminate()).map_err(fail)?)
+            let listen = |kind| signal(kind).map_err(fail);
+            (
+                listen(SignalKind::interrupt())?,
+                listen(SignalKind::terminate())?,
+                listen(SignalKind::hangup())?,
+            )
         };
         let asked = Interrupt::default();
         let ours = asked.clone();
         let listen = move || {
             runtime.block_on(async {
-                for times in 0.. {
-                    tokio::select! { _ = interrupt.recv() => {} , _ = terminate.recv() => {} }
-                    if times > 0 {
+                let mut times = 0;
+                loop {
+                    tokio::select! {
+                        _ = interrupt.recv() => times += 1,
+                        _ = terminate.recv() => times += 1,
+                        _ = hangup.recv() => {
+                            RELOADS.fetch_add(1, Ordering::Relaxed);
+                            continue;
+                        }
+                    }
+                    if times > 1 {
                         std::process::exit(IMPATIENT);
                     }
                     ours.ask();

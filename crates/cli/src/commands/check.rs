@@ -137,7 +137,11 @@ fn named_files(config: &Config) -> Vec<(&'static str, &Path)> {
         }
     }
     out.extend(config.identity.trust.iter().map(|(_, ca)| ("identity.trust.ca", ca.as_path())));
-    out.extend(config.identity.jwt.iter().map(|issuer| ("identity.jwt.keys", issuer.keys.as_path())));
+    let jwt = config.identity.jwt.iter();
+    out.extend(jwt.filter_map(|issuer| Some(("identity.jwt.keys", issuer.keys.as_deref()?))));
+    let signatures = config.identity.signatures.iter();
+    out.extend(signatures.map(|key| ("identity.signature.key", key.file.as_path())));
+    out.extend(config.policies.iter().map(|path| ("policy.files", path.as_path())));
     if let Some((keys, pepper)) = &config.identity.api_keys {
         out.push(("identity.api_keys", keys));
         out.push(("identity.api_key_pepper", pepper));

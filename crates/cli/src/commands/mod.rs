@@ -5,6 +5,7 @@ pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod fsck;
+pub(crate) mod policy;
 pub(crate) mod prove;
 pub(crate) mod q;
 pub(crate) mod run;

@@ -5,6 +5,7 @@
 
 pub(crate) mod defaults;
 pub(crate) mod docs;
+mod listener;
 pub(crate) mod load;
 pub(crate) mod schema;
 pub(crate) mod units;
@@ -15,6 +16,8 @@ use load::{ConfigError, Settings, Value};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+pub(crate) use listener::{Listener, ListenerTls, Mode, Upstream};
 
 /// Everything that can be configured.
 #[derive(Clone, Debug)]
@@ -29,6 +32,10 @@ pub(crate) struct Config {
     pub(crate) listeners: Vec<Listener>,
     /// How callers are known.
     pub(crate) identity: Identity,
+    /// Policy files and directories; none = every call is allowed and recorded as such.
+    pub(crate) policies: Vec<PathBuf>,
+    /// Groups and services for policies.
+    pub(crate) entities: Option<PathBuf>,
     /// First-seen edges: learning span and least number of events.
     pub(crate) learning: (Duration, u64),
     /// Where findings go.
@@ -37,143 +44,6 @@ pub(crate) struct Config {
     pub(crate) web: Option<SocketAddr>,
     /// Bounds.
     pub(crate) limits: Limits,
-}
-
-/// One listener.
-#[derive(Clone, Debug)]
-pub(crate) struct Listener {
-    /// Unique name; the records' route.
-    pub(crate) name: String,
-    /// Where it accepts.
-    pub(crate) listen: SocketAddr,
-    /// Where the bytes go.
-    pub(crate) upstream: Upstream,
-    /// Name of the service called.
-    pub(crate) service: String,
-    /// `auto`, `http1` or `opaque`.
-    pub(crate) protocol: String,
-    /// Authorities of an https upstream.
-    pub(crate) upstream_ca: Option<PathBuf>,
-    /// Certificate and key shown to an https upstream.
-    pub(crate) upstream_identity: Option<(PathBuf, PathBuf)>,
-    /// TLS towards callers.
-    pub(crate) tls: Option<ListenerTls>,
-}
-
-/// TLS of a listener.
-#[derive(Clone, Debug)]
-pub(crate) struct ListenerTls {
-    /// Certificate chain.
-    pub(crate) cert: PathBuf,
-    /// Private key.
-    pub(crate) key: PathBuf,
-    /// Authorities of callers.
-    pub(crate) client_ca: Option<PathBuf>,
-    /// `none`, `optional` or `required`.
-    pub(crate) client_auth: String,
-}
-
-/// Where a listener's bytes go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Upstream {
-    /// Host name or address.
-    pub(crate) host: String,
-    /// Port.
-    pub(crate) port: u16,
-    /// TLS towards it.
-    pub(crate) tls: bool,
-    /// `tcp://`: never parsed.
-    pub(crate) opaque: bool,
-}
-
-impl Upstream {
-    /// From `http://HOST[:PORT]`, `https://HOST[:PORT]` or `tcp://HOST:PORT`.
-    pub(crate) fn parse(text: &str) -> Result<Upstream, String> {
-        let (scheme, rest) =
-            text.split_once("://").ok_or_else(|| format!("`{text}` has no scheme: write http://{text}"))?;
-        let (tls, opaque, default_port) = match scheme {
-            "http" => (false, false, Some(80)),
-            "https" => (true, false, Some(443)),
-            "tcp" => (false, true, None),
-            other => {
-                return Err(format!("`{other}://` is not spoken by this version: use http, https or tcp"));
-            }
-        };
-        let authority = rest.strip_suffix('/').unwrap_or(rest);
-        if authority.contains(['/', '?', '#']) {
-            return Err(format!("`{text}` has a path: an upstream is a host and a port only"));
-        }
-        if authority.contains('@') {
-            return Err("an upstream carries no user or password".into());
-        }
-        let (host, port) = split_port(authority);
-        let port = match port {
-            Some(port) => {
-                port.parse().ok().filter(|p| *p != 0).ok_or_else(|| format!("`{port}` is no port"))?
-            }
-            None => default_port.ok_or_else(|| format!("`{text}` needs a port"))?,
-        };
-        let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
-        if host.is_empty() || !host.chars().all(valid) {
-            return Err(format!("`{authority}` names no host"));
-        }
-        Ok(Upstream { host: host.into(), port, tls, opaque })
-    }
-
-    /// `HOST:PORT`.
-    pub(crate) fn authority(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
-    }
-}
-
-impl std::fmt::Display for Upstream {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let scheme = match (self.opaque, self.tls) {
-            (true, _) => "tcp",
-            (false, true) => "https",
-            (false, false) => "http",
-        };
-        write!(f, "{scheme}://{}", self.authority())
-    }
-}
-
-impl Listener {
-    /// From a `--proxy LISTEN=URL`.
-    pub(crate) fn from_proxy(spec: &str) -> Result<Listener, String> {
-        let (listen, url) = spec.split_once('=').ok_or_else(|| {
-            "it has no `=`: write LISTEN=URL, like 127.0.0.1:8081=http://127.0.0.1:8080".to_string()
-        })?;
-        let listen: SocketAddr = listen.parse().map_err(|_| format!("`{listen}` is no address, IP:PORT"))?;
-        let upstream = Upstream::parse(url)?;
-        if upstream.tls {
-            return Err("an https upstream needs `upstream_ca`, so it goes into a configuration file: countersign check explain listener".into());
-        }
-        Ok(Listener {
-            name: format!("proxy-{}", listen.port()),
-            listen,
-            service: upstream.authority(),
-            protocol: if upstream.opaque { "opaque" } else { "auto" }.into(),
-            upstream_ca: None,
-            upstream_identity: None,
-            tls: None,
-            upstream,
-        })
-    }
-}
-
-fn split_port(authority: &str) -> (&str, Option<&str>) {
-    if let Some(rest) = authority.strip_prefix('[') {
-        let (host, after) = rest.split_once(']').unwrap_or((rest, ""));
-        return (host, after.strip_prefix(':'));
-    }
-    match authority.rsplit_once(':') {
-        Some((host, port)) => (host, Some(port)),
-        None => (authority, None),
-    }
 }
 
 /// How callers are known.
@@ -187,6 +57,25 @@ pub(crate) struct Identity {
     pub(crate) api_keys: Option<(PathBuf, PathBuf)>,
     /// Header that carries an API key.
     pub(crate) api_key_header: String,
+    /// Keys of callers that sign their requests.
+    pub(crate) signatures: Vec<SignatureKey>,
+    /// DPoP proofs must hold a nonce of ours.
+    pub(crate) dpop_nonce: bool,
+    /// Proxies that are believed about their callers: addresses, networks, or principals.
+    pub(crate) forwarders: Vec<String>,
+}
+
+/// One key of a caller that signs its requests.
+#[derive(Clone, Debug)]
+pub(crate) struct SignatureKey {
+    /// keyid of its signatures.
+    pub(crate) keyid: String,
+    /// Signature algorithm.
+    pub(crate) algorithm: String,
+    /// File with the key.
+    pub(crate) file: PathBuf,
+    /// Id of the principal; empty = from the keyid.
+    pub(crate) principal: String,
 }
 
 /// One token issuer.
@@ -197,7 +86,11 @@ pub(crate) struct JwtIssuer {
     /// Accepted aud values.
     pub(crate) audience: Vec<String>,
     /// JWKS or PEM file.
-    pub(crate) keys: PathBuf,
+    pub(crate) keys: Option<PathBuf>,
+    /// Address of its JWKS; `None` without `keys` = found by OpenID Connect Discovery.
+    pub(crate) jwks_url: Option<String>,
+    /// Authorities of that server.
+    pub(crate) jwks_ca: Option<PathBuf>,
     /// Accepted algorithms.
     pub(crate) algorithms: Vec<String>,
 }
@@ -358,6 +251,8 @@ impl Reader<'_> {
             origin: self.text("origin"),
             listeners,
             identity: self.identity()?,
+            policies: self.texts("policy.files", &[]).into_iter().map(|p| self.resolve(p)).collect(),
+            entities: self.path("policy.entities"),
             learning: (
                 self.span("detect.learning", defaults::LEARNING_MS),
                 self.number("detect.learning_events", defaults::LEARNING_EVENTS),
@@ -376,60 +271,6 @@ impl Reader<'_> {
         (0..self.settings.count(table)).map(|i| one(&format!("{table}[{i}]"))).collect()
     }
 
-    fn listener(&self, at: &str) -> Result<Listener, ConfigError> {
-        let upstream = Upstream::parse(&self.need(at, "upstream"))
-            .map_err(|why| self.settings.conflict(&format!("{at}.upstream"), why))?;
-        let upstream_ca = self.path(&format!("{at}.upstream_ca"));
-        if upstream.tls && upstream_ca.is_none() {
-            return Err(self.settings.conflict(
-                &format!("{at}.upstream"),
-                "an https upstream needs `upstream_ca`: the authorities its certificate must come from",
-            ));
-        }
-        let identity = (self.path(&format!("{at}.upstream_cert")), self.path(&format!("{at}.upstream_key")));
-        let upstream_identity = match identity {
-            (Some(cert), Some(key)) => Some((cert, key)),
-            (None, None) => None,
-            _ => {
-                return Err(self
-                    .settings
-                    .conflict(at, "`upstream_cert` and `upstream_key` belong together: give both"));
-            }
-        };
-        let service = self.text(&format!("{at}.service")).unwrap_or_else(|| upstream.authority());
-        let fallback = if upstream.opaque { "opaque" } else { "auto" };
-        Ok(Listener {
-            name: self.need(at, "name"),
-            listen: self.address(&format!("{at}.listen"))?,
-            service,
-            protocol: self.text(&format!("{at}.protocol")).unwrap_or_else(|| fallback.into()),
-            upstream_ca,
-            upstream_identity,
-            tls: self.listener_tls(at)?,
-            upstream,
-        })
-    }
-
-    fn listener_tls(&self, at: &str) -> Result<Option<ListenerTls>, ConfigError> {
-        let table = format!("{at}.tls");
-        if !self.settings.has_table(&table) {
-            return Ok(None);
-        }
-        let tls = ListenerTls {
-            cert: self.resolve(self.need(&table, "cert")),
-            key: self.resolve(self.need(&table, "key")),
-            client_ca: self.path(&format!("{table}.client_ca")),
-            client_auth: self.text(&format!("{table}.client_auth")).unwrap_or_else(|| "optional".into()),
-        };
-        if tls.client_auth == "required" && tls.client_ca.is_none() {
-            return Err(self.settings.conflict(
-                &table,
-                "`client_auth = \"required\"` needs `client_ca`: the authorities of the callers",
-            ));
-        }
-        Ok(Some(tls))
-    }
-
     fn identity(&self) -> Result<Identity, ConfigError> {
         let api_keys = self.path("identity.api_keys").map(|keys| {
             let pepper =
@@ -440,19 +281,41 @@ impl Reader<'_> {
             trust: self.each("identity.trust", |at| {
                 Ok((self.text(&format!("{at}.trust_domain")), self.resolve(self.need(at, "ca"))))
             })?,
-            jwt: self.each("identity.jwt", |at| {
-                Ok(JwtIssuer {
-                    issuer: self.need(at, "issuer"),
-                    audience: self.texts(&format!("{at}.audience"), &[]),
-                    keys: self.resolve(self.need(at, "keys")),
-                    algorithms: self.texts(&format!("{at}.algorithms"), &defaults::JWT_ALGORITHMS),
+            jwt: self.each("identity.jwt", |at| self.jwt(at))?,
+            signatures: self.each("identity.signature", |at| {
+                Ok(SignatureKey {
+                    keyid: self.need(at, "keyid"),
+                    algorithm: self.need(at, "algorithm"),
+                    file: self.resolve(self.need(at, "key")),
+                    principal: self.text(&format!("{at}.principal")).unwrap_or_default(),
                 })
             })?,
+            dpop_nonce: self.settings.get("identity.dpop_nonce") == Some(&Value::Bool(true)),
+            forwarders: self.texts("identity.forwarders", &[]),
             api_keys,
             api_key_header: self
                 .text("identity.api_key_header")
                 .unwrap_or_else(|| defaults::API_KEY_HEADER.into()),
         })
+    }
+
+    fn jwt(&self, at: &str) -> Result<JwtIssuer, ConfigError> {
+        let issuer = JwtIssuer {
+            issuer: self.need(at, "issuer"),
+            audience: self.texts(&format!("{at}.audience"), &[]),
+            keys: self.path(&format!("{at}.keys")),
+            jwks_url: self.text(&format!("{at}.jwks_url")),
+            jwks_ca: self.path(&format!("{at}.jwks_ca")),
+            algorithms: self.texts(&format!("{at}.algorithms"), &defaults::JWT_ALGORITHMS),
+        };
+        let discovered = self.settings.get(&format!("{at}.discover")) == Some(&Value::Bool(true));
+        let ways = [issuer.keys.is_some(), issuer.jwks_url.is_some(), discovered];
+        if ways.iter().filter(|way| **way).count() != 1 {
+            return Err(self
+                .settings
+                .conflict(at, "an issuer needs exactly one of `keys`, `jwks_url` and `discover = true`"));
+        }
+        Ok(issuer)
     }
 
     fn webhook(&self, at: &str) -> Result<Webhook, ConfigError> {
@@ -582,31 +445,8 @@ mod tests {
         assert_eq!(config.origin.as_deref(), Some("example.org/orders/1"));
         let listener = &config.listeners[0];
         assert_eq!(listener.tls.as_ref().unwrap().cert, PathBuf::from("/etc/countersign/tls/orders.pem"));
-        assert_eq!(
-            listener.upstream,
-            Upstream { host: "127.0.0.1".into(), port: 8080, tls: false, opaque: false }
-        );
+        assert_eq!(listener.upstream.to_string(), "http://127.0.0.1:8080");
         assert_eq!(config.identity.jwt[0].algorithms, defaults::JWT_ALGORITHMS);
-    }
-
-    #[test]
-    fn upstreams_are_read_or_refused_with_a_reason() {
-        assert_eq!(Upstream::parse("http://[::1]:80").unwrap().authority(), "[::1]:80");
-        assert_eq!(Upstream::parse("https://api.example.org/").unwrap().port, 443);
-        assert!(Upstream::parse("tcp://db:5432").unwrap().opaque);
-        for (text, why) in [
-            ("127.0.0.1:80", "no scheme"),
-            ("http://a/b", "path"),
-            ("http://u:p@h:1", "no user"),
-            ("http://:80", "names no host"),
-            ("http://h:0", "no port"),
-            ("tcp://h", "needs a port"),
-            ("gopher://h:1", "not spoken"),
-            ("http://h:70000", "no port"),
-        ] {
-            let found = Upstream::parse(text).unwrap_err();
-            assert!(found.contains(why), "{text}: {found}");
-        }
     }
 
     #[test]
@@ -621,6 +461,9 @@ mod tests {
                 ),
                 "needs `client_ca`",
             ),
+            (format!("{listener}upstream=\"redis://h\"\nprotocol=\"postgres\"\n"), "does not speak"),
+            (format!("{listener}upstream=\"http://h\"\npolicy=\"enforce\"\n"), "policy.files"),
+            ("[[identity.jwt]]\nissuer=\"i\"\naudience=[\"a\"]\n".into(), "exactly one of"),
             ("[[webhook]]\nurl=\"http://h/x\"\n".into(), "exactly one of"),
             ("[web]\nlisten=\"0.0.0.0:80\"\n".into(), "loopback only"),
         ] {

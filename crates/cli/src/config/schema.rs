@@ -13,7 +13,7 @@ pub(crate) enum Kind {
     Path,
     /// `IP:PORT`.
     Address,
-    /// `http://`, `https://` or `tcp://`, host and port.
+    /// Scheme, host and port.
     Upstream,
     /// Absolute `http` or `https` URL.
     Url,
@@ -38,7 +38,10 @@ impl Kind {
             Kind::Text => "text".into(),
             Kind::Path => "path".into(),
             Kind::Address => "address, IP:PORT".into(),
-            Kind::Upstream => "upstream, http://HOST:PORT, https://HOST:PORT or tcp://HOST:PORT".into(),
+            Kind::Upstream => {
+                "upstream, SCHEME://HOST:PORT with http, https, postgres, postgres+tls, redis, rediss or tcp"
+                    .into()
+            }
             Kind::Url => "URL".into(),
             Kind::Bool => "true or false".into(),
             Kind::Count(min, max) => format!("whole number, {min} to {max}"),
@@ -114,7 +117,8 @@ pub(crate) const KEYS: &[Key] = &[
     required(
         "listener[].upstream",
         Kind::Upstream,
-        "Where every byte goes: one host and port. With https the gateway speaks TLS to it.",
+        "Where every byte goes: one host and port. With https, postgres+tls and rediss the gateway speaks TLS to \
+         it. postgres:///DIRECTORY is a server's UNIX socket.",
     ),
     key(
         "listener[].service",
@@ -124,21 +128,86 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key(
         "listener[].protocol",
-        Kind::Word(&["auto", "http1", "opaque"]),
-        "\"auto\"",
-        "auto looks at the first bytes; http1 refuses all else; opaque passes bytes and records counts.",
+        Kind::Word(&["auto", "http1", "http2", "mcp", "postgres", "redis", "opaque"]),
+        "(by the upstream's scheme: auto, postgres, redis; opaque for tcp)",
+        "auto looks at the first bytes; http1 refuses all else; http2 expects its preface and reads gRPC; mcp reads \
+         the tool calls in HTTP; opaque passes bytes and records counts.",
     ),
     key(
         "listener[].durability",
-        Kind::Word(&["bounded"]),
+        Kind::Word(&["bounded", "strict", "gap"]),
         "\"bounded\"",
-        "bounded: traffic waits when the records' buffers are full, and none is lost in silence.",
+        "When records cannot be kept. bounded: traffic waits; a crash leaves a GAP with its number. strict: no \
+         request passes before its intent is durable. gap: traffic never waits, what is dropped is a GAP.",
+    ),
+    key(
+        "listener[].record",
+        Kind::Word(&["all", "fold", "errors"]),
+        "\"all\"",
+        "all: each call is a record. fold: equal calls of one second are one record that counts them. errors: \
+         calls that succeeded are folded, all others are records. Nothing is left out of the counts.",
+    ),
+    key(
+        "listener[].policy",
+        Kind::Word(&["observe", "learn", "shadow", "enforce"]),
+        "\"observe\"",
+        "observe decides nothing; learn marks calls that permits may be proposed from; shadow decides and does not \
+         act; enforce refuses what no policy permits, before it reaches the server.",
+    ),
+    key(
+        "listener[].purpose",
+        Kind::Text,
+        "",
+        "Why calls on this listener are made; stands in each decision.",
+    ),
+    key(
+        "listener[].purpose_header",
+        Kind::Text,
+        "",
+        "Request header in which callers state their purpose; recorded as claimed.",
+    ),
+    key(
+        "listener[].capture",
+        Kind::Size(0, 4096),
+        "\"0B\"",
+        "Bytes of each body that are kept after redaction, in the group that can be erased. 0 keeps none.",
+    ),
+    key(
+        "listener[].capture_one_in",
+        Kind::Count(1, 1_000_000),
+        "1",
+        "Bodies of one request in so many are kept; the record says so.",
+    ),
+    key(
+        "listener[].postgres.parameters",
+        Kind::Bool,
+        "false",
+        "Whether parameters of prepared statements are kept, redacted.",
+    ),
+    key(
+        "listener[].postgres.clear_text",
+        Kind::Bool,
+        "false",
+        "Whether callers may go without TLS on a listener that has it. Cancellations always may.",
+    ),
+    key(
+        "listener[].postgres.direct_tls",
+        Kind::Bool,
+        "false",
+        "Whether TLS towards the server begins without a request (PostgreSQL 17 and later).",
+    ),
+    key(
+        "listener[].postgres.scram",
+        Kind::Word(&["same-certificate", "unbound"]),
+        "",
+        "How SCRAM channel binding survives TLS that ends here. same-certificate: the listener shows the server's \
+         own certificate. unbound: the server is reached without TLS and offers no binding.",
     ),
     key(
         "listener[].upstream_ca",
         Kind::Path,
         "",
-        "PEM with the authorities that an https upstream's certificate must come from; required for https.",
+        "PEM with the authorities that an upstream's certificate must come from; required with TLS.",
     ),
     key(
         "listener[].upstream_cert",
@@ -174,7 +243,25 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     required("identity.jwt[].issuer", Kind::Text, "The iss that a token must carry."),
     required("identity.jwt[].audience", Kind::Texts, "Accepted aud values; a token must name one."),
-    required("identity.jwt[].keys", Kind::Path, "The issuer's public keys: a JWKS or a PEM file."),
+    key("identity.jwt[].keys", Kind::Path, "", "The issuer's public keys: a JWKS or a PEM file."),
+    key(
+        "identity.jwt[].jwks_url",
+        Kind::Url,
+        "",
+        "Where its public keys are fetched from, instead of `keys`. http is allowed to this machine only.",
+    ),
+    key(
+        "identity.jwt[].discover",
+        Kind::Bool,
+        "false",
+        "Whether its keys are found by OpenID Connect Discovery under the issuer, instead of `keys`.",
+    ),
+    key(
+        "identity.jwt[].jwks_ca",
+        Kind::Path,
+        "",
+        "PEM with the authorities of the server that has the keys.",
+    ),
     key(
         "identity.jwt[].algorithms",
         Kind::Texts,
@@ -194,6 +281,48 @@ pub(crate) const KEYS: &[Key] = &[
         "File with the secret under which the lines of api_keys are computed.",
     ),
     key("identity.api_key_header", Kind::Text, "\"x-api-key\"", "Header that carries an API key."),
+    required(
+        "identity.signature[].keyid",
+        Kind::Text,
+        "The keyid of a caller's HTTP Message Signatures (RFC 9421).",
+    ),
+    required(
+        "identity.signature[].algorithm",
+        Kind::Word(&[
+            "ed25519",
+            "ecdsa-p256-sha256",
+            "ecdsa-p384-sha384",
+            "rsa-pss-sha512",
+            "rsa-v1_5-sha256",
+            "hmac-sha256",
+        ]),
+        "The one algorithm that this key signs with.",
+    ),
+    required(
+        "identity.signature[].key",
+        Kind::Path,
+        "The caller's public key, PEM or JWK; for hmac-sha256 the secret in base64.",
+    ),
+    key("identity.signature[].principal", Kind::Text, "(key: and the keyid)", "Id of the caller in records."),
+    key(
+        "identity.dpop_nonce",
+        Kind::Bool,
+        "false",
+        "Whether DPoP proofs (RFC 9449) must hold a nonce of ours.",
+    ),
+    key(
+        "identity.forwarders",
+        Kind::Texts,
+        "[]",
+        "Proxies that are believed, at level 2, about their own callers: IP, IP/BITS, or the id of their certificate.",
+    ),
+    key(
+        "policy.files",
+        Kind::Texts,
+        "[]",
+        "Cedar policies: files, and directories of *.cedar. Without any, every call is allowed and recorded so.",
+    ),
+    key("policy.entities", Kind::Path, "", "JSON file with groups of principals and of services."),
     key(
         "detect.learning",
         Kind::Span(0, 30 * DAY),

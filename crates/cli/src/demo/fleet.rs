@@ -12,9 +12,7 @@ use super::server::Server;
 use super::services::{self, SERVICES};
 use crate::access::time;
 use crate::args::Global;
-use crate::config::{
-    self, Config, Identity, JwtIssuer, Listener, ListenerTls, SecretSource, Upstream, Webhook,
-};
+use crate::config::{self, Config, Identity, JwtIssuer, Listener, ListenerTls, SecretSource, Webhook};
 use crate::exit::CliError;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -23,7 +21,7 @@ use countersign_identity::{client_tls, mint_api_key};
 use ring::rand::{SecureRandom, SystemRandom};
 use std::collections::HashMap;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,9 +91,9 @@ pub(super) fn raise(home: &Home, seed: u64, say: &Arc<Say>) -> Result<(Fleet, Co
     for (name, least, most) in SERVICES {
         let code = services::handler(name, (least, most), Arc::clone(&network));
         let server = Server::start(name, code).map_err(failed)?;
-        config.listeners.push(listener(name, name, server.address, Some(tls.clone())));
+        config.listeners.push(listener(name, name, server.address, Some(tls.clone())).map_err(failed)?);
         if name == "customers" {
-            config.listeners.push(listener(FORGOTTEN_DOOR, name, server.address, None));
+            config.listeners.push(listener(FORGOTTEN_DOOR, name, server.address, None).map_err(failed)?);
         }
         servers.push(server);
     }
@@ -169,11 +167,16 @@ impl Maker<'_> {
             jwt: vec![JwtIssuer {
                 issuer: jwt.issuer,
                 audience: jwt.audience,
-                keys: jwt.keys,
+                keys: Some(jwt.keys),
+                jwks_url: None,
+                jwks_ca: None,
                 algorithms: vec!["ES256".into()],
             }],
             api_keys: Some((path, self.files.pepper.clone())),
             api_key_header: config::defaults::API_KEY_HEADER.into(),
+            signatures: Vec::new(),
+            dpop_nonce: false,
+            forwarders: Vec::new(),
         })
     }
 
@@ -186,18 +189,20 @@ impl Maker<'_> {
     }
 }
 
-fn listener(name: &str, service: &str, upstream: SocketAddr, tls: Option<ListenerTls>) -> Listener {
-    let (host, port) = (upstream.ip().to_string(), upstream.port());
-    Listener {
+fn listener(
+    name: &str,
+    service: &str,
+    upstream: SocketAddr,
+    tls: Option<ListenerTls>,
+) -> Result<Listener, String> {
+    // What a listener is when nothing is said of it is told in one place.
+    let spec = format!("127.0.0.1:0=http://{upstream}");
+    Listener::from_proxy(&spec).map(|plain| Listener {
         name: name.into(),
-        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        upstream: Upstream { host, port, tls: false, opaque: false },
         service: service.into(),
-        protocol: "auto".into(),
-        upstream_ca: None,
-        upstream_identity: None,
         tls,
-    }
+        ..plain
+    })
 }
 
 /// The receiver of alerts, and what the product must know of it.

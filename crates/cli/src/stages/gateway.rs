@@ -3,11 +3,12 @@
 use crate::config::{self, Config, units};
 use crate::exit::CliError;
 use countersign_gateway::{
-    Durability, Gateway, GatewayConfig, Limits, Listener, ListenerTls, Protocol, Upstream, UpstreamTls,
+    BodyCapture, Durability, Gateway, GatewayConfig, Limits, Listener, ListenerTls, PostgresOptions,
+    Protocol, Purpose, Record, Scram, Upstream, UpstreamTls,
 };
 use countersign_identity::{ClientAuth, Identities};
 use countersign_ledger::Ledger;
-use countersign_policy::PolicySet;
+use countersign_policy::Policy;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ pub(crate) fn start(
     config: &Config,
     ledger: &Ledger,
     identities: Arc<Identities>,
+    policy: Arc<dyn Policy>,
     say: &dyn Fn(&str),
 ) -> Result<Gateway, CliError> {
     let settings = GatewayConfig {
@@ -26,8 +28,8 @@ pub(crate) fn start(
         limits: limits(&config.limits),
         ..GatewayConfig::new(AGENT)
     };
-    let gateway = Gateway::start(settings, ledger, identities, PolicySet::allow_all())
-        .map_err(|e| CliError::Failed(e.to_string()))?;
+    let gateway =
+        Gateway::start(settings, ledger, identities, policy).map_err(|e| CliError::Failed(e.to_string()))?;
     for (name, address) in gateway.addresses() {
         let to = config
             .listeners
@@ -80,12 +82,45 @@ fn listener(from: &config::Listener) -> Listener {
                 _ => ClientAuth::Optional,
             },
         }),
-        protocol: match from.protocol.as_str() {
-            "http1" => Protocol::Http1,
-            "opaque" => Protocol::Opaque,
-            _ => Protocol::Auto,
+        protocol: protocol(&from.protocol),
+        durability: match from.durability.as_str() {
+            "strict" => Durability::Strict,
+            "gap" => Durability::Gap,
+            _ => Durability::Bounded,
         },
-        durability: Durability::Bounded,
+        record: match from.record.as_str() {
+            "fold" => Record::Fold,
+            "errors" => Record::Errors,
+            _ => Record::All,
+        },
+        purpose: Purpose { text: from.purpose.0.clone(), header: from.purpose.1.clone() },
+        capture: (from.capture.0 > 0).then(|| BodyCapture {
+            bytes: usize::try_from(from.capture.0).unwrap_or(usize::MAX),
+            one_in: u32::try_from(from.capture.1).unwrap_or(u32::MAX),
+        }),
+        grpc: None,
+        postgres: PostgresOptions {
+            parameters: from.postgres.parameters,
+            clear_text: from.postgres.clear_text,
+            direct_tls: from.postgres.direct_tls,
+            scram: match from.postgres.scram.as_str() {
+                "same-certificate" => Scram::SameCertificate,
+                "unbound" => Scram::Unbound,
+                _ => Scram::Unset,
+            },
+        },
+    }
+}
+
+fn protocol(word: &str) -> Protocol {
+    match word {
+        "http1" => Protocol::Http1,
+        "http2" => Protocol::Http2,
+        "mcp" => Protocol::Mcp,
+        "postgres" => Protocol::Postgres,
+        "redis" => Protocol::Redis,
+        "opaque" => Protocol::Opaque,
+        _ => Protocol::Auto,
     }
 }
 

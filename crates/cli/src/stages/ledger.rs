@@ -14,8 +14,13 @@ const ORIGIN_FILE: &str = "origin";
 /// Longest origin, bytes.
 const ORIGIN_MAX: u64 = 1_024;
 
-/// Opens the ledger for writing; makes key and ledger where there are none.
-pub(crate) fn open(config: &Config, flavour: Flavour, say: &dyn Fn(&str)) -> Result<Ledger, CliError> {
+/// Opens the ledger for writing; makes key and ledger where there are none. The second is whether the last run
+/// ended in order.
+pub(crate) fn open(
+    config: &Config,
+    flavour: Flavour,
+    say: &dyn Fn(&str),
+) -> Result<(Ledger, bool), CliError> {
     let origin = origin(config, flavour)?;
     make_private(&config.data)?;
     let old = config.data.join(ORIGIN_FILE).exists();
@@ -39,7 +44,7 @@ pub(crate) fn open(config: &Config, flavour: Flavour, say: &dyn Fn(&str)) -> Res
     let (ledger, report) = Ledger::open(&config.data, kek, options).map_err(ledger_error)?;
     describe(config, &ledger, &report, fresh, say);
     configured(config, &ledger)?;
-    Ok(ledger)
+    Ok((ledger, report.created || report.clean))
 }
 
 /// Opens the store over it.

@@ -1,8 +1,10 @@
 //! The steps of `pipeline.rs`, one file each: from the configuration's types to each crate's own.
 
 pub(crate) mod alerts;
+pub(crate) mod control;
 pub(crate) mod follow;
 pub(crate) mod gateway;
 pub(crate) mod ledger;
 pub(crate) mod prepare;
+pub(crate) mod recover;
 pub(crate) mod web;

@@ -7,6 +7,7 @@
 mod bad_input;
 mod counts;
 mod demo;
+mod durability;
 mod proofs;
 mod secrets;
 mod support;
