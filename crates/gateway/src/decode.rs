@@ -29,7 +29,7 @@ use crate::recorder::{BodyKey, RecordError, Recorder};
 use crate::ring::{ConnOpen, Gate, H2What, Ring, Tap, What};
 use crate::stats::{Counters, count};
 use countersign_event::{Event, Rec};
-use countersign_identity::Identities;
+use countersign_identity::{Disagreement, Identities, disagreement};
 use countersign_ledger::Clock;
 use countersign_policy::Policy;
 use exchange::Conn;
@@ -45,6 +45,8 @@ use std::time::Duration;
 
 /// Weight of worked-off taps after which the ring's room is given back inside a batch.
 const RELEASE_STEP: usize = 256 << 10;
+/// Longest text of a disagreement, bytes.
+const DISAGREEMENT_MAX: usize = 1_024;
 /// Events handed to the recorder at once.
 const EVENTS_MAX: usize = 1_024;
 
@@ -206,6 +208,8 @@ impl Decoder {
         if events.is_empty() {
             return;
         }
+        let mut events = events;
+        events.iter_mut().for_each(mark_disagreement);
         let n = events.len() as u64;
         // Blocks while the ledger's intake is full; that is the back-pressure.
         let result = recorder.record(events);
@@ -369,5 +373,20 @@ fn promises(what: &What) -> usize {
         | What::Limited { .. } => 1,
         What::Framed { records, .. } | What::Bytes { records, .. } => *records as usize,
         _ => 0,
+    }
+}
+
+/// Two checked identities on one interaction that are not known to belong together are a finding, not a choice:
+/// `who` stays the stronger one, and the record says that they differ.
+fn mark_disagreement(event: &mut Event) {
+    if event.who.also.is_empty() {
+        return;
+    }
+    if let Some(found) = disagreement(&event.who) {
+        event.core.labels.push(Disagreement::LABEL.to_owned());
+        if event.content.err.is_empty() {
+            event.content.err = found.to_string();
+            redact::cut_at(&mut event.content.err, DISAGREEMENT_MAX);
+        }
     }
 }

@@ -102,8 +102,8 @@ impl Gateway {
         policy: Arc<dyn Policy>,
         sockets: Vec<TcpListener>,
     ) -> Result<Gateway, GatewayError> {
-        let (mut recorders, mut strict): (Vec<Arc<dyn Recorder>>, Vec<Arc<dyn Recorder>>) =
-            Default::default();
+        let mut recorders: Vec<Arc<dyn Recorder>> = Vec::new();
+        let mut strict: Vec<Arc<dyn Recorder>> = Vec::new();
         let source = || -> Result<_, GatewayError> {
             Ok(ledger.register(SourceSpec { identity: config.agent.clone(), stream: random()? })?)
         };

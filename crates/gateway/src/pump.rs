@@ -5,6 +5,7 @@ mod answers;
 mod connect;
 mod flow;
 pub(crate) mod gap;
+mod greet;
 mod h2;
 mod http;
 pub(crate) mod io;

@@ -39,6 +39,8 @@ pub(crate) enum What {
     Open(Box<ConnOpen>),
     /// The caller's TLS handshake is done.
     Secured(Box<Secured>),
+    /// What came before the connection's own bytes: who a proxy says connected to it, and the client's JA4.
+    Greeted { hop: Option<SocketAddr>, ja4: String },
     /// The upstream connection is there.
     Upstream(SocketAddr),
     /// A request head was let through.

@@ -6,7 +6,7 @@ use super::redact::scan_text;
 use countersign_event::cbor::Value;
 use countersign_event::{
     Body, Capture, CaptureConf, CaptureMode, Class, Core, DigestAlg, Endpoint, Event, Kind, Links, Outcome,
-    Payload, Peer, Rec, StatusSpace, Target, TimeBasis, Transport,
+    Payload, Peer, Rec, StatusSpace, Target, TimeBasis, Transport, Verified,
 };
 use std::net::SocketAddr;
 
@@ -77,6 +77,8 @@ fn peer(conn: &Conn) -> Peer {
         up: conn.upstream.map(|(address, _)| endpoint(address)),
         transport: Some(Transport::Tcp),
         tls: conn.tls.as_deref().cloned(),
+        hops: conn.hop.iter().map(|hop| (hop.ip().to_canonical().to_string(), Verified::Asserted)).collect(),
+        ja4: conn.ja4.clone(),
         ..Peer::default()
     }
 }

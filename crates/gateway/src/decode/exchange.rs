@@ -68,6 +68,10 @@ pub(crate) struct Conn {
     pub(super) open: ConnOpen,
     pub(super) upstream: Option<(SocketAddr, u64)>,
     pub(super) tls: Option<Box<Tls>>,
+    /// Who a listed proxy says connected to it.
+    pub(super) hop: Option<SocketAddr>,
+    /// The client's TLS fingerprint.
+    pub(super) ja4: String,
     pub(super) identity: Option<Box<TlsIdentity>>,
     pub(super) address: Principal,
     /// Who it is by the connection alone; most requests carry nothing more.
@@ -98,6 +102,8 @@ impl Conn {
             open,
             upstream: None,
             tls: None,
+            hop: None,
+            ja4: String::new(),
             identity: None,
             address,
             base_who,
@@ -148,6 +154,10 @@ impl Conn {
                     identify::who(self.address.clone(), Some(&secured.identity), Default::default());
                 self.tls = Some(Box::new(secured.tls));
                 self.identity = Some(Box::new(secured.identity));
+            }
+            What::Greeted { hop, ja4 } => {
+                self.hop = hop;
+                self.ja4 = ja4;
             }
             What::Upstream(address) => self.upstream = Some((address, t)),
             What::Request { head, end, decided } => {

@@ -9,11 +9,12 @@ use super::strict::Intents;
 use super::timers::Timers;
 use super::worker::{Route, Worker};
 use crate::config::Protocol;
-use crate::ring::{Gate, Tap, Way, What, Why};
+use crate::ring::{ConnOpen, Tap, Way, What, Why};
 use crate::stats::count;
 use bytes::{Bytes, BytesMut};
 use countersign_wire::detect::{Detected, PEEK_MAX, detect};
 use countersign_wire::http1::{Framer, Piece};
+use countersign_wire::proxy::{self, Proxied};
 use countersign_wire::stream::Farewell;
 use std::future::Future;
 use std::pin::Pin;
@@ -145,10 +146,8 @@ impl Flow {
         route: Arc<Route>,
         conn: u64,
         client: Io,
-        peer: std::net::SocketAddr,
-        waiting: Arc<AtomicUsize>,
+        open: &ConnOpen,
         secured: Option<countersign_identity::TlsIdentity>,
-        gate: Option<Arc<Gate>>,
     ) -> Flow {
         let now = worker.clock.monotonic_ns();
         let timers = Timers::new(&worker.limits, now);
@@ -157,13 +156,13 @@ impl Flow {
             route,
             conn,
             secured,
-            peer,
+            peer: open.src,
             client,
             upstream: Upstream::Idle,
             mode: Mode::Detecting,
             framer: Framer::default(),
             stream: None,
-            intents: gate.map(Intents::new),
+            intents: open.gate.clone().map(Intents::new),
             unrecorded: Default::default(),
             dropping: false,
             urgent: false,
@@ -183,7 +182,7 @@ impl Flow {
             cut: None,
             taps: Vec::new(),
             pieces: Vec::new(),
-            waiting,
+            waiting: Arc::clone(&open.waiting),
             now,
             timers,
             room: None,
@@ -366,7 +365,14 @@ impl Flow {
     }
 
     fn judge_first(&mut self, first: &[u8], all: Bytes, enough: bool) {
+        // From a peer that is not listed for it, a PROXY header is a claim that must not pass: as HTTP it is none,
+        // so it is refused by name.
+        let claimed = matches!(proxy::parse(first), Ok(Proxied::Header { .. }) | Err(_));
         match detect(first) {
+            _ if claimed => {
+                self.mode = Mode::Http;
+                self.frame_requests(&all);
+            }
             Detected::Http1 => {
                 self.mode = Mode::Http;
                 self.frame_requests(&all);

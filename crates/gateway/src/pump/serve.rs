@@ -2,6 +2,7 @@
 //! the decoder gets a [`What::Close`].
 
 use super::flow::Flow;
+use super::greet::{Greeting, greet};
 use super::h2::{Http2, Start};
 use super::io::Io;
 use super::postgres;
@@ -55,7 +56,7 @@ impl Drop for Guard {
 }
 
 /// Serves one accepted connection. Its place in the limits was taken by the caller and is given back here.
-pub(crate) async fn serve(worker: Arc<Worker>, route: Arc<Route>, stream: TcpStream, src: SocketAddr) {
+pub(crate) async fn serve(worker: Arc<Worker>, route: Arc<Route>, mut stream: TcpStream, src: SocketAddr) {
     let conn = NEXT.fetch_add(1, Ordering::Relaxed);
     let mut guard =
         Guard { worker: Arc::clone(&worker), route: Arc::clone(&route), conn, identity: None, end: None };
@@ -66,6 +67,16 @@ pub(crate) async fn serve(worker: Arc<Worker>, route: Arc<Route>, stream: TcpStr
     let open = ConnOpen { route: route.index, src, dst, waiting: Arc::clone(&waiting), gate: gate.clone() };
     let tap = |what| worker.push(&mut vec![Tap { conn, t: worker.clock.monotonic_ns(), what }]);
     tap(What::Open(Box::new(open.clone())));
+    match greet(&worker, &route, &mut stream, src).await {
+        Ok(Greeting { hop: None, ja4 }) if ja4.is_empty() => {}
+        Ok(Greeting { hop, ja4 }) => tap(What::Greeted { hop, ja4 }),
+        Err((why, timeout)) => {
+            worker.will_record_on(&route, 1);
+            tap(What::HandshakeFailed { why, timeout });
+            guard.end = Some((0, 0, Why::Done));
+            return;
+        }
+    }
 
     let greeted = match route.protocol {
         // Boxed: its state must not make the tasks of all protocols larger.
@@ -101,7 +112,7 @@ pub(crate) async fn serve(worker: Arc<Worker>, route: Arc<Route>, stream: TcpStr
         (client, Bytes::new())
     } else {
         let worker_too = Arc::clone(&worker);
-        let mut flow = Flow::new(worker_too, route, conn, client, src, waiting, identity.clone(), gate);
+        let mut flow = Flow::new(worker_too, route, conn, client, &open, identity.clone());
         flow.begin_with(early);
         let why = drive(&worker, conn, |cx| flow.poll(cx)).await;
         flow.hand_over();

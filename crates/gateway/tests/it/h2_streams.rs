@@ -95,7 +95,7 @@ fn head_and_answers_without_a_body_stay_so() {
 
 #[test]
 fn a_reset_of_the_client_reaches_the_server_with_its_code() {
-    let (told, codes) = std::sync::mpsc::channel();
+    let (told, codes) = std::sync::mpsc::sync_channel(64);
     let (upstream, log) = serve(move |_, mut respond| {
         let told = told.clone();
         Box::pin(async move {

@@ -27,7 +27,7 @@ pub(crate) fn serve(
     let log = Log::default();
     let keep = log.clone();
     let handle = Arc::new(handle);
-    let (told, address) = std::sync::mpsc::channel();
+    let (told, address) = std::sync::mpsc::sync_channel(64);
     std::thread::spawn(move || {
         runtime().block_on(async move {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

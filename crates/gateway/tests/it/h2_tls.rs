@@ -134,7 +134,7 @@ fn secured_server(world: &World, alpn: &[u8]) -> SocketAddr {
     let (cert, key) = world.files("upstream");
     let mut config = (*server_tls(&cert, &key, &[], ClientAuth::None).unwrap()).clone();
     config.alpn_protocols = vec![alpn.to_vec()];
-    let (told, address) = std::sync::mpsc::channel();
+    let (told, address) = std::sync::mpsc::sync_channel(64);
     std::thread::spawn(move || {
         crate::h2_support::runtime().block_on(async move {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

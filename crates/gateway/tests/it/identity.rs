@@ -202,3 +202,46 @@ fn a_huge_answer_passes_through_tls() {
     tls.read_exact(&mut got).unwrap();
     assert_eq!(rig.memory.wait(1)[0].body.rsp.as_ref().unwrap().size, Some(20_000_000));
 }
+
+#[test]
+fn a_listed_proxy_is_believed_about_its_caller_and_nobody_else_is() {
+    use countersign_identity::Forwarder;
+    let (upstream, seen) = ok("x");
+    let listed = IdentityConfig {
+        forwarders: vec![Forwarder::Address("127.0.0.1".parse().unwrap(), 32)],
+        ..IdentityConfig::default()
+    };
+    let rig = Rig::full(upstream, |_| {}, listed, PolicySet::allow_all());
+    let mut client = rig.client();
+    client.send("PROXY TCP4 203.0.113.7 192.0.2.1 4711 443\r\n");
+    client.send(get("/a"));
+    client.expect(response("x"));
+    let event = rig.memory.wait(1).remove(0);
+    assert_eq!(event.peer.hops, [("203.0.113.7".to_owned(), Verified::Asserted)]);
+    assert!(event.peer.src.as_ref().unwrap().ip.unwrap().is_loopback(), "the socket's own address stays");
+    assert!(!String::from_utf8_lossy(&seen.all()[0]).contains("PROXY"), "the header is not passed on");
+
+    let rig = Rig::new(upstream);
+    let mut client = rig.client();
+    client.send("PROXY TCP4 203.0.113.7 192.0.2.1 4711 443\r\n");
+    client.send(get("/a"));
+    let rest = String::from_utf8(client.rest()).unwrap();
+    assert!(!rest.contains("200 OK"), "{rest}");
+    assert!(rig.memory.wait(1)[0].peer.hops.is_empty());
+}
+
+#[test]
+fn a_broken_proxy_header_ends_the_connection_with_an_event() {
+    use countersign_identity::Forwarder;
+    let (upstream, seen) = ok("x");
+    let listed = IdentityConfig {
+        forwarders: vec![Forwarder::Address("127.0.0.0".parse().unwrap(), 8)],
+        ..IdentityConfig::default()
+    };
+    let rig = Rig::full(upstream, |_| {}, listed, PolicySet::allow_all());
+    let mut client = rig.client();
+    client.send("PROXY TCP4 nonsense\r\n");
+    assert!(client.rest().is_empty());
+    assert_eq!(rig.memory.wait(1)[0].content.err, "proxy header is broken");
+    assert!(seen.all().is_empty());
+}

@@ -1,5 +1,5 @@
 //! The gateway against small servers of its own, over real sockets on 127.0.0.1.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod bodies;
 mod cleaning;

@@ -21,7 +21,7 @@ use std::task::{Context, Poll};
 /// How far the client's connection has come.
 pub(super) enum Down {
     /// Its preface is not there yet.
-    Handshake(Handshake<Half, Bytes>),
+    Handshake(Box<Handshake<Half, Bytes>>),
     Open(Box<Connection<Half, Bytes>>),
     /// The last frame was written; what the client still sends is read and dropped.
     Lingering,
@@ -38,7 +38,7 @@ impl Down {
             .max_concurrent_streams(limits.h2_streams)
             .max_pending_accept_reset_streams(limits.h2_resets)
             .max_local_error_reset_streams(Some(limits.h2_resets));
-        Down::Handshake(builder.handshake(half))
+        Down::Handshake(Box::new(builder.handshake(half)))
     }
 }
 
@@ -71,7 +71,7 @@ impl Http2 {
     fn accept(&mut self, cx: &mut Context<'_>) -> Accepted {
         loop {
             match &mut self.down {
-                Down::Handshake(handshake) => match Pin::new(handshake).poll(cx) {
+                Down::Handshake(handshake) => match Pin::new(handshake.as_mut()).poll(cx) {
                     Poll::Pending => return Accepted::Waits,
                     Poll::Ready(Ok(open)) => self.down = Down::Open(Box::new(open)),
                     Poll::Ready(Err(e)) => return Accepted::Ended(Some(e)),
