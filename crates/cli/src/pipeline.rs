@@ -96,18 +96,18 @@ impl Pipeline {
             ));
         }
 
-        // Files that change while it runs are read again, off the data path.
-        let watched =
-            control::Watched { identities: prepared.identities.clone(), policies: prepared.policies };
-        let control = control::start(watched, platform.clone())?;
-
         // Two followers read committed batches at their own pace: the live tail and the detectors.
         let hub = TailHub::new();
         let tail = follow::tail(&ledger, hub.clone())?;
         let detect = follow::detect(config, &ledger, &store, Arc::clone(&alerts))?;
 
         // Traffic: bytes pass, a copy is decoded, records go to the ledger.
+        let identities = Arc::clone(&prepared.identities);
         let gateway = gateway::start(config, &ledger, prepared.identities, prepared.policy, say)?;
+
+        // Files that change while it runs are read again, off the data path.
+        let (tls, policies) = (gateway.tls_files(), prepared.policies);
+        let control = control::start(control::Watched { identities, policies, tls }, platform.clone())?;
 
         // People and commands: dashboard on loopback, local socket for the command line.
         let web = web::start(

@@ -11,7 +11,9 @@ use crate::pump::{Route, Worker, postgres};
 use crate::recorder::{BodyKey, Recorder, SourceRecorder};
 use crate::ring::Ring;
 use crate::stats::{Counters, GatewayStats};
-use countersign_identity::{Identities, client_tls, server_tls};
+use crate::tls::{Followed, RouteTls, Stamp, TlsFiles};
+use arc_swap::ArcSwap;
+use countersign_identity::Identities;
 use countersign_ledger::{Clock, Ledger, SourceSpec, SystemClock};
 use countersign_policy::Policy;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -22,7 +24,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::runtime;
 use tokio::sync::watch;
-use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 /// How often dropped records are declared: a GAP is at most this late.
 const REPORT: Duration = Duration::from_secs(1);
@@ -56,6 +57,7 @@ pub struct Gateway {
     addresses: Vec<(String, SocketAddr)>,
     /// For a process that takes over.
     sockets: Vec<TcpListener>,
+    files: TlsFiles,
     counters: Arc<Counters>,
     drain: Arc<Drain>,
     stop: watch::Sender<Stop>,
@@ -126,9 +128,12 @@ impl Gateway {
     /// As [`Gateway::start`].
     pub fn start_with(config: GatewayConfig, mut parts: Parts) -> Result<Gateway, GatewayError> {
         let mut sockets = Vec::new();
-        let mut routes = Vec::new();
+        let (mut routes, mut followed) = (Vec::new(), Vec::new());
         for (index, listener) in config.listeners.iter().enumerate() {
-            routes.push(Arc::new(route(index, listener)?));
+            let stamp = Stamp::of(listener);
+            let route = Arc::new(route(index, listener)?);
+            followed.push(Followed::new(listener.clone(), Arc::clone(&route), stamp));
+            routes.push(route);
             sockets.push(match inherited(&mut parts.sockets, listener) {
                 Some(socket) => socket,
                 None => bind(listener)?,
@@ -142,6 +147,7 @@ impl Gateway {
         let mut gateway = Gateway {
             addresses,
             sockets: kept,
+            files: TlsFiles::new(followed),
             counters: Arc::default(),
             drain: Arc::default(),
             stop,
@@ -179,6 +185,11 @@ impl Gateway {
     /// Names and addresses of the listeners.
     pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
         self.addresses.clone()
+    }
+
+    /// The certificate files of all listeners, for whoever looks after changes.
+    pub fn tls_files(&self) -> TlsFiles {
+        self.files.clone()
     }
 
     /// The listening sockets, for a process that takes over: connections that come while neither accepts wait in
@@ -364,49 +375,9 @@ fn payload_fields(listener: &Listener) -> Result<Option<Arc<PayloadFields>>, Gat
     PayloadFields::load(config).map(|fields| Some(Arc::new(fields))).map_err(fail)
 }
 
-/// What a listener offers in TLS.
-fn alpn(protocol: Protocol) -> Vec<Vec<u8>> {
-    let (h2, h1) = (b"h2".to_vec(), b"http/1.1".to_vec());
-    match protocol {
-        Protocol::Auto => vec![h2, h1],
-        Protocol::Http2 => vec![h2],
-        Protocol::Http1 | Protocol::Mcp => vec![h1],
-        Protocol::Postgres => vec![b"postgresql".to_vec()],
-        Protocol::Redis | Protocol::Opaque => Vec::new(),
-    }
-}
-
 fn route(index: usize, listener: &Listener) -> Result<Route, GatewayError> {
-    let identity = |source| GatewayError::Identity { listener: listener.name.clone(), source };
     if listener.protocol == Protocol::Postgres {
         postgres::check(listener)?;
-    }
-    let (mut acceptor, mut acceptor_h1) = (None, None);
-    if let Some(tls) = &listener.tls {
-        let config = server_tls(&tls.cert, &tls.key, &tls.client_ca, tls.client_auth).map_err(identity)?;
-        let config = postgres::accepting(listener, config);
-        let mut offering = (*config).clone();
-        if listener.protocol != Protocol::Postgres {
-            offering.alpn_protocols = alpn(listener.protocol);
-        }
-        if listener.protocol == Protocol::Auto {
-            acceptor_h1 = Some(TlsAcceptor::from(config));
-        }
-        acceptor = Some(TlsAcceptor::from(Arc::new(offering)));
-    }
-    let (mut connector, mut connector_h2) = (None, None);
-    if let Some(tls) = &listener.upstream.tls {
-        let shown = tls.identity.as_ref().map(|(cert, key)| (cert.as_path(), key.as_path()));
-        let config = client_tls(&tls.ca, shown).map_err(identity)?;
-        let name = if tls.server_name.is_empty() { &listener.upstream.host } else { &tls.server_name };
-        let name = rustls::pki_types::ServerName::try_from(name.clone()).map_err(|_| {
-            let why = format!("{name} is no name that a certificate can have; set server_name");
-            GatewayError::Config { listener: listener.name.clone(), why }
-        })?;
-        let mut offering = (*config).clone();
-        offering.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        connector = Some((TlsConnector::from(postgres::connecting(listener, config)), name.clone()));
-        connector_h2 = Some((TlsConnector::from(Arc::new(offering)), name));
     }
     Ok(Route {
         index,
@@ -415,10 +386,7 @@ fn route(index: usize, listener: &Listener) -> Result<Route, GatewayError> {
         host: listener.upstream.host.clone(),
         port: listener.upstream.port,
         protocol: listener.protocol,
-        acceptor,
-        acceptor_h1,
-        connector,
-        connector_h2,
+        tls: ArcSwap::from_pointee(RouteTls::read(listener)?),
         no_h2: AtomicBool::new(false),
         service: service(listener),
         postgres: listener.postgres.clone(),

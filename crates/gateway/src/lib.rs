@@ -21,6 +21,7 @@ mod recorder;
 mod ring;
 mod stats;
 pub mod stdio;
+mod tls;
 
 pub mod fuzz;
 
@@ -32,3 +33,4 @@ pub use error::GatewayError;
 pub use gateway::{Gateway, Parts};
 pub use recorder::{BodyKey, Durable, RecordError, Recorder, SourceRecorder};
 pub use stats::GatewayStats;
+pub use tls::TlsFiles;

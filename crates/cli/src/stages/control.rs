@@ -1,4 +1,4 @@
-//! Reads again what changes while the server runs: certificates and keys of identities, policies, issuers' keys.
+//! Reads again what changes while the server runs: certificates of listeners, identities, policies, issuers' keys.
 //!
 //! Never on a data thread. A file that is wrong leaves the old state in force and is told once; every change
 //! that takes effect is an event, so that a record's configuration can be named. SIGHUP asks for it at once.
@@ -6,6 +6,7 @@
 use crate::exit::CliError;
 use crate::signals;
 use countersign_event::{Class, Event, Kind, Outcome, Rec};
+use countersign_gateway::TlsFiles;
 use countersign_identity::{Identities, RefresherHandle};
 use countersign_ledger::Source;
 use countersign_policy::PolicySet;
@@ -33,6 +34,8 @@ pub(crate) struct Watched {
     pub(crate) identities: Arc<Identities>,
     /// Policies, when there are any.
     pub(crate) policies: Option<Arc<PolicySet>>,
+    /// Certificates of listeners.
+    pub(crate) tls: TlsFiles,
 }
 
 /// Starts looking; changes are recorded with `source`.
@@ -49,7 +52,7 @@ pub(crate) fn start(watched: Watched, source: Source) -> Result<Control, CliErro
     let stop = Arc::new(AtomicBool::new(false));
     let ours = Arc::clone(&stop);
     let thread = std::thread::Builder::new().name("control".into()).spawn(move || {
-        let mut told = [String::new(), String::new()];
+        let mut told = Default::default();
         let (mut looked, mut signals_seen) = (Instant::now(), signals::reloads());
         while !ours.load(Ordering::Relaxed) {
             std::thread::sleep(STEP);
@@ -73,12 +76,16 @@ impl Drop for Control {
     }
 }
 
-fn look(watched: &Watched, asked: bool, source: &Source, told: &mut [String; 2]) {
-    let [identity, policy] = told;
+fn look(watched: &Watched, asked: bool, source: &Source, told: &mut [String; 3]) {
+    let [identity, policy, tls] = told;
     let now_s = crate::access::time::now_ns() / 1_000_000_000;
     if asked || watched.identities.changed() {
         let result = watched.identities.reload(now_s).map_err(|e| e.to_string());
         tell("identity", result.map(|()| true), source, identity);
+    }
+    for (listener, result) in watched.tls.reload() {
+        let result = result.map(|()| true).map_err(|e| e.to_string());
+        tell(&format!("tls/{listener}"), result, source, tls);
     }
     if let Some(policies) = &watched.policies {
         tell("policy", policies.reload().map_err(|e| e.to_string()), source, policy);

@@ -4,6 +4,7 @@ use super::io::Io;
 use super::postgres;
 use super::worker::Route;
 use crate::config::Limits;
+use crate::tls::Connector;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
@@ -12,7 +13,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 
 /// State of the connection to the server.
 pub(crate) enum Upstream {
@@ -42,7 +42,7 @@ pub(crate) fn connect(route: Arc<Route>, limits: Arc<Limits>) -> Upstream {
                 Err(e) => Err(ConnectError { status: 502, why: reason(&e) }),
             };
         }
-        let connector = route.connector.clone();
+        let connector = route.tls.load().connector.clone();
         dial(&route, &limits, connector).await
     }))
 }
@@ -51,7 +51,8 @@ pub(crate) fn connect(route: Arc<Route>, limits: Arc<Limits>) -> Upstream {
 /// server chose it.
 pub(crate) fn dial_h2(route: Arc<Route>, limits: Arc<Limits>) -> Dialling {
     Box::pin(async move {
-        let io = dial(&route, &limits, route.connector_h2.clone()).await?;
+        let connector = route.tls.load().connector_h2.clone();
+        let io = dial(&route, &limits, connector).await?;
         if io.buffers() && io.alpn() != Some(b"h2") {
             route.no_h2.store(true, Ordering::Relaxed);
             return Err(ConnectError { status: 502, why: "upstream does not offer HTTP/2 (ALPN)" });
@@ -59,9 +60,6 @@ pub(crate) fn dial_h2(route: Arc<Route>, limits: Arc<Limits>) -> Dialling {
         Ok(io)
     })
 }
-
-/// TLS towards a server, and the name it must show.
-pub(crate) type Connector = (TlsConnector, rustls::pki_types::ServerName<'static>);
 
 async fn dial(route: &Route, limits: &Limits, connector: Option<Connector>) -> Result<Io, ConnectError> {
     let mut stream = match timeout(limits.connect, tcp(route)).await {

@@ -38,7 +38,7 @@ pub(super) async fn greet(
     } else {
         None
     };
-    let ja4 = if route.acceptor.is_some() { fingerprint(stream).await } else { String::new() };
+    let ja4 = if route.tls.load().acceptor.is_some() { fingerprint(stream).await } else { String::new() };
     Ok(Greeting { hop, ja4 })
 }
 

@@ -49,7 +49,7 @@ async fn requests(worker: &Worker, route: &Route, mut stream: TcpStream) -> Resu
             // A probe that never speaks. The flow will see its end.
             return Ok((Io::Clear(stream), None, Bytes::new()));
         }
-        if first == [HANDSHAKE] && route.acceptor.is_some() {
+        if first == [HANDSHAKE] && route.tls.load().acceptor.is_some() {
             return direct(worker, route, stream).await;
         }
         let mut head = [0; 8];
@@ -64,7 +64,7 @@ async fn requests(worker: &Worker, route: &Route, mut stream: TcpStream) -> Resu
         if has_more(&stream) {
             return Err(("postgresql: bytes followed a request for encryption before its answer", false));
         }
-        if code == SSL_CODE && route.acceptor.is_some() {
+        if code == SSL_CODE && route.tls.load().acceptor.is_some() {
             stream.write_all(b"S").await.map_err(|_| ("postgresql: caller left", false))?;
             let (io, secured) = secure(worker, route, stream).await?;
             return Ok((io, secured, Bytes::new()));
@@ -111,7 +111,7 @@ async fn clear(
     code: u32,
     head: [u8; 8],
 ) -> Result<Greeted, NotGreeted> {
-    if route.acceptor.is_some() && !route.postgres.clear_text && code != CANCEL_CODE {
+    if route.tls.load().acceptor.is_some() && !route.postgres.clear_text && code != CANCEL_CODE {
         let answer = fatal("28000", "this listener asks for TLS: connect with sslmode=require (countersign)");
         let _ = stream.write_all(&answer).await;
         return Err(("postgresql: session without TLS refused", false));
@@ -122,7 +122,7 @@ async fn clear(
 /// The framer of a connection on `route`.
 pub(super) fn framer(route: &Route) -> Framer {
     let same = route.postgres.scram == Scram::SameCertificate;
-    Framer::new(FramerOptions { no_binding: route.connector.is_some() && !same })
+    Framer::new(FramerOptions { no_binding: route.tls.load().connector.is_some() && !same })
 }
 
 /// Asks the server for TLS, where it wants to be asked.

@@ -171,9 +171,10 @@ pub(super) async fn secure(
     route: &Route,
     stream: TcpStream,
 ) -> Result<(Io, Option<Secured>), (&'static str, bool)> {
-    let offered = match &route.acceptor_h1 {
+    let tls = route.tls.load_full();
+    let offered = match &tls.acceptor_h1 {
         Some(h1) if route.no_h2.load(Ordering::Relaxed) => Some(h1),
-        _ => route.acceptor.as_ref(),
+        _ => tls.acceptor.as_ref(),
     };
     let Some(acceptor) = offered else { return Ok((Io::Clear(stream), None)) };
     // Boxed, or every connection of the process would keep the room that a handshake takes.

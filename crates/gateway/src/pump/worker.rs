@@ -1,12 +1,13 @@
 //! What the connections of one data thread share: the ring, the ledger's promise, the read block, limits.
 
-use super::connect::Connector;
 use super::gap::Dropped;
 use super::io::Io;
 use crate::config::{Durability, Limits, PostgresOptions, Protocol, Purpose};
 use crate::recorder::{RecordError, Recorder};
 use crate::ring::{Ring, Tap};
 use crate::stats::Counters;
+use crate::tls::RouteTls;
+use arc_swap::ArcSwap;
 use bytes::{BufMut, Bytes, BytesMut};
 use countersign_identity::Identities;
 use countersign_ledger::Clock;
@@ -18,7 +19,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use tokio::io::AsyncReadExt;
-use tokio_rustls::TlsAcceptor;
 
 /// Block that the connections of a thread read into, one after the other. Idle connections hold none.
 const BLOCK: usize = 64 << 10;
@@ -35,12 +35,8 @@ pub(crate) struct Route {
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) protocol: Protocol,
-    pub(crate) acceptor: Option<TlsAcceptor>,
-    pub(crate) connector: Option<Connector>,
-    /// As `connector`, and offers HTTP/2.
-    pub(crate) connector_h2: Option<Connector>,
-    /// The same listener without the offer of HTTP/2.
-    pub(crate) acceptor_h1: Option<TlsAcceptor>,
+    /// Both sides' TLS as the files say now.
+    pub(crate) tls: ArcSwap<RouteTls>,
     /// The server has shown that it does not speak HTTP/2, so callers are not offered it either.
     pub(crate) no_h2: AtomicBool,
     pub(crate) service: String,

@@ -245,3 +245,47 @@ fn a_broken_proxy_header_ends_the_connection_with_an_event() {
     assert_eq!(rig.memory.wait(1)[0].content.err, "proxy header is broken");
     assert!(seen.all().is_empty());
 }
+
+#[test]
+fn ten_certificate_rotations_under_load_fail_no_request_and_a_wrong_file_changes_nothing() {
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    let (upstream, _) = ok("x");
+    let world = World::new();
+    let rig = world.rig(upstream, ClientAuth::None);
+    let files = rig.gateway.tls_files();
+    let (stop, answered) = (AtomicBool::new(false), AtomicU64::new(0));
+    let seen = std::sync::Mutex::new(std::collections::HashSet::new());
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    while !stop.load(Ordering::Relaxed) {
+                        let mut tls = connect(rig.address, &world.ca, None);
+                        tls.write_all(get("/load").as_bytes()).unwrap();
+                        let mut answer = vec![0; response("x").len()];
+                        tls.read_exact(&mut answer).unwrap();
+                        let shown = tls.conn.peer_certificates().unwrap()[0].to_vec();
+                        seen.lock().unwrap().insert(shown);
+                        answered.fetch_add(1, Ordering::Relaxed);
+                    }
+                })
+            })
+            .collect();
+        for _ in 0..10 {
+            std::thread::sleep(std::time::Duration::from_millis(40));
+            world.files("server", &world.authority.issue("/gw", &["localhost"]).unwrap());
+            let tried = files.reload();
+            assert!(tried.len() == 1 && tried[0].1.is_ok(), "{tried:?}");
+            assert!(files.reload().is_empty(), "nothing changed since");
+        }
+        std::fs::write(world.dir.path().join("server.key"), "nonsense").unwrap();
+        assert!(files.reload()[0].1.is_err());
+        std::thread::sleep(std::time::Duration::from_millis(40));
+        stop.store(true, Ordering::Relaxed);
+        clients.into_iter().for_each(|c| c.join().expect("a client failed"));
+    });
+    let answered = answered.load(Ordering::Relaxed);
+    assert!(answered > 40, "{answered}");
+    assert!(seen.lock().unwrap().len() > 3, "new connections see new certificates");
+    rig.memory.wait(usize::try_from(answered).unwrap());
+}

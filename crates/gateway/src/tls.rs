@@ -1,0 +1,149 @@
+//! TLS of a route, both sides, from files that may change while the gateway runs.
+//!
+//! A connection keeps what it began with; the next one sees the newest files that were right. Invariant: files that
+//! are wrong change nothing.
+
+use crate::config::{Listener, Protocol};
+use crate::error::GatewayError;
+use crate::pump::{Route, postgres};
+use countersign_identity::{client_tls, server_tls};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+/// TLS towards a server, and the name it must show.
+pub(crate) type Connector = (TlsConnector, rustls::pki_types::ServerName<'static>);
+
+/// What the files of a listener came to.
+#[derive(Default)]
+pub(crate) struct RouteTls {
+    /// Towards callers.
+    pub(crate) acceptor: Option<TlsAcceptor>,
+    /// The same without the offer of HTTP/2.
+    pub(crate) acceptor_h1: Option<TlsAcceptor>,
+    /// Towards the server.
+    pub(crate) connector: Option<Connector>,
+    /// The same with the offer of HTTP/2.
+    pub(crate) connector_h2: Option<Connector>,
+}
+
+/// How files looked when they were read last: inode, size, time of the last change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stamp(Vec<Option<(u64, u64, i64, i64)>>);
+
+impl Stamp {
+    /// How the files of `listener` look now.
+    pub(crate) fn of(listener: &Listener) -> Stamp {
+        let look = |path: &PathBuf| {
+            let meta = std::fs::metadata(path).ok()?;
+            Some((meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec()))
+        };
+        Stamp(files(listener).iter().map(look).collect())
+    }
+}
+
+fn files(listener: &Listener) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    if let Some(tls) = &listener.tls {
+        files.extend([tls.cert.clone(), tls.key.clone()]);
+        files.extend(tls.client_ca.iter().cloned());
+    }
+    if let Some(tls) = &listener.upstream.tls {
+        files.extend(tls.ca.iter().cloned());
+        files.extend(tls.identity.iter().flat_map(|(cert, key)| [cert.clone(), key.clone()]));
+    }
+    files
+}
+
+/// A listener, and how its files looked when they were read last (or tried).
+pub(crate) struct Followed {
+    listener: Listener,
+    route: Arc<Route>,
+    seen: Mutex<Stamp>,
+}
+
+impl Followed {
+    pub(crate) fn new(listener: Listener, route: Arc<Route>, seen: Stamp) -> Followed {
+        Followed { listener, route, seen: Mutex::new(seen) }
+    }
+}
+
+/// The certificate files of a gateway's listeners. Cheap to clone.
+#[derive(Clone)]
+pub struct TlsFiles(Arc<Vec<Followed>>);
+
+impl TlsFiles {
+    pub(crate) fn new(followed: Vec<Followed>) -> TlsFiles {
+        TlsFiles(Arc::new(followed))
+    }
+
+    /// Reads certificates, keys and authorities again where a listener's files have changed. New connections see
+    /// the new ones; open connections keep theirs. Gives what was tried, by listener; files that are wrong leave
+    /// what was in force, and are tried again when they change.
+    pub fn reload(&self) -> Vec<(String, Result<(), GatewayError>)> {
+        let mut tried = Vec::new();
+        for Followed { listener, route, seen } in self.0.iter() {
+            let now = Stamp::of(listener);
+            let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+            if *seen == now {
+                continue;
+            }
+            *seen = now;
+            let result = RouteTls::read(listener).map(|tls| route.tls.store(Arc::new(tls)));
+            tried.push((listener.name.clone(), result));
+        }
+        tried
+    }
+}
+
+impl RouteTls {
+    /// Reads the files of `listener`.
+    ///
+    /// # Errors
+    /// The first file or name that cannot be used.
+    pub(crate) fn read(listener: &Listener) -> Result<RouteTls, GatewayError> {
+        let identity = |source| GatewayError::Identity { listener: listener.name.clone(), source };
+        let mut out = RouteTls::default();
+        if let Some(tls) = &listener.tls {
+            let config =
+                server_tls(&tls.cert, &tls.key, &tls.client_ca, tls.client_auth).map_err(identity)?;
+            let config = postgres::accepting(listener, config);
+            let mut offering = (*config).clone();
+            if listener.protocol != Protocol::Postgres {
+                offering.alpn_protocols = alpn(listener.protocol);
+            }
+            if listener.protocol == Protocol::Auto {
+                out.acceptor_h1 = Some(TlsAcceptor::from(config));
+            }
+            out.acceptor = Some(TlsAcceptor::from(Arc::new(offering)));
+        }
+        if let Some(tls) = &listener.upstream.tls {
+            let shown = tls.identity.as_ref().map(|(cert, key)| (cert.as_path(), key.as_path()));
+            let config = client_tls(&tls.ca, shown).map_err(identity)?;
+            let name = if tls.server_name.is_empty() { &listener.upstream.host } else { &tls.server_name };
+            let name = rustls::pki_types::ServerName::try_from(name.clone()).map_err(|_| {
+                let why = format!("{name} is no name that a certificate can have; set server_name");
+                GatewayError::Config { listener: listener.name.clone(), why }
+            })?;
+            let mut offering = (*config).clone();
+            offering.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+            let connector = TlsConnector::from(postgres::connecting(listener, config));
+            out.connector = Some((connector, name.clone()));
+            out.connector_h2 = Some((TlsConnector::from(Arc::new(offering)), name));
+        }
+        Ok(out)
+    }
+}
+
+/// What a listener offers in TLS.
+fn alpn(protocol: Protocol) -> Vec<Vec<u8>> {
+    let (h2, h1) = (b"h2".to_vec(), b"http/1.1".to_vec());
+    match protocol {
+        Protocol::Auto => vec![h2, h1],
+        Protocol::Http2 => vec![h2],
+        Protocol::Http1 | Protocol::Mcp => vec![h1],
+        Protocol::Postgres => vec![b"postgresql".to_vec()],
+        Protocol::Redis | Protocol::Opaque => Vec::new(),
+    }
+}
