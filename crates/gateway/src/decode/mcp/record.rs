@@ -409,7 +409,7 @@ mod tests {
             "https://u:hunter2@host:8/a/123/ghp_16C7e42F292c6912E7710c838347Ae178B4a?k=hunter2&hunter2#hunter2",
         );
         assert_eq!(uri.raw, "https://host:8/a/123/{redacted}?k&{redacted}");
-        assert_eq!(uri.template, "https://host:8/a/{id}/{redacted}");
+        assert_eq!(uri.template, "https://host:8/a/{id}/{id}", "a redacted place groups like an id");
         assert_eq!(uri.hits, 5);
         assert_eq!(clean_uri("memo://notes").template, "memo://notes");
         assert_eq!(clean_uri("file:///etc/hosts").template, "file:///etc/hosts");
