@@ -6,7 +6,11 @@ use std::sync::OnceLock;
 /// Hits of any text are in order, inside it, and bounded; a cleaned text is bounded.
 pub fn scan(data: &[u8]) {
     static SCANNER: OnceLock<Option<Scanner>> = OnceLock::new();
-    let scanner = SCANNER.get_or_init(|| Scanner::new(Options { personal: true, own: Vec::new() }).ok());
+    let scanner = SCANNER.get_or_init(|| {
+        let personal = crate::personal::KINDS.map(str::to_owned).to_vec();
+        let pseudonyms = Some(crate::Pseudonyms::new(b"a key of the fuzz bodies, no more"));
+        Scanner::new(Options { personal, own: Vec::new(), pseudonyms }).ok()
+    });
     let Some(scanner) = scanner else { return };
     let hits = scanner.find(data);
     assert!(hits.len() <= HITS_MAX + 1);

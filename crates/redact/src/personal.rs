@@ -6,8 +6,33 @@
 /// Longest run of digits, spaces and hyphens that is looked at as one number, bytes.
 pub const NUMBER_MAX: usize = 40;
 
-/// What a number or account is, by its checksum; `None` = none of ours. `run` holds digits, spaces, hyphens.
-pub(crate) fn number(run: &[u8]) -> Option<&'static str> {
+/// Every kind there is: the rule's name in hits.
+pub const KINDS: [&str; 8] =
+    ["card-number", "iban", "fr-nir", "br-cpf", "de-tax-id", "pl-pesel", "uk-nhs-number", "nl-bsn"];
+
+/// The kinds that are looked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wanted(u16);
+
+impl Wanted {
+    /// The kind with this name is looked for, too; `false` = there is none.
+    pub(crate) fn add(&mut self, kind: &str) -> bool {
+        let at = KINDS.iter().position(|known| *known == kind);
+        self.0 |= at.map_or(0, |at| 1 << at);
+        at.is_some()
+    }
+
+    pub(crate) fn any(self) -> bool {
+        self.0 != 0
+    }
+
+    fn has(self, kind: &str) -> bool {
+        KINDS.iter().position(|known| *known == kind).is_some_and(|at| self.0 & (1 << at) != 0)
+    }
+}
+
+/// What a number or account is, by its checksum; `None` = none of the wanted. `run` holds digits, spaces, hyphens.
+pub(crate) fn number(run: &[u8], wanted: Wanted) -> Option<&'static str> {
     let mut digits = [0_u8; NUMBER_MAX];
     let mut n = 0;
     for b in run.iter().filter(|b| b.is_ascii_digit()) {
@@ -18,14 +43,14 @@ pub(crate) fn number(run: &[u8]) -> Option<&'static str> {
     if digits.iter().all(|d| Some(d) == digits.first()) {
         return None;
     }
+    let is =
+        |kind: &'static str, check: fn(&[u8]) -> bool| (wanted.has(kind) && check(digits)).then_some(kind);
     match n {
-        13..=19 if card(digits) => Some("card-number"),
-        15 if insee(digits) => Some("fr-nir"),
-        11 if cpf(digits) => Some("br-cpf"),
-        11 if tax_id(digits) => Some("de-tax-id"),
-        11 if pesel(digits) => Some("pl-pesel"),
-        10 if nhs(digits) => Some("uk-nhs-number"),
-        9 if bsn(digits) => Some("nl-bsn"),
+        15 => is("card-number", card).or_else(|| is("fr-nir", insee)),
+        13..=19 => is("card-number", card),
+        11 => is("br-cpf", cpf).or_else(|| is("de-tax-id", tax_id)).or_else(|| is("pl-pesel", pesel)),
+        10 => is("uk-nhs-number", nhs),
+        9 => is("nl-bsn", bsn),
         _ => None,
     }
 }
@@ -188,7 +213,10 @@ const IBAN_LENGTHS: &[(&[u8; 2], usize)] = &[
 ];
 
 /// Length in bytes of the IBAN that begins at the front of `text`, spaces between groups included.
-pub(crate) fn iban(text: &[u8]) -> Option<usize> {
+pub(crate) fn iban(text: &[u8], wanted: Wanted) -> Option<usize> {
+    if !wanted.has("iban") {
+        return None;
+    }
     let country: &[u8; 2] = text.first_chunk()?;
     let (_, length) = IBAN_LENGTHS.iter().find(|(c, _)| *c == country)?;
     let mut compact = [0_u8; 34];

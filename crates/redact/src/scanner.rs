@@ -2,9 +2,9 @@
 
 use crate::assigned;
 use crate::forms::{FORMS, TOKEN_MAX};
-use crate::personal;
+use crate::personal::{self, Wanted};
 use crate::random::looks_random;
-use crate::{HITS_MAX, REDACTED, TEXT_MAX};
+use crate::{HITS_MAX, Pseudonyms, REDACTED, TEXT_MAX};
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use regex_automata::meta::Regex;
 use regex_automata::{Input, Span};
@@ -19,14 +19,18 @@ const WINDOW: usize = 1_024;
 /// Most rules of an operator, and longest expression, bytes.
 const OWN_MAX: usize = 64;
 const OWN_PATTERN_MAX: usize = 512;
+/// Longest name of such a rule, bytes.
+const OWN_NAME_MAX: usize = 64;
 
 /// What is looked for besides secrets.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Personal data by checksum.
-    pub personal: bool,
+    /// Kinds of personal data, by checksum: words of [`personal::KINDS`].
+    pub personal: Vec<String>,
     /// An operator's own rules: name, keyword that must be there, linear-time regular expression.
     pub own: Vec<(String, String, String)>,
+    /// What these two find is replaced by a pseudonym, so that it joins; secrets never are.
+    pub pseudonyms: Option<Pseudonyms>,
 }
 
 /// An operator's rule cannot be used.
@@ -53,7 +57,7 @@ pub struct Hit {
 /// A text as it may be kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cleaned {
-    /// The text, [`REDACTED`] in each place.
+    /// The text, [`REDACTED`] or a pseudonym in each place.
     pub text: String,
     /// Rule and hits, in order of rule.
     pub hits: Vec<(Cow<'static, str>, u64)>,
@@ -82,7 +86,8 @@ pub struct Scanner {
     automaton: Option<AhoCorasick>,
     needles: Vec<Needle>,
     own: Vec<(String, Regex)>,
-    personal: bool,
+    personal: Wanted,
+    pseudonyms: Option<Pseudonyms>,
 }
 
 impl std::fmt::Debug for Scanner {
@@ -93,7 +98,7 @@ impl std::fmt::Debug for Scanner {
 
 impl Default for Scanner {
     fn default() -> Scanner {
-        Scanner::build(Vec::new(), Vec::new(), false)
+        Scanner::build(Vec::new(), Vec::new())
     }
 }
 
@@ -101,13 +106,23 @@ impl Scanner {
     /// Compiles all rules.
     ///
     /// # Errors
-    /// The first rule of the operator that is too long, has no keyword, or does not compile.
+    /// The first kind that there is not, or rule of the operator that is too long, has no keyword, has the name
+    /// of another, or does not compile.
     pub fn new(options: Options) -> Result<Scanner, RuleError> {
         let fail = |rule: &str, why: &str| RuleError { rule: rule.to_owned(), why: why.to_owned() };
         if options.own.len() > OWN_MAX {
             return Err(fail("(all)", "more than 64 own rules; join some of them"));
         }
-        let (mut own, mut keywords) = (Vec::new(), Vec::new());
+        let mut wanted = Wanted::default();
+        for kind in &options.personal {
+            if !wanted.add(kind) {
+                return Err(fail(
+                    kind,
+                    &format!("no kind of personal data; there are {}", personal::KINDS.join(", ")),
+                ));
+            }
+        }
+        let (mut own, mut keywords): (Vec<(String, Regex)>, Vec<String>) = Default::default();
         for (rule, keyword, pattern) in options.own {
             if keyword.len() < 2 || pattern.len() > OWN_PATTERN_MAX {
                 return Err(fail(
@@ -115,14 +130,18 @@ impl Scanner {
                     "needs a keyword of at least 2 bytes and an expression of at most 512",
                 ));
             }
+            if !named(&rule) || own.iter().any(|(other, _)| *other == rule) {
+                return Err(fail(&rule, "needs a name of its own: 1 to 64 of a to z, 0 to 9, - and _"));
+            }
             let regex = Regex::new(&pattern).map_err(|e| fail(&rule, &format!("{e}")))?;
             own.push((rule, regex));
             keywords.push(keyword);
         }
-        Ok(Scanner::build(own, keywords, options.personal))
+        let built = Scanner::build(own, keywords);
+        Ok(Scanner { personal: wanted, pseudonyms: options.pseudonyms, ..built })
     }
 
-    fn build(own: Vec<(String, Regex)>, keywords: Vec<String>, personal: bool) -> Scanner {
+    fn build(own: Vec<(String, Regex)>, keywords: Vec<String>) -> Scanner {
         let mut patterns: Vec<&str> = Vec::new();
         let mut needles = Vec::new();
         let mut add = |pattern, needle| {
@@ -147,7 +166,7 @@ impl Scanner {
             .kind(Some(AhoCorasickKind::DFA))
             .build(&patterns)
             .ok();
-        Scanner { automaton, needles, own, personal }
+        Scanner { automaton, needles, own, personal: Wanted::default(), pseudonyms: None }
     }
 
     /// Every place in `text` that must not be kept, in order, not overlapping.
@@ -161,8 +180,8 @@ impl Scanner {
             None => {}
         }
         words(text, &mut hits);
-        if self.personal {
-            numbers(text, &mut hits);
+        if self.personal.any() {
+            numbers(text, self.personal, &mut hits);
         }
         settle(hits, text.len())
     }
@@ -179,7 +198,10 @@ impl Scanner {
                 break;
             }
             out.text.push_str(&String::from_utf8_lossy(shown.get(at..start).unwrap_or_default()));
-            out.text.push_str(REDACTED);
+            match self.pseudonym(&rule, searched.get(start..end).unwrap_or_default()) {
+                Some(pseudonym) => out.text.push_str(&pseudonym),
+                None => out.text.push_str(REDACTED),
+            }
             at = end;
             match out.hits.iter_mut().find(|(known, _)| *known == rule) {
                 Some((_, n)) => *n += 1,
@@ -193,6 +215,18 @@ impl Scanner {
         }
         out.hits.sort();
         out
+    }
+
+    /// What stands for `value`, where pseudonyms are wanted and `rule` is no rule of secrets. Personal data is
+    /// taken without the spaces and hyphens that people group it by.
+    fn pseudonym(&self, rule: &Cow<'static, str>, value: &[u8]) -> Option<String> {
+        let pseudonyms = self.pseudonyms.as_ref()?;
+        if personal::KINDS.contains(&rule.as_ref()) {
+            let compact: Vec<u8> = value.iter().copied().filter(u8::is_ascii_alphanumeric).collect();
+            return Some(pseudonyms.of(rule, &compact));
+        }
+        // Rules of ours have constant names, also where an operator's has the same one.
+        matches!(rule, Cow::Owned(_)).then(|| pseudonyms.of(rule, value))
     }
 
     /// Whether anything in `text` must not be kept.
@@ -228,9 +262,16 @@ impl Scanner {
     fn own_rule(&self, index: usize, text: &[u8], start: usize) -> Option<Hit> {
         let (rule, regex) = self.own.get(index)?;
         let end = start.saturating_add(WINDOW).min(text.len());
-        let found = regex.find(Input::new(text).span(Span { start, end }))?;
+        let found =
+            regex.find(Input::new(text).span(Span { start, end })).filter(|found| !found.is_empty())?;
         Some(Hit { rule: Cow::Owned(rule.clone()), start: found.start(), end: found.end() })
     }
+}
+
+/// Whether an operator's rule has a name that may stand in records.
+fn named(rule: &str) -> bool {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
+    (1..=OWN_NAME_MAX).contains(&rule.len()) && rule.chars().all(fits)
 }
 
 fn hit(rule: &'static str, start: usize, end: usize) -> Hit {
@@ -325,7 +366,7 @@ fn words(text: &[u8], hits: &mut Vec<Hit>) {
 }
 
 /// Numbers and accounts with checksums.
-fn numbers(text: &[u8], hits: &mut Vec<Hit>) {
+fn numbers(text: &[u8], wanted: Wanted, hits: &mut Vec<Hit>) {
     let mut at = 0;
     while at < text.len() {
         if hits.len() > 3 * HITS_MAX {
@@ -335,7 +376,7 @@ fn numbers(text: &[u8], hits: &mut Vec<Hit>) {
         let first = rest.first().copied().unwrap_or_default();
         if first.is_ascii_uppercase()
             && begins(text, at)
-            && let Some(length) = personal::iban(rest)
+            && let Some(length) = personal::iban(rest, wanted)
         {
             hits.push(hit("iban", at, at + length));
             at += length;
@@ -348,7 +389,9 @@ fn numbers(text: &[u8], hits: &mut Vec<Hit>) {
                 length -= 1;
             }
             let alone = begins(text, at) && !rest.get(length).is_some_and(u8::is_ascii_alphanumeric);
-            if let Some(rule) = rest.get(..length).filter(|_| alone).and_then(personal::number) {
+            if let Some(rule) =
+                rest.get(..length).filter(|_| alone).and_then(|run| personal::number(run, wanted))
+            {
                 hits.push(hit(rule, at, at + length));
             }
             at += length.max(1);
