@@ -115,15 +115,16 @@ pub(crate) enum Command {
 /// `run`
 #[derive(Args, Debug, Default)]
 #[command(after_help = "Examples:\n  countersign run --proxy 127.0.0.1:8081=http://127.0.0.1:8080\n  \
-                        countersign run --config countersign.toml\n\n\
+                        countersign run --config countersign.toml\n  \
+                        countersign run --role edge --config countersign.toml\n\n\
                         Then send traffic to the listen address and ask: countersign q")]
 pub(crate) struct RunArgs {
     /// Stand in front of URL: listen on LISTEN, pass every byte, record every call (repeatable)
     #[arg(long, value_name = "LISTEN=URL")]
     pub(crate) proxy: Vec<String>,
-    /// Part to play; this version has one
-    #[arg(long, value_enum, default_value = "all")]
-    pub(crate) role: Role,
+    /// Part to play [default: `role` of the configuration, else all]
+    #[arg(long, value_enum)]
+    pub(crate) role: Option<Role>,
 }
 
 /// `policy`
@@ -169,6 +170,9 @@ pub(crate) enum Role {
     /// Everything in one process
     #[default]
     All,
+    /// Gateway and ledger alone, in little memory: records are durable and signed, and can be searched once
+    /// `countersign run` opens the same data directory. Nothing is shipped to another machine yet
+    Edge,
 }
 
 /// `demo`

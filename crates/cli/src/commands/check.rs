@@ -1,7 +1,7 @@
 //! `check`: is the configuration right, what is in force, what does a key mean. Starts nothing.
 
 use crate::args::{CheckArgs, CheckWhat, Format, Global};
-use crate::config::schema::{self, KEYS, Key, Kind};
+use crate::config::schema::{self, Key, Kind, keys};
 use crate::config::{self, Config, docs, load::Settings, load::Value, units};
 use crate::exit::{CliError, Exit};
 use crate::output;
@@ -18,9 +18,8 @@ pub(crate) fn run(global: &Global, args: &CheckArgs) -> Result<Exit, CliError> {
 }
 
 fn explain(name: &str) -> Result<Exit, CliError> {
-    let plain: Vec<String> = KEYS.iter().map(|key| schema::plain(key.path)).collect();
-    let within: Vec<&Key> = KEYS
-        .iter()
+    let plain: Vec<String> = keys().map(|key| schema::plain(key.path)).collect();
+    let within: Vec<&Key> = keys()
         .filter(|key| schema::plain(key.path).starts_with(&format!("{}.", schema::plain(name))))
         .collect();
     let mut out = std::io::stdout().lock();
@@ -51,7 +50,7 @@ fn print_schema(global: &Global, markdown: bool) -> Result<Exit, CliError> {
     match global.output {
         _ if markdown => write!(out, "{}", docs::markdown())?,
         None | Some(Format::Text) => {
-            for key in KEYS {
+            for key in keys() {
                 let default = if key.required { "required" } else { key.default };
                 writeln!(out, "{:<34} {:<52} {default}", schema::plain(key.path), key.kind.describe())?;
             }
@@ -163,11 +162,11 @@ fn print_effective(settings: &Settings, config: &Config) -> Result<(), CliError>
         quoted(&config.data.display().to_string()),
         quoted(&config.kek.display().to_string())
     )?;
-    for key in KEYS.iter().filter(|key| !key.path.contains('.') && !["data", "kek"].contains(&key.path)) {
+    for key in keys().filter(|key| !key.path.contains('.') && !["data", "kek"].contains(&key.path)) {
         write_key(&mut out, settings, key, key.path)?;
     }
     let mut tables: Vec<&str> = Vec::new();
-    for (table, _) in KEYS.iter().filter_map(|key| key.path.rsplit_once('.')) {
+    for (table, _) in keys().filter_map(|key| key.path.rsplit_once('.')) {
         if !tables.contains(&table) {
             tables.push(table);
         }
@@ -207,7 +206,7 @@ fn write_table(
     head: &str,
 ) -> Result<(), CliError> {
     writeln!(out, "\n{head}")?;
-    for key in KEYS {
+    for key in keys() {
         if let Some((of, name)) = key.path.rsplit_once('.')
             && of == table
         {

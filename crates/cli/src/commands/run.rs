@@ -1,6 +1,6 @@
 //! `run`: the server, until Ctrl-C. Its narrative goes to standard output, errors to standard error.
 
-use crate::args::{Global, RunArgs};
+use crate::args::{Global, Role, RunArgs};
 use crate::config::{self, Config, Listener};
 use crate::exit::{CliError, Exit};
 use crate::output;
@@ -16,6 +16,7 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(crate) fn run(global: &Global, args: &RunArgs) -> Result<Exit, CliError> {
     let mut config = config::resolve(global)?;
     add_proxies(&mut config, &args.proxy)?;
+    config.role = args.role.unwrap_or(config.role);
     let interrupt = Interrupt::install()?;
     let quiet = global.quiet;
     let say = |line: &str| {
@@ -36,6 +37,10 @@ pub(crate) fn run(global: &Global, args: &RunArgs) -> Result<Exit, CliError> {
     if config.listeners.is_empty() {
         say(
             "nothing listens: add --proxy 127.0.0.1:8081=http://127.0.0.1:8080 to stand in front of a service",
+        );
+    } else if config.role == Role::Edge {
+        say(
+            "edge       records are durable and signed; to search them: countersign run on this data directory",
         );
     } else {
         say("ask        countersign q     follow: countersign tail     end: Ctrl-C");

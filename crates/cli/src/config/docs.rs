@@ -1,6 +1,6 @@
 //! The table of keys as a page, as lines for a terminal and as JSON.
 
-use super::schema::{KEYS, Key, plain};
+use super::schema::{Key, keys, plain};
 use std::fmt::Write;
 
 /// `docs/reference/configuration.md`; a test compares it with the file.
@@ -15,7 +15,7 @@ pub(crate) fn markdown() -> String {
          Relative paths count from the directory of the configuration file.\n\n\
          | key | type | default | meaning |\n|---|---|---|---|\n",
     );
-    for key in KEYS {
+    for key in keys() {
         let default = if key.required { "required".into() } else { code(key.default) };
         let _ = writeln!(out, "| `{}` | {} | {default} | {} |", key.path, key.kind.describe(), key.doc);
     }
@@ -76,7 +76,7 @@ pub(crate) fn explain(key: &Key) -> String {
 
 /// All keys as JSON objects, one a key.
 pub(crate) fn json() -> Vec<serde_json::Value> {
-    KEYS.iter()
+    keys()
         .map(|key| {
             serde_json::json!({
                 "key": key.path, "type": key.kind.describe(), "default": key.default,

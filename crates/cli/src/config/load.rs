@@ -182,13 +182,21 @@ impl Walk<'_> {
                 self.out.values.insert(concrete.into(), (checked, at));
                 Ok(())
             }
-            None => Err(self.bad(concrete, &key.kind.describe(), value, at)),
+            None => {
+                let near = value.as_str().and_then(|wrong| schema::nearest_word(key.kind, wrong));
+                let hint = near.map_or(String::new(), |word| format!(" (did you mean \"{word}\"?)"));
+                let mut error = self.bad(concrete, &key.kind.describe(), value, at);
+                if let ConfigError::BadValue { found, .. } = &mut error {
+                    found.push_str(&hint);
+                }
+                Err(error)
+            }
         }
     }
 
     /// Every required key of this very table must be there.
     fn required(&self, declared: &str, concrete: &str, line: usize) -> Result<(), ConfigError> {
-        for key in schema::KEYS.iter().filter(|key| key.required) {
+        for key in schema::keys().filter(|key| key.required) {
             let Some((table, name)) = key.path.rsplit_once('.') else { continue };
             if table == declared && !self.out.values.contains_key(&join(concrete, name)) {
                 return Err(ConfigError::Missing {
@@ -221,7 +229,7 @@ impl Walk<'_> {
 
 /// A key of this very name in another table.
 fn elsewhere(word: &str) -> Option<String> {
-    let names: Vec<String> = schema::KEYS.iter().map(|key| schema::plain(key.path)).collect();
+    let names: Vec<String> = schema::keys().map(|key| schema::plain(key.path)).collect();
     let last = |path: &str| path.rsplit('.').next().unwrap_or("").to_string();
     names.iter().find(|path| last(path) == word).cloned()
 }
@@ -342,6 +350,11 @@ mod tests {
     fn a_bad_value_says_what_was_expected_and_found() {
         let message = refused("[web]\nlisten = \"nonsense\"\n");
         assert!(message.contains("`web.listen` must be address, IP:PORT, not \"nonsense\""), "{message}");
+        let message = refused("role = \"egde\"\n");
+        assert!(
+            message.contains("must be one of all, edge, not \"egde\" (did you mean \"edge\"?)"),
+            "{message}"
+        );
         let message = refused("[limits]\ntap_buffer = \"9GiB\"\n");
         assert!(message.contains("size, 1MiB to 1GiB"), "{message}");
         let message = refused("listener = 3\n");

@@ -5,23 +5,28 @@
 
 pub(crate) mod defaults;
 pub(crate) mod docs;
+mod identity;
+mod keys;
 mod listener;
 pub(crate) mod load;
 pub(crate) mod schema;
 pub(crate) mod units;
 
-use crate::args::Global;
+use crate::args::{Global, Role};
 use crate::exit::CliError;
 use load::{ConfigError, Settings, Value};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub(crate) use identity::{Identity, JwtIssuer};
 pub(crate) use listener::{Listener, ListenerTls, Mode, Upstream};
 
 /// Everything that can be configured.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
+    /// Part that this process plays.
+    pub(crate) role: Role,
     /// Data directory.
     pub(crate) data: PathBuf,
     /// File with the key that opens it.
@@ -44,55 +49,6 @@ pub(crate) struct Config {
     pub(crate) web: Option<SocketAddr>,
     /// Bounds.
     pub(crate) limits: Limits,
-}
-
-/// How callers are known.
-#[derive(Clone, Debug)]
-pub(crate) struct Identity {
-    /// Trust bundles: trust domain and PEM file.
-    pub(crate) trust: Vec<(Option<String>, PathBuf)>,
-    /// Token issuers.
-    pub(crate) jwt: Vec<JwtIssuer>,
-    /// File of API keys and file of their pepper.
-    pub(crate) api_keys: Option<(PathBuf, PathBuf)>,
-    /// Header that carries an API key.
-    pub(crate) api_key_header: String,
-    /// Keys of callers that sign their requests.
-    pub(crate) signatures: Vec<SignatureKey>,
-    /// DPoP proofs must hold a nonce of ours.
-    pub(crate) dpop_nonce: bool,
-    /// Proxies that are believed about their callers: addresses, networks, or principals.
-    pub(crate) forwarders: Vec<String>,
-}
-
-/// One key of a caller that signs its requests.
-#[derive(Clone, Debug)]
-pub(crate) struct SignatureKey {
-    /// keyid of its signatures.
-    pub(crate) keyid: String,
-    /// Signature algorithm.
-    pub(crate) algorithm: String,
-    /// File with the key.
-    pub(crate) file: PathBuf,
-    /// Id of the principal; empty = from the keyid.
-    pub(crate) principal: String,
-}
-
-/// One token issuer.
-#[derive(Clone, Debug)]
-pub(crate) struct JwtIssuer {
-    /// iss.
-    pub(crate) issuer: String,
-    /// Accepted aud values.
-    pub(crate) audience: Vec<String>,
-    /// JWKS or PEM file.
-    pub(crate) keys: Option<PathBuf>,
-    /// Address of its JWKS; `None` without `keys` = found by OpenID Connect Discovery.
-    pub(crate) jwks_url: Option<String>,
-    /// Authorities of that server.
-    pub(crate) jwks_ca: Option<PathBuf>,
-    /// Accepted algorithms.
-    pub(crate) algorithms: Vec<String>,
 }
 
 /// Where findings go.
@@ -159,6 +115,8 @@ pub(crate) struct Limits {
     pub(crate) drain_time: Duration,
     /// Bytes between pump and decoder.
     pub(crate) tap_buffer: u64,
+    /// Most write-ahead log outside of segments, bytes.
+    pub(crate) unsealed: u64,
     /// Longest query.
     pub(crate) query_time: Duration,
     /// Most memory of a query, bytes.
@@ -246,6 +204,10 @@ impl Reader<'_> {
             }
         }
         Ok(Config {
+            role: match self.text("role").as_deref() {
+                Some("edge") => Role::Edge,
+                _ => Role::All,
+            },
             data: self.path("data").unwrap_or_else(defaults::data_dir),
             kek: self.path("kek").unwrap_or_else(defaults::kek_path),
             origin: self.text("origin"),
@@ -269,53 +231,6 @@ impl Reader<'_> {
         one: impl Fn(&str) -> Result<T, ConfigError>,
     ) -> Result<Vec<T>, ConfigError> {
         (0..self.settings.count(table)).map(|i| one(&format!("{table}[{i}]"))).collect()
-    }
-
-    fn identity(&self) -> Result<Identity, ConfigError> {
-        let api_keys = self.path("identity.api_keys").map(|keys| {
-            let pepper =
-                self.path("identity.api_key_pepper").unwrap_or_else(|| keys.with_extension("pepper"));
-            (keys, pepper)
-        });
-        Ok(Identity {
-            trust: self.each("identity.trust", |at| {
-                Ok((self.text(&format!("{at}.trust_domain")), self.resolve(self.need(at, "ca"))))
-            })?,
-            jwt: self.each("identity.jwt", |at| self.jwt(at))?,
-            signatures: self.each("identity.signature", |at| {
-                Ok(SignatureKey {
-                    keyid: self.need(at, "keyid"),
-                    algorithm: self.need(at, "algorithm"),
-                    file: self.resolve(self.need(at, "key")),
-                    principal: self.text(&format!("{at}.principal")).unwrap_or_default(),
-                })
-            })?,
-            dpop_nonce: self.settings.get("identity.dpop_nonce") == Some(&Value::Bool(true)),
-            forwarders: self.texts("identity.forwarders", &[]),
-            api_keys,
-            api_key_header: self
-                .text("identity.api_key_header")
-                .unwrap_or_else(|| defaults::API_KEY_HEADER.into()),
-        })
-    }
-
-    fn jwt(&self, at: &str) -> Result<JwtIssuer, ConfigError> {
-        let issuer = JwtIssuer {
-            issuer: self.need(at, "issuer"),
-            audience: self.texts(&format!("{at}.audience"), &[]),
-            keys: self.path(&format!("{at}.keys")),
-            jwks_url: self.text(&format!("{at}.jwks_url")),
-            jwks_ca: self.path(&format!("{at}.jwks_ca")),
-            algorithms: self.texts(&format!("{at}.algorithms"), &defaults::JWT_ALGORITHMS),
-        };
-        let discovered = self.settings.get(&format!("{at}.discover")) == Some(&Value::Bool(true));
-        let ways = [issuer.keys.is_some(), issuer.jwks_url.is_some(), discovered];
-        if ways.iter().filter(|way| **way).count() != 1 {
-            return Err(self
-                .settings
-                .conflict(at, "an issuer needs exactly one of `keys`, `jwks_url` and `discover = true`"));
-        }
-        Ok(issuer)
     }
 
     fn webhook(&self, at: &str) -> Result<Webhook, ConfigError> {
@@ -357,6 +272,7 @@ impl Reader<'_> {
             idle_time: self.span("limits.idle_time", 3_600_000),
             drain_time: self.span("limits.drain_time", 30_000),
             tap_buffer: self.number("limits.tap_buffer", 32 << 20),
+            unsealed: self.number("limits.unsealed", 4 << 30),
             query_time: self.span("limits.query_time", 30_000),
             query_memory: self.number("limits.query_memory", 512 << 20),
         }
@@ -427,6 +343,7 @@ mod tests {
             ("limits.idle_time", units::span_ms(config.limits.idle_time.as_millis() as u64)),
             ("limits.drain_time", units::span_ms(config.limits.drain_time.as_millis() as u64)),
             ("limits.tap_buffer", units::size(config.limits.tap_buffer)),
+            ("limits.unsealed", units::size(config.limits.unsealed)),
             ("limits.query_time", units::span_ms(config.limits.query_time.as_millis() as u64)),
             ("limits.query_memory", units::size(config.limits.query_memory)),
             ("detect.learning", units::span_ms(config.learning.0.as_millis() as u64)),

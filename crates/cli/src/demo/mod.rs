@@ -87,7 +87,8 @@ fn tell(
     fleet: &Fleet,
     pipeline: &Pipeline,
 ) -> Result<(), CliError> {
-    let prover = Prover::new(pipeline.ledger.clone(), pipeline.store.clone())?;
+    let store = pipeline.store().ok_or_else(|| CliError::Failed("the demo needs role all".into()))?;
+    let prover = Prover::new(pipeline.ledger.clone(), store.clone())?;
     let (deletions, to_prove) = sync_channel(DELETIONS_MAX);
     let failed = AtomicBool::new(false);
     let network = &*fleet.network;

@@ -1,6 +1,7 @@
 //! Opens key, ledger and store, and says what was found.
 
 use crate::access::directory::{ledger_error, store_error};
+use crate::args::Role;
 use crate::config::{Config, read_bounded, units};
 use crate::exit::CliError;
 use crate::pipeline::Flavour;
@@ -9,6 +10,10 @@ use countersign_ledger::{Kek, Ledger, Limits, Options, Source, SourceSpec, Start
 use countersign_store::{Store, StoreOptions};
 use ring::rand::{SecureRandom, SystemRandom};
 
+/// Bytes of recent batches that an edge keeps in memory.
+const EDGE_FEED: usize = 256 << 10;
+/// Bytes of events that wait for an edge's ledger; then its sources do.
+const EDGE_INTAKE: usize = 8 << 20;
 /// File of the data directory that names the log.
 const ORIGIN_FILE: &str = "origin";
 /// Longest origin, bytes.
@@ -38,13 +43,21 @@ pub(crate) fn open(
         Kek::load_or_create(&config.kek).map_err(ledger_error)?
     };
     let mut options = Options::new(&origin);
-    if flavour.demo {
-        options.limits = Limits { wal_file_bytes: 8 << 20, ..Limits::small() };
-    }
+    options.limits = limits(config, flavour);
     let (ledger, report) = Ledger::open(&config.data, kek, options).map_err(ledger_error)?;
     describe(config, &ledger, &report, fresh, say);
     configured(config, &ledger)?;
     Ok((ledger, report.created || report.clean))
+}
+
+/// Bounds by what is asked of the process: an edge has nobody who reads recent batches from memory.
+fn limits(config: &Config, flavour: Flavour) -> Limits {
+    let whole = Limits { wal_bytes: config.limits.unsealed, ..Limits::default() };
+    match config.role {
+        _ if flavour.demo => Limits { wal_file_bytes: 8 << 20, ..Limits::small() },
+        Role::Edge => Limits { feed_bytes: EDGE_FEED, intake_bytes: EDGE_INTAKE, ..whole },
+        Role::All => whole,
+    }
 }
 
 /// Opens the store over it.

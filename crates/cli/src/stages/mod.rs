@@ -2,6 +2,7 @@
 
 pub(crate) mod alerts;
 pub(crate) mod control;
+pub(crate) mod downstream;
 pub(crate) mod follow;
 pub(crate) mod gateway;
 pub(crate) mod ledger;

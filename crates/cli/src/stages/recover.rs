@@ -1,20 +1,65 @@
 //! What a dead run of a strict route left open: an intent without an outcome. Each is closed by a `cut` that
-//! says that the outcome is unknown. Asked of the search after an unclean start only; running it twice adds
-//! nothing, since the `cut` of the first time answers the question of the second.
+//! says that the outcome is unknown. It takes a search, which an edge has not: an unclean end is therefore noted
+//! in a file until a process that can search has closed what it left. Doing it twice adds nothing, since the
+//! `cut` of the first time answers the question of the second.
 
 use crate::access::directory::store_error;
+use crate::config::Config;
 use crate::exit::CliError;
 use countersign_event::{Event, Rec};
 use countersign_ledger::Source;
 use countersign_store::{SqlRequest, Store};
+use std::path::Path;
 
 /// Most intents closed at one start; the next start closes the next ones.
 const CLOSED_MAX: usize = 100_000;
 /// Why the outcome is unknown.
 const WHY: &str = "the gateway ended before the outcome was known";
 
+/// File of the data directory: a run before this one did not end in order, and nobody has looked yet what it
+/// left open.
+const NOTE: &str = "unclosed";
+
+/// Notes that the run before this one did not end in order.
+pub(crate) fn note(config: &Config) -> Result<(), CliError> {
+    let write = || -> std::io::Result<()> {
+        std::fs::File::create(config.data.join(NOTE))?.sync_all()?;
+        std::fs::File::open(&config.data)?.sync_all()
+    };
+    write().map_err(|e| fail(&config.data, e))
+}
+
+/// Closes what runs that did not end in order have left, when there is a note of one.
+pub(crate) fn close(
+    config: &Config,
+    store: &Store,
+    source: &Source,
+    say: &dyn Fn(&str),
+) -> Result<(), CliError> {
+    let note = config.data.join(NOTE);
+    if !note.exists() {
+        return Ok(());
+    }
+    let closed = close_intents(store, source)?;
+    if closed > 0 {
+        say(&format!("  recovery   {closed} calls of strict routes have no outcome: recorded as unknown"));
+    }
+    if closed < CLOSED_MAX {
+        std::fs::remove_file(&note).map_err(|e| fail(&note, e))?;
+    }
+    Ok(())
+}
+
+fn fail(path: &Path, error: std::io::Error) -> CliError {
+    CliError::new(
+        format!("cannot note what is to be recovered in {}", path.display()),
+        error,
+        "check its permissions",
+    )
+}
+
 /// Closes open intents; gives their number.
-pub(crate) fn close_intents(store: &Store, source: &Source) -> Result<usize, CliError> {
+fn close_intents(store: &Store, source: &Source) -> Result<usize, CliError> {
     let question = format!(
         "select i.\"index\" from events i left anti join \
          (select \"of\" from events where rec in ('outcome', 'cut') and \"of\" is not null) o on i.id = o.\"of\" \

@@ -8,6 +8,7 @@ mod bad_input;
 mod counts;
 mod demo;
 mod durability;
+mod edge;
 mod proofs;
 mod secrets;
 mod support;
