@@ -20,8 +20,7 @@ const DAY_S: u64 = 86_400;
 /// A call, prepared.
 pub(crate) struct Call<'a> {
     pub(crate) request: &'a Request<'a>,
-    principal: (Type, &'a str),
-    action: String,
+    pub(crate) principal: (Type, &'a str),
     resource: String,
 }
 
@@ -30,16 +29,20 @@ impl<'a> Call<'a> {
         Call {
             request,
             principal: names::caller(request),
-            action: names::action(request.protocol, request.operation),
             resource: names::resource(request.service, request.resource),
         }
     }
 
-    fn groups(&self) -> &'a [String] {
+    /// Groups that a checked credential gave the caller.
+    pub(crate) fn groups(&self) -> &'a [String] {
         match (self.principal.0, self.request.principal) {
             (Type::Claimed | Type::Anonymous, _) | (_, None) => &[],
             (_, Some(principal)) => &principal.groups,
         }
+    }
+
+    fn action(&self) -> String {
+        names::action(self.request.protocol, self.request.operation)
     }
 
     fn class_group(&self) -> String {
@@ -70,9 +73,14 @@ impl<'a> Call<'a> {
         }
         let principal = Ids { ty, own: number(ty, id), above: sorted(above) };
 
-        let mut above: Vec<u32> = number(Type::Action, &self.class_group()).into_iter().collect();
-        above.extend(self.protocol_groups().iter().filter_map(|g| number(Type::Action, g)));
-        let action = Ids { ty: Type::Action, own: number(Type::Action, &self.action), above: sorted(above) };
+        let (r, actions) = (self.request, &rules.actions);
+        let above = [
+            actions.class(r.class),
+            actions.protocol(r.protocol),
+            actions.protocol(names::family(r.protocol)),
+        ];
+        let own = actions.operation(&rules.numbers, r.protocol, r.operation);
+        let action = Ids { ty: Type::Action, own, above: sorted(above.into_iter().flatten().collect()) };
 
         let service = self.request.service;
         let mut above: Vec<u32> = number(Type::Target, service).into_iter().collect();
@@ -94,7 +102,7 @@ impl<'a> Call<'a> {
         let (ty, id) = self.principal;
         cedar_policy::Request::new(
             uid(ty, id)?,
-            uid(Type::Action, &self.action)?,
+            uid(Type::Action, &self.action())?,
             uid(Type::Resource, &self.resource)?,
             context,
             None,
@@ -104,7 +112,6 @@ impl<'a> Call<'a> {
 
     fn context(&self, reads: Reads, moves: bool) -> Result<Context, Unbuildable> {
         let r = self.request;
-        let seconds = r.time_ns / NS_S;
         let long = |n: u64| Expr::new_long(i64::try_from(n).unwrap_or(i64::MAX));
         let text = |t: &str| Expr::new_string(t.to_owned());
         let mut pairs: Vec<(&str, Expr)> = Vec::with_capacity(12);
@@ -116,7 +123,7 @@ impl<'a> Call<'a> {
         put(Reads::CLASS, "class", &|| Some(text(class_word(r.class))));
         put(Reads::TIME, "time", &|| Some(Expr::new_datetime(datetime(r.time_ns))));
         put(Reads::HOUR, "hour", &|| Some(long(hour(r.time_ns))));
-        put(Reads::WEEKDAY, "weekday", &|| Some(long((seconds / DAY_S + 3) % 7 + 1)));
+        put(Reads::WEEKDAY, "weekday", &|| Some(long(weekday(r.time_ns))));
         put(Reads::PEER, "peer", &|| r.peer.map(|ip| Expr::new_ip(ip.to_canonical().to_string())));
         put(Reads::TLS, "tls", &|| Some(Expr::new_bool(r.tls)));
         put(Reads::ROUTE, "route", &|| Some(text(r.route)));
@@ -139,11 +146,11 @@ impl<'a> Call<'a> {
         Context::from_pairs(pairs).map_err(|_| Unbuildable)
     }
 
-    fn verified(&self) -> u64 {
+    pub(crate) fn verified(&self) -> u64 {
         self.request.principal.map_or(0, |p| p.verified.code())
     }
 
-    fn chain_verified(&self) -> u64 {
+    pub(crate) fn chain_verified(&self) -> u64 {
         self.request.on_behalf_of.iter().map(|p| p.verified.code()).fold(self.verified(), u64::min)
     }
 
@@ -172,7 +179,7 @@ impl<'a> Call<'a> {
             entities.push(entity(uid, self.resource_attributes(reads), above(&ids.resource))?);
         }
         if related {
-            entities.push(entity(uid(Type::Action, &self.action)?, Vec::new(), above(&ids.action))?);
+            entities.push(entity(uid(Type::Action, &self.action())?, Vec::new(), above(&ids.action))?);
         }
         if reads.any(Reads::LITERAL) {
             let own: Vec<EntityUid> = entities.iter().map(Entity::uid).collect();
@@ -260,7 +267,7 @@ impl<'a> Call<'a> {
         let [version, family] = self.protocol_groups();
         let above = [self.class_group(), version, family];
         let above = above.iter().map(|g| uid(Type::Action, g)).collect::<Result<HashSet<_>, _>>()?;
-        entities.push(entity(uid(Type::Action, &self.action)?, Vec::new(), above)?);
+        entities.push(entity(uid(Type::Action, &self.action())?, Vec::new(), above)?);
         let entities = Entities::from_entities(entities, None).map_err(|_| Unbuildable)?;
         Ok((self.request(rules, Reads::ALL, false)?, entities))
     }
@@ -281,6 +288,16 @@ fn entity(
 /// Hour of the day, UTC.
 pub(crate) fn hour(time_ns: u64) -> u64 {
     time_ns / NS_S % DAY_S / 3_600
+}
+
+/// Day of the week, UTC, 1 = Monday.
+pub(crate) fn weekday(time_ns: u64) -> u64 {
+    (time_ns / NS_S / DAY_S + 3) % 7 + 1
+}
+
+/// Milliseconds since 1970, as exact as a policy's `context.time`.
+pub(crate) fn millis(time_ns: u64) -> u64 {
+    time_ns / 1_000_000
 }
 
 /// Hours since 1970: what `hour` and `weekday` depend on.

@@ -5,8 +5,10 @@
 
 use crate::Request;
 use crate::call::{Call, Unbuildable};
+use crate::condition::NO_ATTRIBUTE;
+use crate::index::CallIds;
 use crate::reads::Reads;
-use crate::rules::Rules;
+use crate::rules::{Condition, Rule, Rules};
 use cedar_policy::{Authorizer, Entities, EvalResult, EvaluationError, eval_expression};
 use countersign_event::{Decision, Mode, Verdict};
 
@@ -64,18 +66,17 @@ impl Outcome {
     }
 }
 
-/// The fast way: candidates by the index, conditions of these alone.
+/// The fast way: candidates by the index, conditions of these alone, each different one once.
 pub(crate) fn evaluate(rules: &Rules, request: &Request<'_>) -> Outcome {
     let call = Call::new(request);
     let ids = call.ids(rules);
     let mut outcome = Outcome::default();
-    let (mut open, mut reads, mut looks) = (Vec::new(), Reads::default(), Reads::default());
+    let (mut open, mut reads) = (Vec::new(), Reads::default());
     for place in rules.index.candidates(&ids) {
         match rules.get(place) {
-            Some(rule) if rule.condition.is_some() => {
-                reads.add(rule.reads);
-                looks.add(rule.looks);
-                open.push((place, rule));
+            Some(Rule { condition: Some(condition), reads: read, forbid, .. }) => {
+                reads.add(*read);
+                open.push((*condition, place, *forbid));
             }
             Some(rule) => outcome.add(place, rule.forbid),
             None => {}
@@ -85,46 +86,73 @@ pub(crate) fn evaluate(rules: &Rules, request: &Request<'_>) -> Outcome {
         return outcome;
     }
     outcome.momentary = reads.any(Reads::TIME);
-    let built = call.request(rules, reads, true).and_then(|r| Ok((r, call.entities(rules, &ids, looks)?)));
-    let Ok((request, entities)) = built else {
-        outcome.errors = open.iter().map(|(place, _)| (*place, UNBUILDABLE)).collect();
-        return outcome;
-    };
-    let mut known: Vec<(u32, Result<bool, &'static str>)> = Vec::with_capacity(open.len());
-    for (place, rule) in open {
-        let Some(condition) = rule.condition else { continue };
-        let result = match known.iter().find(|(other, _)| *other == condition) {
-            Some((_, result)) => *result,
-            None => {
-                let result = holds(rules, condition, &request, &entities);
-                known.push((condition, result));
-                result
-            }
+    open.sort_unstable();
+    let mut evaluation = Evaluation { rules, call: &call, ids: &ids, open: &open, built: None };
+    let mut last: Option<(u32, Result<bool, &'static str>)> = None;
+    for (condition, place, forbid) in &open {
+        let result = match last {
+            Some((same, result)) if same == *condition => result,
+            _ => evaluation.holds(*condition),
         };
+        last = Some((*condition, result));
         match result {
-            Ok(true) => outcome.add(place, rule.forbid),
+            Ok(true) => outcome.add(*place, *forbid),
             Ok(false) => {}
-            Err(why) => outcome.errors.push((place, why)),
+            Err(why) => outcome.errors.push((*place, why)),
         }
     }
     outcome.permits.sort_unstable();
     outcome.forbids.sort_unstable();
+    outcome.errors.sort_unstable();
     outcome
 }
 
-fn holds(
-    rules: &Rules,
-    condition: u32,
-    request: &cedar_policy::Request,
-    entities: &Entities,
-) -> Result<bool, &'static str> {
-    let place = usize::try_from(condition).ok();
-    let expression = place.and_then(|place| rules.conditions.get(place)).ok_or(UNBUILDABLE)?;
-    match eval_expression(request, entities, expression) {
-        Ok(EvalResult::Bool(holds)) => Ok(holds),
-        Ok(_) => Err(WRONG_TYPE),
-        Err(error) => Err(class_of(&error)),
+/// The conditions of one call.
+struct Evaluation<'a> {
+    rules: &'a Rules,
+    call: &'a Call<'a>,
+    ids: &'a CallIds,
+    /// Condition, place and effect of the policies whose scopes hold.
+    open: &'a [(u32, u32, bool)],
+    /// What Cedar needs for all conditions that are its; made for the first of them.
+    built: Option<Result<(cedar_policy::Request, Entities), Unbuildable>>,
+}
+
+impl Evaluation<'_> {
+    fn holds(&mut self, condition: u32) -> Result<bool, &'static str> {
+        match self.rules.condition(condition) {
+            None => Err(UNBUILDABLE),
+            Some(Condition::Ours(test)) => test.holds(self.call, self.ids),
+            Some(Condition::Cedars(expression)) => {
+                let (rules, call, ids, open) = (self.rules, self.call, self.ids, self.open);
+                let built = self.built.get_or_insert_with(|| build(rules, call, ids, open));
+                let (request, entities) = built.as_ref().map_err(|_| UNBUILDABLE)?;
+                match eval_expression(request, entities, expression) {
+                    Ok(EvalResult::Bool(holds)) => Ok(holds),
+                    Ok(_) => Err(WRONG_TYPE),
+                    Err(error) => Err(class_of(&error)),
+                }
+            }
+        }
     }
+}
+
+/// Cedar's request and entities, with as much as Cedar's conditions read.
+#[cold]
+fn build(
+    rules: &Rules,
+    call: &Call<'_>,
+    ids: &CallIds,
+    open: &[(u32, u32, bool)],
+) -> Result<(cedar_policy::Request, Entities), Unbuildable> {
+    let (mut reads, mut looks) = (Reads::default(), Reads::default());
+    for (condition, place, _) in open {
+        if let (Some(Condition::Cedars(_)), Some(rule)) = (rules.condition(*condition), rules.get(*place)) {
+            reads.add(rule.reads);
+            looks.add(rule.looks);
+        }
+    }
+    Ok((call.request(rules, reads, true)?, call.entities(rules, ids, looks)?))
 }
 
 const UNBUILDABLE: &str = "the call could not be put to it";
@@ -135,7 +163,7 @@ fn class_of(error: &EvaluationError) -> &'static str {
     match error {
         EvaluationError::EntityDoesNotExist(_) => "it asks for an entity that does not exist",
         EvaluationError::EntityAttrDoesNotExist(_) | EvaluationError::RecordAttrDoesNotExist(_) => {
-            "it asks for an attribute that this call does not have"
+            NO_ATTRIBUTE
         }
         EvaluationError::TypeError(_) => WRONG_TYPE,
         EvaluationError::IntegerOverflow(_) => "a calculation overflows",

@@ -39,7 +39,7 @@ pub(crate) struct Ids {
 }
 
 impl Ids {
-    fn is_in(&self, number: u32) -> bool {
+    pub(crate) fn is_in(&self, number: u32) -> bool {
         self.own == Some(number) || self.above.binary_search(&number).is_ok()
     }
 
@@ -121,7 +121,8 @@ impl Scope {
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     scopes: Vec<Scope>,
-    lists: HashMap<u32, Vec<u32>>,
+    /// By number: policies whose rarest id it is.
+    lists: Vec<Vec<u32>>,
     /// Policies without an id in their scope.
     always: Vec<u32>,
 }
@@ -134,12 +135,17 @@ impl Index {
         for ask in scopes.iter().flat_map(asks) {
             ask.keys().into_iter().flatten().for_each(|key| *frequency.entry(*key).or_default() += 1);
         }
-        let (mut lists, mut always): (HashMap<u32, Vec<u32>>, Vec<u32>) = Default::default();
+        let (mut lists, mut always): (Vec<Vec<u32>>, Vec<u32>) = Default::default();
+        let most = frequency.keys().max().and_then(|key| usize::try_from(*key).ok());
+        lists.resize_with(most.map_or(0, |most| most + 1), Vec::new);
         for (place, scope) in (0_u32..).zip(&scopes) {
             let cost = |keys: &[u32]| -> usize { keys.iter().filter_map(|key| frequency.get(key)).sum() };
             let asks = asks(scope);
             match asks.iter().filter_map(Ask::keys).min_by_key(|keys| cost(keys)) {
-                Some(keys) => keys.iter().for_each(|key| lists.entry(*key).or_default().push(place)),
+                Some(keys) => keys.iter().for_each(|key| {
+                    let list = usize::try_from(*key).ok().and_then(|key| lists.get_mut(key));
+                    list.into_iter().for_each(|list| list.push(place));
+                }),
                 None => always.push(place),
             }
         }
@@ -158,7 +164,8 @@ impl Index {
         };
         take(&self.always);
         for ids in [&call.principal, &call.action, &call.resource] {
-            ids.all().filter_map(|key| self.lists.get(&key)).for_each(|list| take(list));
+            let lists = ids.all().filter_map(|key| self.lists.get(usize::try_from(key).ok()?));
+            lists.for_each(|list| take(list));
         }
         // A policy for several actions is in several lists.
         found.sort_unstable();

@@ -9,6 +9,7 @@
 mod cache;
 mod call;
 pub mod cases;
+mod condition;
 mod config;
 mod decide;
 mod entities;
@@ -16,6 +17,7 @@ mod error;
 pub mod fuzz;
 mod index;
 pub mod learn;
+mod lower;
 mod names;
 mod reads;
 mod rules;

@@ -7,6 +7,7 @@ use crate::Request;
 use cedar_policy::{EntityId, EntityTypeName, EntityUid};
 use countersign_event::{Class, PrincipalKind, Verified};
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::str::FromStr;
 
 /// Operation classes, as in `Action::"class:read"` and `context.class`.
@@ -136,7 +137,7 @@ pub(crate) fn class_word(class: Option<Class>) -> &'static str {
 
 /// Id of an action: `http:GET`.
 pub(crate) fn action(protocol: &str, operation: &str) -> String {
-    format!("{}:{operation}", family(protocol))
+    join(family(protocol), ':', operation)
 }
 
 /// Id of a resource: service, slash, template without a leading slash. A slash in the service's name is
@@ -144,9 +145,18 @@ pub(crate) fn action(protocol: &str, operation: &str) -> String {
 pub(crate) fn resource(service: &str, template: &str) -> String {
     let template = template.strip_prefix('/').unwrap_or(template);
     if service.contains(['/', '%']) {
-        return format!("{}/{template}", service.replace('%', "%25").replace('/', "%2F"));
+        return join(&service.replace('%', "%25").replace('/', "%2F"), '/', template);
     }
-    format!("{service}/{template}")
+    join(service, '/', template)
+}
+
+/// Not `format!`: this is done for every call.
+fn join(a: &str, between: char, b: &str) -> String {
+    let mut out = String::with_capacity(a.len() + b.len() + 1);
+    out.push_str(a);
+    out.push(between);
+    out.push_str(b);
+    out
 }
 
 /// Cedar's name of a type and id.
@@ -171,10 +181,38 @@ impl TypeNames {
     }
 }
 
+/// FNV-1a: for maps whose keys stand in the operator's files. A caller can look up what he likes, but not put
+/// anything in, so he cannot make its lists long.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Fnv {
+        Fnv(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hasher for Fnv {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// See [`Fnv`].
+pub(crate) type Fast = BuildHasherDefault<Fnv>;
+/// Numbers by name.
+type Found = HashMap<Box<str>, u32, Fast>;
+
 /// Numbers for the ids that policies or entities name; all other ids are of no interest.
 #[derive(Debug, Default)]
 pub(crate) struct Numbers {
-    by_type: Vec<HashMap<Box<str>, u32>>,
+    by_type: Vec<Found>,
     uids: Vec<EntityUid>,
 }
 
@@ -199,10 +237,57 @@ impl Numbers {
         let number = u32::try_from(self.uids.len()).ok()?;
         self.uids.push(uid(names, ty, id)?);
         if self.by_type.is_empty() {
-            self.by_type.resize_with(Type::ALL.len(), HashMap::new);
+            self.by_type.resize_with(Type::ALL.len(), Found::default);
         }
         self.by_type.get_mut(ty as usize)?.insert(id.into(), number);
         Some(number)
+    }
+}
+
+/// The numbers of actions, to be found without spelling their ids out for each call.
+#[derive(Debug, Default)]
+pub(crate) struct Actions {
+    classes: Vec<(&'static str, u32)>,
+    protocols: Found,
+    /// By protocol without its version, then by operation.
+    operations: HashMap<Box<str>, Found, Fast>,
+}
+
+impl Actions {
+    /// All that are numbered now.
+    pub(crate) fn new(numbers: &Numbers) -> Actions {
+        let mut actions = Actions::default();
+        for (id, number) in numbers.by_type.get(Type::Action as usize).into_iter().flatten() {
+            let Some((head, tail)) = id.split_once(':') else { continue };
+            if head == "class" {
+                actions.classes.extend(CLASSES.iter().find(|class| **class == tail).map(|c| (*c, *number)));
+            }
+            if head == "protocol" {
+                actions.protocols.insert(tail.into(), *number);
+            }
+            actions.operations.entry(head.into()).or_default().insert(tail.into(), *number);
+        }
+        actions
+    }
+
+    pub(crate) fn class(&self, class: Option<Class>) -> Option<u32> {
+        let word = class_word(class);
+        self.classes.iter().find(|(class, _)| *class == word).map(|(_, number)| *number)
+    }
+
+    /// `protocol` with its version or without.
+    pub(crate) fn protocol(&self, protocol: &str) -> Option<u32> {
+        self.protocols.get(protocol).copied()
+    }
+
+    /// The number of `protocol:operation`.
+    pub(crate) fn operation(&self, numbers: &Numbers, protocol: &str, operation: &str) -> Option<u32> {
+        let family = family(protocol);
+        // Here the first colon of the id is not the one in the middle.
+        if family.contains(':') {
+            return numbers.get(Type::Action, &action(protocol, operation));
+        }
+        self.operations.get(family)?.get(operation).copied()
     }
 }
 

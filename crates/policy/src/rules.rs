@@ -2,10 +2,12 @@
 //!
 //! Immutable once made; a reload makes another. No I/O: texts come in as data.
 
+use crate::condition::Test;
 use crate::entities::Memberships;
 use crate::error::Problem;
 use crate::index::{Index, Scope};
-use crate::names::{Numbers, Type, TypeNames, of_uid};
+use crate::lower::lower;
+use crate::names::{Actions, Fast, Numbers, Type, TypeNames, of_uid};
 use crate::reads::{self, Reads};
 use crate::schema::{self, Parsed, actions_of, detail};
 use crate::statements::{DEPTH_MAX, POLICIES_MAX, split};
@@ -46,18 +48,28 @@ pub(crate) struct Rule {
     pub(crate) whole: Policy,
 }
 
+/// A condition, in the form in which it is evaluated.
+#[derive(Debug)]
+pub(crate) enum Condition {
+    /// Without Cedar.
+    Ours(Test),
+    /// By Cedar's evaluator, with attributes moved ([`reads::inline`]).
+    Cedars(Box<Expression>),
+}
+
 /// All policies of an installation.
 #[derive(Debug)]
 pub(crate) struct Rules {
     pub(crate) rules: Vec<Rule>,
     /// Different conditions; many policies share one (`principal.verified >= 3`), evaluated once a call.
-    pub(crate) conditions: Vec<Expression>,
+    pub(crate) conditions: Vec<Condition>,
     pub(crate) index: Index,
     pub(crate) names: TypeNames,
     pub(crate) numbers: Numbers,
+    pub(crate) actions: Actions,
     pub(crate) members: Memberships,
     /// Numbers above a principal, service or group, sorted; only what a policy names.
-    above: HashMap<(Type, Box<str>), Vec<u32>>,
+    above: HashMap<Type, Above>,
     /// What any condition reads.
     pub(crate) reads: Reads,
     pub(crate) digest: String,
@@ -144,7 +156,7 @@ impl Rules {
                     numbers.of(&names, ty, id);
                 }
             }
-            let rule = rule(p.policy.clone(), &mut conditions).map_err(|bad| match bad {
+            let rule = rule(p.policy.clone(), &mut conditions, &numbers).map_err(|bad| match bad {
                 Bad::Deep => {
                     let why = format!("the conditions of this policy are more than {DEPTH_MAX} levels deep");
                     let next = "use sets, [\"a\", \"b\"].contains(…), or split it";
@@ -163,11 +175,28 @@ impl Rules {
         let index = Index::new(scopes);
         let (digest, warnings) = Default::default();
         let conditions = conditions.all;
-        Ok(Rules { rules, conditions, index, names, numbers, members, above, reads, digest, warnings })
+        let actions = Actions::new(&numbers);
+        Ok(Rules {
+            rules,
+            conditions,
+            index,
+            names,
+            numbers,
+            actions,
+            members,
+            above,
+            reads,
+            digest,
+            warnings,
+        })
     }
 
     pub(crate) fn get(&self, place: u32) -> Option<&Rule> {
         self.rules.get(usize::try_from(place).ok()?)
+    }
+
+    pub(crate) fn condition(&self, place: u32) -> Option<&Condition> {
+        self.conditions.get(usize::try_from(place).ok()?)
     }
 
     /// Everything that policies name and that is in a group by the entities file.
@@ -187,25 +216,28 @@ impl Rules {
         if self.above.is_empty() {
             return &[];
         }
-        self.above.get(&(ty, Box::from(id))).map_or(&[], Vec::as_slice)
+        self.above.get(&ty).and_then(|of_type| of_type.get(id)).map_or(&[], Vec::as_slice)
     }
 }
 
+/// Numbers above a name.
+type Above = HashMap<Box<str>, Vec<u32>, Fast>;
+
 /// Principals stand under [`Type::Unknown`]: the file does not say their kind.
-fn above(members: &Memberships, numbers: &Numbers) -> HashMap<(Type, Box<str>), Vec<u32>> {
+fn above(members: &Memberships, numbers: &Numbers) -> HashMap<Type, Above> {
     let maps = [
         (Type::Unknown, &members.principals),
         (Type::Target, &members.services),
         (Type::Group, &members.groups),
     ];
-    let mut out = HashMap::new();
+    let mut out: HashMap<Type, Above> = HashMap::new();
     for (ty, map) in maps {
         for (name, direct) in map {
             let groups = members.above(direct).unwrap_or_default();
             let mut above: Vec<u32> = groups.iter().filter_map(|g| numbers.get(Type::Group, g)).collect();
             above.sort_unstable();
             if !above.is_empty() {
-                out.insert((ty, Box::from(name.as_str())), above);
+                out.entry(ty).or_default().insert(name.as_str().into(), above);
             }
         }
     }
@@ -284,13 +316,12 @@ enum Bad {
     Fault(&'static str),
 }
 
-fn rule(whole: Policy, conditions: &mut Conditions) -> Result<Rule, Bad> {
+fn rule(whole: Policy, conditions: &mut Conditions, numbers: &Numbers) -> Result<Rule, Bad> {
     let reason = ["reason", "advice"].into_iter().find_map(|name| whole.annotation(name)).unwrap_or("");
     let (mut condition, mut reads, mut looks) = (None, Reads::default(), Reads::default());
     if whole.has_non_scope_constraint() {
-        let mut tree = whole.to_json().map_err(|_| Bad::Fault("the policy has no JSON form"))?;
-        let map = tree.as_object_mut().ok_or(Bad::Fault("the policy's JSON form is no object"))?;
-        let clauses = map.get_mut("conditions").ok_or(Bad::Fault("the JSON form has no conditions"))?;
+        let tree = whole.to_json().map_err(|_| Bad::Fault("the policy has no JSON form"))?;
+        let clauses = tree.get("conditions").ok_or(Bad::Fault("the JSON form has no conditions"))?;
         // Several `when` and `unless` are joined to one chain.
         let count = clauses.as_array().map_or(0, Vec::len);
         if count + containers(clauses) / 2 > DEPTH_MAX {
@@ -300,17 +331,19 @@ fn rule(whole: Policy, conditions: &mut Conditions) -> Result<Rule, Bad> {
         if reads.any(Reads::WHOLE) {
             return Err(Bad::Whole);
         }
-        if !reads::inline(clauses) {
-            return Err(Bad::Fault("it uses an attribute that no schema has"));
-        }
-        looks = Reads::of(clauses);
-        for part in ["principal", "action", "resource"] {
-            map.insert(part.to_owned(), json!({ "op": "All" }));
-        }
-        map.remove("annotations");
-        let bare = Policy::from_json(Some(whole.id().clone()), tree);
-        let bare = bare.map_err(|_| Bad::Fault("its conditions make no policy of their own"))?;
-        condition = Some(conditions.add(&bare).ok_or(Bad::Fault("its conditions make no expression"))?);
+        // The same text is the same condition: what it says does not depend on the policy around it.
+        let text = clauses.to_string();
+        condition = Some(match conditions.places.get(&text) {
+            Some((place, looks_of_it)) => {
+                looks = *looks_of_it;
+                *place
+            }
+            None => {
+                let made;
+                (made, looks) = make(whole.id(), tree, numbers)?;
+                conditions.add(text, made, looks).ok_or(Bad::Fault("more conditions than numbers"))?
+            }
+        });
     }
     Ok(Rule {
         id: whole.id().to_string(),
@@ -323,27 +356,49 @@ fn rule(whole: Policy, conditions: &mut Conditions) -> Result<Rule, Bad> {
     })
 }
 
-/// Conditions by their printed text.
+/// Makes a condition from a policy's JSON form, and says what of it must be there as entities.
+fn make(id: &PolicyId, mut tree: Value, numbers: &Numbers) -> Result<(Condition, Reads), Bad> {
+    let clauses = tree.get_mut("conditions").ok_or(Bad::Fault("the JSON form has no conditions"))?;
+    let ours = lower(clauses, numbers);
+    if !reads::inline(clauses) {
+        return Err(Bad::Fault("it uses an attribute that no schema has"));
+    }
+    if let Some(test) = ours {
+        return Ok((Condition::Ours(test), Reads::default()));
+    }
+    let looks = Reads::of(clauses);
+    let map = tree.as_object_mut().ok_or(Bad::Fault("the policy's JSON form is no object"))?;
+    for part in ["principal", "action", "resource"] {
+        map.insert(part.to_owned(), json!({ "op": "All" }));
+    }
+    map.remove("annotations");
+    let bare = Policy::from_json(Some(id.clone()), tree);
+    let bare = bare.map_err(|_| Bad::Fault("its conditions make no policy of their own"))?;
+    let expression = expression(&bare).ok_or(Bad::Fault("its conditions make no expression"))?;
+    Ok((Condition::Cedars(Box::new(expression)), looks))
+}
+
+/// The condition of a policy without scope and annotations, as Cedar prints it: all `when` and `unless`
+/// joined, between the first brace and the last. Evaluated alone it costs a fifth of a policy set of one,
+/// for which Cedar joins scope and conditions anew at each call.
+fn expression(bare: &Policy) -> Option<Expression> {
+    let text = bare.to_cedar()?;
+    let (from, to) = (text.find('{')? + 1, text.rfind('}')?);
+    Expression::from_str(text.get(from..to)?).ok()
+}
+
+/// Conditions by the text of their JSON form.
 #[derive(Default)]
 struct Conditions {
-    places: HashMap<String, u32>,
-    all: Vec<Expression>,
+    places: HashMap<String, (u32, Reads)>,
+    all: Vec<Condition>,
 }
 
 impl Conditions {
-    /// Takes the condition of a policy without scope and annotations, as Cedar prints it: all `when` and
-    /// `unless` joined, between the first brace and the last. Evaluated alone it costs a fifth of a policy
-    /// set of one, for which Cedar joins scope and conditions anew at each call.
-    fn add(&mut self, bare: &Policy) -> Option<u32> {
-        let text = bare.to_cedar()?;
-        let (from, to) = (text.find('{')? + 1, text.rfind('}')?);
-        let text = text.get(from..to)?;
-        if let Some(place) = self.places.get(text) {
-            return Some(*place);
-        }
+    fn add(&mut self, text: String, condition: Condition, looks: Reads) -> Option<u32> {
         let place = u32::try_from(self.all.len()).ok()?;
-        self.all.push(Expression::from_str(text).ok()?);
-        self.places.insert(text.to_owned(), place);
+        self.all.push(condition);
+        self.places.insert(text, (place, looks));
         Some(place)
     }
 }

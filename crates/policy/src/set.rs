@@ -4,7 +4,7 @@ use crate::cache::{Cache, key};
 use crate::config::{Modes, PolicyConfig};
 use crate::decide::{Ground, evaluate, evaluate_everything, ground, record, record_broken};
 use crate::error::{PolicyError, Problem};
-use crate::rules::{Rules, Sources};
+use crate::rules::{Condition, Rules, Sources};
 use crate::{AllowAll, Policy, Request};
 use arc_swap::ArcSwap;
 use countersign_event::{Decision, Mode, Verdict};
@@ -154,6 +154,15 @@ impl PolicySet {
     /// Whether there are none: a route in enforce mode then denies everything.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// How many different conditions the policies have, and how many of these Cedar's evaluator is needed
+    /// for: each of those costs a decision that is not remembered some microseconds.
+    pub fn conditions(&self) -> (usize, usize) {
+        let loaded = self.loaded.load();
+        let Ok(rules) = loaded.rules.as_ref() else { return (0, 0) };
+        let cedars = rules.conditions.iter().filter(|c| matches!(c, Condition::Cedars(_))).count();
+        (rules.conditions.len(), cedars)
     }
 
     /// Why nothing is loaded, if so.

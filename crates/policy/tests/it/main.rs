@@ -3,6 +3,7 @@
 
 mod cases;
 mod decisions;
+mod expressions;
 mod fuzzing;
 mod learning;
 mod loading;

@@ -92,7 +92,7 @@ fn policy() -> impl Strategy<Value = String> {
 }
 
 /// Groups only point to later ones, so there is no circle.
-fn entities() -> impl Strategy<Value = String> {
+pub(crate) fn entities() -> impl Strategy<Value = String> {
     let list = |names: &'static [&'static str]| proptest::sample::subsequence(names, 0..=names.len());
     let json = |list: Vec<&str>| {
         format!("[{}]", list.iter().map(|g| format!("\"{g}\"")).collect::<Vec<_>>().join(","))
@@ -107,7 +107,7 @@ fn entities() -> impl Strategy<Value = String> {
 }
 
 #[derive(Clone, Debug)]
-struct Owned {
+pub(crate) struct Owned {
     who: Option<Principal>,
     obo: Vec<Principal>,
     texts: (&'static str, &'static str, &'static str, &'static str, &'static str),
@@ -132,7 +132,7 @@ fn principal() -> impl Strategy<Value = Principal> {
     )
 }
 
-fn request() -> impl Strategy<Value = Owned> {
+pub(crate) fn request() -> impl Strategy<Value = Owned> {
     let texts = (
         select(vec!["http/1.1", "http/2", "redis", "x/1"]),
         select(vec!["GET", "DELETE", "DEL"]),
@@ -148,7 +148,7 @@ fn request() -> impl Strategy<Value = Owned> {
 }
 
 impl Owned {
-    fn request(&self) -> Request<'_> {
+    pub(crate) fn request(&self) -> Request<'_> {
         let (protocol, operation, service, resource, word) = self.texts;
         let (hours, tls, near, peer) = self.shape;
         let ip = if near { Ipv4Addr::new(10, 0, 0, 7) } else { Ipv4Addr::new(192, 0, 2, 7) };
