@@ -2,6 +2,7 @@
 
 use countersign_identity::ClientAuth;
 use ring::digest;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +12,9 @@ use std::time::Duration;
 pub struct GatewayConfig {
     /// Where it listens, and to where each leads.
     pub listeners: Vec<Listener>,
+    /// What listeners with TLS do with the name that a client asks for (SNI), by the name of the listener. One
+    /// that is not in it has one certificate and one way for all names.
+    pub server_names: BTreeMap<String, ServerNames>,
     /// Bounds and timeouts.
     pub limits: Limits,
     /// `agent` of its events: a SPIFFE id or a name, 1 to 200 bytes.
@@ -27,6 +31,7 @@ impl GatewayConfig {
     pub fn new(agent: impl Into<String>) -> GatewayConfig {
         GatewayConfig {
             listeners: Vec::new(),
+            server_names: BTreeMap::new(),
             limits: Limits::default(),
             agent: agent.into(),
             workers: 0,
@@ -120,7 +125,7 @@ pub struct PostgresOptions {
 }
 
 /// How SCRAM's channel binding, which is to the server's certificate, survives TLS that ends at the gateway.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Scram {
     /// Nothing said: a session whose server offers channel binding over TLS ends with an error that names
     /// the choices.
@@ -131,11 +136,50 @@ pub enum Scram {
     /// (b) The server is reached without TLS, over TCP or a UNIX socket, and offers no binding.
     Unbound,
     /// (c) The gateway verifies the caller with StoredKey and ServerKey and logs in with the key that the
-    /// proof gives away. Not built: refused at start.
-    Verify,
-    /// (d) The gateway logs in as itself and names the caller in `application_name`. Not built: refused at
-    /// start.
-    Identity,
+    /// proof gives away, with channel binding on each side that has TLS.
+    Verify {
+        /// File of verifiers, one role a line: `"role" "SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>"`,
+        /// the second as `pg_authid.rolpassword` holds it. Read again when it changes.
+        verifiers: PathBuf,
+    },
+    /// (d) The caller proves itself to the gateway (client certificate, or a token in the password's place); the
+    /// gateway logs in as itself and names the caller in `application_name`.
+    Identity(PostgresLogin),
+}
+
+/// The gateway's own login at a server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PostgresLogin {
+    /// Role; empty = the one that the caller asks for.
+    pub role: String,
+    /// File with its password (ASCII, one line). Read again when it changes. `None` = the server asks for none
+    /// (`trust`, `cert`).
+    pub password: Option<PathBuf>,
+}
+
+/// What a listener does with the name that a client asks for in its TLS ClientHello (SNI, RFC 6066 section 3).
+#[derive(Clone, Debug, Default)]
+pub struct ServerNames {
+    /// Certificate chains and keys (PEM) beside the listener's own, each for the DNS names in it.
+    pub certificates: Vec<(PathBuf, PathBuf)>,
+    /// Ways that are chosen by name. A name that none of them has goes the listener's own way.
+    pub routes: Vec<NamedRoute>,
+    /// Whether the listener has no way of its own: other names, and callers without TLS, are refused.
+    pub only: bool,
+}
+
+/// A way through a listener that is taken for some server names.
+#[derive(Clone, Debug)]
+pub struct NamedRoute {
+    /// DNS names, without regard to case; `*.example.org` = any one label before it. An exact name goes first.
+    pub names: Vec<String>,
+    /// Where it leads and how, with a route name of its own. Its address is not used.
+    pub to: Listener,
+    /// Certificate chains and keys (PEM) beside the one of `to`, each for the DNS names in it.
+    pub certificates: Vec<(PathBuf, PathBuf)>,
+    /// Whether TLS passes to the server as it is, unread and recorded `opaque`. `to` then has no `tls`, and its
+    /// protocol is [`Protocol::Opaque`].
+    pub pass_through: bool,
 }
 
 impl Listener {

@@ -127,6 +127,10 @@ impl Gateway {
     /// # Errors
     /// As [`Gateway::start`].
     pub fn start_with(config: GatewayConfig, mut parts: Parts) -> Result<Gateway, GatewayError> {
+        if let Some(listener) = config.server_names.keys().next() {
+            let why = "routes and certificates by server name are not built".to_owned();
+            return Err(GatewayError::Config { listener: listener.clone(), why });
+        }
         let mut sockets = Vec::new();
         let (mut routes, mut followed) = (Vec::new(), Vec::new());
         for (index, listener) in config.listeners.iter().enumerate() {

@@ -26,8 +26,8 @@ mod tls;
 pub mod fuzz;
 
 pub use config::{
-    BodyCapture, Durability, GatewayConfig, GrpcFields, Limits, Listener, ListenerTls, PostgresOptions,
-    Protocol, Purpose, Record, Scram, Upstream, UpstreamTls,
+    BodyCapture, Durability, GatewayConfig, GrpcFields, Limits, Listener, ListenerTls, NamedRoute,
+    PostgresLogin, PostgresOptions, Protocol, Purpose, Record, Scram, ServerNames, Upstream, UpstreamTls,
 };
 pub use error::GatewayError;
 pub use gateway::{Gateway, Parts};

@@ -155,11 +155,11 @@ pub(super) async fn unix(route: &Route) -> Option<io::Result<UnixStream>> {
 pub(crate) fn check(listener: &Listener) -> Result<(), GatewayError> {
     let fail = |why: &str| Err(GatewayError::Config { listener: listener.name.clone(), why: why.to_owned() });
     let encrypted = listener.upstream.tls.is_some();
-    match listener.postgres.scram {
-        Scram::Verify => fail(
+    match &listener.postgres.scram {
+        Scram::Verify { .. } => fail(
             "scram = \"verify\" (the gateway verifies SCRAM itself) is not built; use \"same-certificate\" or \"unbound\"",
         ),
-        Scram::Identity => fail(
+        Scram::Identity(_) => fail(
             "scram = \"identity\" (the gateway's own login) is not built; use \"same-certificate\" or \"unbound\"",
         ),
         Scram::Unbound if encrypted => fail(

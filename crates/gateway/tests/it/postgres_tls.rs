@@ -175,7 +175,7 @@ fn bytes_behind_a_request_for_tls_end_the_connection() {
 
 #[test]
 fn choices_that_are_not_built_are_refused_at_start() {
-    for scram in [Scram::Verify, Scram::Identity] {
+    for scram in [Scram::Verify { verifiers: PathBuf::new() }, Scram::Identity(Default::default())] {
         let mut config = GatewayConfig::new("spiffe://test/gw");
         let mut listener = Listener::new("pg", "127.0.0.1:0".parse().unwrap(), Upstream::new("127.0.0.1", 1));
         listener.protocol = Protocol::Postgres;
