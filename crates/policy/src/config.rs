@@ -1,10 +1,13 @@
-//! Where policies are, what they apply to, and reading them. The only place of this crate that does I/O.
+//! Where policies are, what they apply to, and reading them. With `adopt`, the only place of this crate that
+//! does I/O.
 
+use crate::adopt::{Adoption, SIGNERS_MAX, admit};
 use crate::entities::ENTITIES_FILE_MAX;
 use crate::error::Problem;
 use crate::rules::Sources;
 use crate::statements::FILE_MAX;
 use countersign_event::Mode;
+use countersign_proof::note::VerifierKey;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
@@ -60,6 +63,9 @@ pub struct PolicyConfig {
     pub modes: Modes,
     /// Bound of the verdict cache, bytes.
     pub cache_bytes: usize,
+    /// Keys whose signatures put proposals of learn mode in force: C2SP verifier keys of type 01, at most
+    /// [`SIGNERS_MAX`]. Empty = no proposal is.
+    pub signers: Vec<VerifierKey>,
 }
 
 impl Default for PolicyConfig {
@@ -69,6 +75,7 @@ impl Default for PolicyConfig {
             entities: None,
             modes: Modes::default(),
             cache_bytes: crate::cache::CACHE_BYTES,
+            signers: Vec::new(),
         }
     }
 }
@@ -77,12 +84,30 @@ impl PolicyConfig {
     /// Reads all texts, in the order of their names.
     ///
     /// # Errors
-    /// Every file that cannot be read, is too large or is no UTF-8.
+    /// Every file that cannot be read, is too large or is no UTF-8, and every proposal that nobody known signed.
     pub fn read(&self) -> Result<Sources, Vec<Problem>> {
+        self.read_with(&mut Vec::new())
+    }
+
+    /// The same, with the proposals found: those in force, and those refused.
+    pub(crate) fn read_with(&self, adoptions: &mut Vec<Adoption>) -> Result<Sources, Vec<Problem>> {
         let (mut sources, mut problems) = (Sources::default(), Vec::new());
+        if self.signers.len() > SIGNERS_MAX {
+            let why = format!("more than {SIGNERS_MAX} signers");
+            problems.push(Problem::of_file("policy.signers", why, "leave out who no longer signs"));
+        }
         for path in self.files(&mut problems) {
             match text(&path, FILE_MAX) {
-                Ok(text) => sources.policies.push((name(&path), text)),
+                Ok(text) => {
+                    match admit(&path, &text, &self.signers) {
+                        Ok(adoption) => adoptions.extend(adoption),
+                        Err(problem) => {
+                            adoptions.push(Adoption::refusal(&problem));
+                            problems.push(problem);
+                        }
+                    }
+                    sources.policies.push((name(&path), text));
+                }
                 Err(problem) => problems.push(problem),
             }
         }
@@ -132,7 +157,8 @@ fn unread(path: &Path, error: &std::io::Error) -> Problem {
     Problem::of_file(&name(path), format!("cannot be read: {error}"), next)
 }
 
-fn text(path: &Path, max: usize) -> Result<String, Problem> {
+/// A file's text, at most `max` bytes of it.
+pub(crate) fn text(path: &Path, max: usize) -> Result<String, Problem> {
     let mut bytes = Vec::new();
     // One byte more than allowed tells a file that is too large, without reading all of it.
     File::open(path)

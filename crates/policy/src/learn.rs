@@ -19,6 +19,9 @@ pub const GROUPS_MAX: usize = 100_000;
 /// First line of the text that a person signs.
 pub const NOTE_HEADER: &str = "countersign/policy-proposal/v1";
 
+/// How the policy text of a proposal begins. A file that begins so is in force only when it is signed.
+pub const PROPOSED: &str = "// Proposed from the ledger";
+
 /// One recorded call, as far as it matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen<'a> {
@@ -223,7 +226,7 @@ fn id(key: &Key) -> String {
 /// can become policy text.
 fn cedar(kept: &[(Key, Group)], totals: &Totals) -> String {
     let mut out = format!(
-        "// Proposed from the ledger; not in force until someone has read, signed and installed it.\n\
+        "{PROPOSED}; not in force until someone has read, signed and installed it.\n\
          // {} permits cover {} of {} calls learned from ({} %).\n",
         kept.len(),
         totals.covered,
@@ -314,7 +317,7 @@ pub fn is_note_of(text: &str, cedar: &str, report: &str) -> bool {
     text == note(cedar, report)
 }
 
-fn digest(cedar: &str, report: &str) -> String {
+pub(crate) fn digest(cedar: &str, report: &str) -> String {
     let mut hash = Sha256::new();
     for text in [NOTE_HEADER, cedar, report] {
         hash.update((text.len() as u64).to_be_bytes());

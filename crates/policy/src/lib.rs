@@ -6,6 +6,7 @@
 //! nothing that a caller sent stands in a reason. [`AllowAll`] is the policy of an installation that has
 //! none, and it says so in every record.
 
+pub mod adopt;
 mod cache;
 mod call;
 pub mod cases;
@@ -25,6 +26,7 @@ mod schema;
 mod set;
 mod statements;
 
+pub use adopt::{Adoption, Bundle, SIGNERS_MAX, adopt};
 pub use cache::{CACHE_BYTES, KEY_MAX};
 pub use config::{FILES_MAX, Modes, PolicyConfig};
 pub use decide::{ERROR_PREFIX, FORBIDDEN, Ground, NAMED_MAX, NOT_PERMITTED, ground};

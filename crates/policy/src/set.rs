@@ -1,15 +1,16 @@
 //! The policies of a running installation: loaded whole, swapped whole, asked by all data threads.
 
+use crate::adopt::Adoption;
 use crate::cache::{Cache, key};
-use crate::config::{Modes, PolicyConfig};
+use crate::config::{FILES_MAX, Modes, PolicyConfig};
 use crate::decide::{Ground, evaluate, evaluate_everything, ground, record, record_broken};
 use crate::error::{PolicyError, Problem};
 use crate::rules::{Condition, Rules, Sources};
 use crate::{AllowAll, Policy, Request};
 use arc_swap::ArcSwap;
 use countersign_event::{Decision, Mode, Verdict};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Stack of the thread that compiles policies, bytes: the validator recurses over trees whose depth
 /// [`crate::statements::OPERATORS_MAX`] bounds, with large frames in unoptimised builds.
@@ -68,6 +69,25 @@ pub struct PolicySet {
     config: PolicyConfig,
     loaded: ArcSwap<Loaded>,
     counters: Counters,
+    news: Mutex<News>,
+}
+
+/// What became of signed proposals since it was last asked.
+#[derive(Debug, Default)]
+struct News {
+    /// In force, and refused, as of the last reading.
+    known: Vec<Adoption>,
+    fresh: Vec<Adoption>,
+}
+
+impl News {
+    /// Files are read again and again: only what was not so before is news.
+    fn read(&mut self, found: Vec<Adoption>) {
+        let new = found.iter().filter(|a| !self.known.contains(a));
+        self.fresh.extend(new.cloned());
+        self.fresh.truncate(FILES_MAX);
+        self.known = found;
+    }
 }
 
 impl PolicySet {
@@ -82,8 +102,14 @@ impl PolicySet {
     /// # Errors
     /// Any problem of a file, if any route enforces.
     pub fn load(config: PolicyConfig) -> Result<PolicySet, PolicyError> {
-        let rules = config.read().and_then(|sources| compile(&sources));
-        PolicySet::start(config, rules)
+        let mut found = Vec::new();
+        let rules = config.read_with(&mut found).and_then(|sources| compile(&sources));
+        if rules.is_err() {
+            found.retain(|adoption| !adoption.refused.is_empty());
+        }
+        let set = PolicySet::start(config, rules)?;
+        set.note(found);
+        Ok(set)
     }
 
     /// The same from texts instead of files; a reload reads `config`.
@@ -106,7 +132,12 @@ impl PolicySet {
         };
         let cache = Cache::new(config.cache_bytes);
         let loaded = Loaded { rules, modes: config.modes.clone(), cache };
-        Ok(PolicySet { config, loaded: ArcSwap::from_pointee(loaded), counters: Counters::default() })
+        Ok(PolicySet {
+            config,
+            loaded: ArcSwap::from_pointee(loaded),
+            counters: Counters::default(),
+            news: Mutex::default(),
+        })
     }
 
     /// Reads the files again and takes them over whole, with an empty cache; `Ok(true)` if they differ from
@@ -115,7 +146,15 @@ impl PolicySet {
     /// # Errors
     /// Any problem of a file; the policies in force stay.
     pub fn reload(&self) -> Result<bool, PolicyError> {
-        self.replace(self.config.read().and_then(|sources| compile(&sources)))
+        let mut found = Vec::new();
+        let rules = self.config.read_with(&mut found).and_then(|sources| compile(&sources));
+        let replaced = self.replace(rules);
+        // What is sound but stands beside something broken is not in force.
+        if replaced.is_err() {
+            found.retain(|adoption| !adoption.refused.is_empty());
+        }
+        self.note(found);
+        replaced
     }
 
     /// [`PolicySet::reload`] from texts.
@@ -124,6 +163,16 @@ impl PolicySet {
     /// As there.
     pub fn reload_from(&self, sources: &Sources) -> Result<bool, PolicyError> {
         self.replace(compile(sources))
+    }
+
+    fn note(&self, found: Vec<Adoption>) {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner).read(found);
+    }
+
+    /// What became of signed proposals since the last call: each to be recorded with [`Adoption::event`]. To be
+    /// asked after loading and after each reload, also after one that was refused.
+    pub fn adoptions(&self) -> Vec<Adoption> {
+        std::mem::take(&mut self.news.lock().unwrap_or_else(PoisonError::into_inner).fresh)
     }
 
     fn replace(&self, rules: Result<Rules, Vec<Problem>>) -> Result<bool, PolicyError> {

@@ -1,6 +1,7 @@
 //! Tests of the policies from outside, one module a subject.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod adopting;
 mod cases;
 mod decisions;
 mod expressions;
