@@ -390,3 +390,15 @@ fn mark_disagreement(event: &mut Event) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The decoder's share of a connection that waits; the pump's is bounded in `pump/serve.rs`.
+    #[test]
+    fn a_connection_that_waits_holds_little() {
+        let size = size_of::<Conn>();
+        assert!(size <= 1_088, "{size} bytes");
+    }
+}

@@ -2,6 +2,7 @@
 //! has room. [`Flow::poll`] moves what can move and returns; it never waits inside.
 
 use super::connect::{Upstream, connect};
+use super::h2::Start;
 use super::io::Io;
 use super::queue::OutQueue;
 use super::stream::Stream;
@@ -93,7 +94,7 @@ pub(crate) struct Flow {
     pub(super) worker: Arc<Worker>,
     pub(super) route: Arc<Route>,
     pub(super) conn: u64,
-    pub(super) secured: Option<countersign_identity::TlsIdentity>,
+    pub(super) secured: Option<Box<countersign_identity::TlsIdentity>>,
     pub(super) peer: std::net::SocketAddr,
     client: Io,
     pub(super) upstream: Upstream,
@@ -147,7 +148,7 @@ impl Flow {
         conn: u64,
         client: Io,
         open: &ConnOpen,
-        secured: Option<countersign_identity::TlsIdentity>,
+        secured: Option<Box<countersign_identity::TlsIdentity>>,
     ) -> Flow {
         let now = worker.clock.monotonic_ns();
         let timers = Timers::new(&worker.limits, now);
@@ -232,9 +233,19 @@ impl Flow {
         }
     }
 
-    /// After the end: the client, and what it sent, when it speaks HTTP/2.
-    pub(crate) fn into_http2(self) -> Option<(Io, Bytes)> {
-        Some((self.client, self.http2?))
+    /// After the end: what the connection goes on with, when the client speaks HTTP/2.
+    pub(crate) fn into_http2(self) -> Option<Start> {
+        Some(Start {
+            head: self.http2?,
+            worker: self.worker,
+            route: self.route,
+            conn: self.conn,
+            client: self.client,
+            peer: self.peer,
+            waiting: self.waiting,
+            secured: self.secured.map(|identity| *identity),
+            gate: self.intents.map(Intents::into_gate),
+        })
     }
 
     /// Bytes read from client and server.

@@ -164,7 +164,7 @@ impl Flow {
         let call = identify::Call {
             head,
             identities: &self.worker.identities,
-            tls: self.secured.as_ref(),
+            tls: self.secured.as_deref(),
             peer: self.peer.ip(),
             service: &self.route.service,
             route: &self.route.name,

@@ -134,7 +134,7 @@ impl Flow {
         let mut slots = Slots::default();
         let identities = &self.worker.identities;
         let now_s = i64::try_from(self.worker.clock.now_ns() / 1_000_000_000).unwrap_or(i64::MAX);
-        let tls = self.secured.as_ref();
+        let tls = self.secured.as_deref();
         let request = fields::request(head, &mut slots).map(|r| Head {
             method: r.method,
             target: r.target,

@@ -55,86 +55,102 @@ impl Drop for Guard {
     }
 }
 
+/// What a connection goes on as, once it is greeted, secured and admitted.
+enum Begun {
+    Flow(Box<Flow>),
+    Http2(Box<Start>),
+}
+
 /// Serves one accepted connection. Its place in the limits was taken by the caller and is given back here.
-pub(crate) async fn serve(worker: Arc<Worker>, route: Arc<Route>, mut stream: TcpStream, src: SocketAddr) {
+///
+/// Each stage is boxed and gone when the next begins, so that a connection that waits holds its flow, and
+/// nothing of what led to it. A test below bounds what that comes to.
+pub(crate) async fn serve(worker: Arc<Worker>, route: Arc<Route>, stream: TcpStream, src: SocketAddr) {
     let conn = NEXT.fetch_add(1, Ordering::Relaxed);
-    let mut guard =
-        Guard { worker: Arc::clone(&worker), route: Arc::clone(&route), conn, identity: None, end: None };
+    let mut guard = Guard { worker, route, conn, identity: None, end: None };
+    let start = match Box::pin(begin(&mut guard, stream, src)).await {
+        None => return,
+        Some(Begun::Http2(start)) => start,
+        Some(Begun::Flow(mut flow)) => {
+            let why = drive(&guard.worker, conn, |cx| flow.poll(cx)).await;
+            flow.hand_over();
+            let (up, down) = flow.totals();
+            match flow.into_http2() {
+                Some(start) => Box::new(start),
+                None => {
+                    guard.end = Some((up, down, why));
+                    return;
+                }
+            }
+        }
+    };
+    guard.end = Some(Box::pin(serve_http2(&guard.worker, start)).await);
+}
+
+/// Everything before the connection's own bytes. `None` = it has ended, and the guard knows how.
+async fn begin(guard: &mut Guard, mut stream: TcpStream, src: SocketAddr) -> Option<Begun> {
+    let (worker, route, conn) = (Arc::clone(&guard.worker), Arc::clone(&guard.route), guard.conn);
     let _ = stream.set_nodelay(true);
     let dst = stream.local_addr().unwrap_or(src);
     let waiting = Arc::new(AtomicUsize::new(0));
     let gate = (route.durability == Durability::Strict).then(Arc::<Gate>::default);
-    let open = ConnOpen { route: route.index, src, dst, waiting: Arc::clone(&waiting), gate: gate.clone() };
+    let open = ConnOpen { route: route.index, src, dst, waiting, gate };
     let tap = |what| worker.push(&mut vec![Tap { conn, t: worker.clock.monotonic_ns(), what }]);
     tap(What::Open(Box::new(open.clone())));
     match greet(&worker, &route, &mut stream, src).await {
         Ok(Greeting { hop: None, ja4 }) if ja4.is_empty() => {}
         Ok(Greeting { hop, ja4 }) => tap(What::Greeted { hop, ja4 }),
-        Err((why, timeout)) => {
-            worker.will_record_on(&route, 1);
-            tap(What::HandshakeFailed { why, timeout });
-            guard.end = Some((0, 0, Why::Done));
-            return;
+        Err(failed) => {
+            handshake_failed(guard, failed);
+            return None;
         }
     }
-
     let greeted = match route.protocol {
-        // Boxed: its state must not make the tasks of all protocols larger.
-        Protocol::Postgres => Box::pin(postgres::greet(&worker, &route, stream)).await,
+        Protocol::Postgres => postgres::greet(&worker, &route, stream).await,
         _ => secure(&worker, &route, stream).await.map(|(io, secured)| (io, secured, Bytes::new())),
     };
-    let (client, secured, early) = match greeted {
-        Ok(secured) => secured,
-        Err((why, timeout)) => {
-            worker.will_record_on(&route, 1);
+    let (client, secured, head) = match greeted {
+        Ok(greeted) => greeted,
+        Err(failed) => {
             count(&worker.counters.tls_failed);
-            tap(What::HandshakeFailed { why, timeout });
-            guard.end = Some((0, 0, Why::Done));
-            return;
+            handshake_failed(guard, failed);
+            return None;
         }
     };
     let http2 = route.protocol == Protocol::Http2 || secured.as_ref().is_some_and(|s| s.tls.alpn == "h2");
-    let identity = secured.map(|secured| {
+    let secured = secured.map(|secured| {
         let identity = secured.identity.clone();
         tap(What::Secured(Box::new(secured)));
         identity
     });
-    if !admit(&worker, identity.as_ref(), &mut guard) {
+    if !admit(&worker, secured.as_ref(), guard) {
         worker.will_record_on(&route, 1);
         count(&worker.counters.refused_limit);
         tap(What::Limited { open: Box::new(open), n: 1, which: "connections of one identity" });
         guard.end = Some((0, 0, Why::Done));
-        return;
+        return None;
     }
-    let (to, waiting_too) = (Arc::clone(&route), Arc::clone(&waiting));
-    let gate_too = gate.clone();
-    let (client, head) = if http2 {
-        (client, Bytes::new())
-    } else {
-        let worker_too = Arc::clone(&worker);
-        let mut flow = Flow::new(worker_too, route, conn, client, &open, identity.clone());
-        flow.begin_with(early);
-        let why = drive(&worker, conn, |cx| flow.poll(cx)).await;
-        flow.hand_over();
-        let (up, down) = flow.totals();
-        match flow.into_http2() {
-            Some(went_on) => went_on,
-            None => {
-                guard.end = Some((up, down, why));
-                return;
-            }
-        }
-    };
-    let (peer, waiting, secured) = (src, waiting_too, identity);
-    let (worker_too, gate) = (Arc::clone(&worker), gate_too);
-    let start = Start { worker: worker_too, route: to, conn, client, head, peer, waiting, secured, gate };
-    // Boxed: a connection of HTTP/1 does not pay for its size.
-    guard.end = Some(Box::pin(serve_http2(&worker, start)).await);
+    if http2 {
+        let ConnOpen { waiting, gate, .. } = open;
+        let start = Start { worker, route, conn, client, head, peer: src, waiting, secured, gate };
+        return Some(Begun::Http2(Box::new(start)));
+    }
+    let mut flow = Box::new(Flow::new(worker, route, conn, client, &open, secured.map(Box::new)));
+    flow.begin_with(head);
+    Some(Begun::Flow(flow))
 }
 
-async fn serve_http2(worker: &Worker, start: Start) -> (u64, u64, Why) {
+fn handshake_failed(guard: &mut Guard, (why, timeout): (&'static str, bool)) {
+    let worker = &guard.worker;
+    worker.will_record_on(&guard.route, 1);
+    let what = What::HandshakeFailed { why, timeout };
+    worker.push(&mut vec![Tap { conn: guard.conn, t: worker.clock.monotonic_ns(), what }]);
+    guard.end = Some((0, 0, Why::Done));
+}
+
+async fn serve_http2(worker: &Worker, start: Box<Start>) -> (u64, u64, Why) {
     let conn = start.conn;
-    let mut http2 = Http2::new(start);
+    let mut http2 = Http2::new(*start);
     let why = drive(worker, conn, |cx| http2.poll(cx)).await;
     let (up, down) = http2.totals();
     (up, down, why)
@@ -210,5 +226,24 @@ fn handshake_reason(e: &std::io::Error) -> &'static str {
         Some(rustls::Error::PeerIncompatible(_)) => "tls: no common version or cipher suite",
         Some(_) => "tls: handshake failed",
         None => "tls: client closed during the handshake",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes of the future that `f` would give.
+    fn size_of_future<A, B, C, D, F>(_: impl FnOnce(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Every connection of the process pays for these while it waits, whatever its protocol: what is rare or
+    /// large belongs in a box of its own.
+    #[test]
+    fn a_connection_that_waits_holds_little() {
+        let (task, flow) = (size_of_future(serve), size_of::<Flow>());
+        assert!(task <= 320, "{task} bytes of task");
+        assert!(flow <= 960, "{flow} bytes of flow");
     }
 }

@@ -124,7 +124,7 @@ impl Flow {
             policy: self.worker.holds(&self.route),
             caller: identify::Caller {
                 identities: &self.worker.identities,
-                tls: self.secured.as_ref(),
+                tls: self.secured.as_deref(),
                 peer: self.peer.ip(),
                 service: &self.route.service,
                 route: &self.route.name,

@@ -24,6 +24,11 @@ impl Intents {
         Intents { gate, released: 0, pending: VecDeque::new() }
     }
 
+    /// The gate alone, of a connection that goes on elsewhere. Nothing is asked for yet.
+    pub(super) fn into_gate(self) -> Arc<Gate> {
+        self.gate
+    }
+
     /// What is queued from `offset` on must wait for one more intent.
     pub(super) fn ask(&mut self, offset: u64, now: u64) {
         self.pending.push_back((offset, now));
