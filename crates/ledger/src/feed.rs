@@ -2,6 +2,9 @@
 //!
 //! Nobody waits for a reader. Invariant: a reader sees every index once, in order, or is told by
 //! [`Feed::Missed`] which ones left the write-ahead log because their segments are sealed.
+//!
+//! What every reader has read leaves memory at once, but for [`RECENT_BYTES`]; what a slow one has not read
+//! stays up to the limit of the ledger. It is the reader's thread that frees it, not the committer's.
 
 use crate::core::Core;
 use crate::wal::frame::{FrameKind, OpenFrame};
@@ -10,10 +13,13 @@ use crate::wal::reader::{FileCursor, Step, open_header};
 use crate::wal::{file_path, writer::FramePlace};
 use crate::{Batch, Committed, Feed, LedgerError, Payload};
 use countersign_event::{EntryKind, Event, Frame};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+/// Bytes of batches that stay in memory although every reader has read them, for one that begins a little back.
+pub(crate) const RECENT_BYTES: usize = 1 << 20;
 
 /// Recent batches in memory, bounded in bytes.
 #[derive(Default)]
@@ -29,6 +35,27 @@ struct RingState {
     end: u64,
     ended: bool,
     nudge: u64,
+    /// Next index of each reader, by its number; as many as there are consumers.
+    readers: BTreeMap<u64, u64>,
+    last_reader: u64,
+}
+
+impl RingState {
+    /// Takes out the oldest batches that end at `read` or before, until `keep` bytes are left; the last one stays.
+    /// They are dropped by the caller, when it no longer holds the lock.
+    fn take_old(&mut self, read: u64, keep: usize) -> Vec<Arc<Batch>> {
+        let mut old = Vec::new();
+        while self.bytes > keep && self.batches.len() > 1 {
+            let Some((batch, bytes)) =
+                self.batches.pop_front_if(|(b, _)| b.first + b.records.len() as u64 <= read)
+            else {
+                break;
+            };
+            self.bytes -= bytes;
+            old.push(batch);
+        }
+        old
+    }
 }
 
 impl FeedRing {
@@ -37,13 +64,45 @@ impl FeedRing {
         state.end = batch.first + batch.records.len() as u64;
         state.batches.push_back((batch, bytes));
         state.bytes += bytes;
-        while state.bytes > limit && state.batches.len() > 1 {
-            if let Some((_, bytes)) = state.batches.pop_front() {
-                state.bytes -= bytes;
-            }
-        }
+        let old = state.take_old(u64::MAX, limit);
         drop(state);
         self.news.notify_all();
+        drop(old);
+    }
+
+    /// A reader begins at `next`; gives its number.
+    fn enter(&self, next: u64) -> u64 {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.last_reader += 1;
+        let number = state.last_reader;
+        state.readers.insert(number, next);
+        number
+    }
+
+    /// Reader `number` has read everything before `next`.
+    fn moved(&self, number: u64, next: u64) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.readers.insert(number, next);
+        let read = state.readers.values().min().copied().unwrap_or(0);
+        let old = state.take_old(read, RECENT_BYTES);
+        drop(state);
+        drop(old);
+    }
+
+    /// Reader `number` has ended; it holds nothing back any more.
+    fn leave(&self, number: u64) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.readers.remove(&number);
+        let read = state.readers.values().min().copied().unwrap_or(0);
+        let old = state.take_old(read, RECENT_BYTES);
+        drop(state);
+        drop(old);
+    }
+
+    /// Bytes of batches in memory.
+    #[cfg(test)]
+    fn bytes(&self) -> usize {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).bytes
     }
 
     pub(crate) fn set_end(&self, end: u64) {
@@ -107,6 +166,14 @@ pub struct Reader {
     /// Parts that end here or below were announced (or lie before the start).
     announced: u64,
     wal: Option<(u64, FileCursor)>,
+    /// In the feed.
+    number: u64,
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.core.feed.leave(self.number);
+    }
 }
 
 impl std::fmt::Debug for Reader {
@@ -117,7 +184,8 @@ impl std::fmt::Debug for Reader {
 
 impl Reader {
     pub(crate) fn new(core: Arc<Core>, next: u64) -> Reader {
-        Reader { core, next, announced: next, wal: None }
+        let number = core.feed.enter(next);
+        Reader { core, next, announced: next, wal: None, number }
     }
 
     /// The next piece; `None` after `timeout` without news, or at once when nothing will come any more.
@@ -164,6 +232,7 @@ impl Reader {
             Arc::new(Batch { first: self.next, records: batch.records[skip as usize..].to_vec() })
         };
         self.next = end;
+        self.core.feed.moved(self.number, end);
         Feed::Batch(given)
     }
 
@@ -174,6 +243,7 @@ impl Reader {
             if self.next < start {
                 let from = self.next;
                 (self.next, self.announced, self.wal) = (start, start, None);
+                self.core.feed.moved(self.number, start);
                 return Ok(Some(Feed::Missed { from, to: start }));
             }
             match self.read_frame() {
@@ -236,4 +306,60 @@ pub(crate) fn decode_batch(path: &Path, offset: u64, frame: &OpenFrame) -> Resul
         records.push(Committed { index: first + at as u64, entry: record.entry, payload });
     }
     Ok(Batch { first, records })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(first: u64) -> Arc<Batch> {
+        let entry = countersign_event::Entry {
+            kind: EntryKind::Gap as u8,
+            source_ref: 0,
+            source_seq: 1,
+            time_ns: 1,
+            commitment: [0; 32],
+        };
+        let committed = |index| Committed { index, entry, payload: Payload::Body(Arc::from([])) };
+        Arc::new(Batch { first, records: (first..first + 10).map(committed).collect() })
+    }
+
+    const LIMIT: usize = 16 * RECENT_BYTES;
+
+    #[test]
+    fn what_every_reader_has_read_leaves_memory_and_what_one_has_not_read_stays() {
+        let ring = FeedRing::default();
+        let (fast, slow) = (ring.enter(0), ring.enter(0));
+        for at in 0..8 {
+            ring.push(batch(at * 10), RECENT_BYTES, LIMIT);
+        }
+        ring.moved(fast, 80);
+        assert_eq!(ring.bytes(), 8 * RECENT_BYTES, "one reader has read nothing yet");
+        ring.moved(slow, 35);
+        assert_eq!(ring.bytes(), 5 * RECENT_BYTES);
+        assert!(matches!(ring.find(29), Found::Older));
+        assert!(matches!(ring.find(35), Found::Batch(_)));
+        ring.leave(slow);
+        assert_eq!(ring.bytes(), RECENT_BYTES, "a reader that has ended holds nothing back");
+        assert!(matches!(ring.find(79), Found::Batch(_)));
+    }
+
+    #[test]
+    fn a_reader_that_stands_still_holds_no_more_than_the_limit() {
+        let ring = FeedRing::default();
+        ring.enter(0);
+        for at in 0..40 {
+            ring.push(batch(at * 10), RECENT_BYTES, LIMIT);
+        }
+        assert_eq!(ring.bytes(), LIMIT);
+    }
+
+    #[test]
+    fn without_a_reader_the_limit_alone_bounds() {
+        let ring = FeedRing::default();
+        for at in 0..4 {
+            ring.push(batch(at * 10), RECENT_BYTES, LIMIT);
+        }
+        assert_eq!(ring.bytes(), 4 * RECENT_BYTES);
+    }
 }
