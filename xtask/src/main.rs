@@ -15,13 +15,14 @@ cargo xtask COMMAND
 
   test               everything CI runs: packages, format, lints, build, all tests; prints each stage's time
   lint               format check and clippy only
-  bench [WHAT]       ledger, gateway, store, policy, framers, verify or all (default)
+  bench [WHAT]       ledger, gateway, store, policy, framers, verify or all (default); with --quick the
+                     gateway's takes 90 s instead of 6 minutes, and says less exactly
   torture [--full]   the long repetitions: a seeded tenth, or with --full all of them
   tidy               a report on the tree: lengths, unwraps, docs, tests; fails nothing
 
 examples
   cargo xtask test
-  cargo xtask bench gateway
+  cargo xtask bench gateway --quick
   cargo xtask torture --full
 ";
 
@@ -48,8 +49,10 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         ["test"] => test::test(),
         ["lint"] => test::lint(),
-        ["bench"] => bench::run("all"),
-        ["bench", what] => bench::run(what),
+        ["bench"] => bench::run("all", false),
+        ["bench", "--quick"] => bench::run("all", true),
+        ["bench", what] => bench::run(what, false),
+        ["bench", what, "--quick"] | ["bench", "--quick", what] => bench::run(what, true),
         ["torture"] => test::torture(false),
         ["torture", "--full"] => test::torture(true),
         ["tidy"] => tidy::report(),

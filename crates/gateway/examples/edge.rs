@@ -1,13 +1,14 @@
 //! Gateway and ledger in one process, nothing else: what an edge node runs. `edge DIR LISTENER...` with each
 //! listener `PROTOCOL,LISTEN,UPSTREAM[,CERT,KEY]` and protocol `auto`, `http1`, `http2`, `postgres`, `redis`,
-//! `opaque`; one data thread. SIGINT ends it; it then prints how many records the ledger holds.
+//! `opaque`, with `+strict` or `+gap` behind it for how it records; one data thread. SIGINT ends it; it then
+//! prints how many records the ledger holds.
 //!
 //! Not the product: the binary adds the store, detection and the dashboard. `cargo xtask bench gateway`
 //! measures with it what the path of a request costs through ACK.
 #![expect(clippy::unwrap_used, reason = "a measurement ends by panicking")]
 
 use countersign_event::Rec;
-use countersign_gateway::{Gateway, GatewayConfig, Listener, ListenerTls, Protocol, Upstream};
+use countersign_gateway::{Durability, Gateway, GatewayConfig, Listener, ListenerTls, Protocol, Upstream};
 use countersign_identity::{ClientAuth, Identities, IdentityConfig};
 use countersign_ledger::{Feed, Kek, Ledger, Options, Payload, SealedSegment};
 use countersign_policy::PolicySet;
@@ -59,7 +60,13 @@ fn listener(spec: &str) -> Listener {
     let to: SocketAddr = parts[2].parse().unwrap();
     let mut listener =
         Listener::new(parts[0], parts[1].parse().unwrap(), Upstream::new(to.ip().to_string(), to.port()));
-    listener.protocol = match parts[0] {
+    let (protocol, durability) = parts[0].split_once('+').unwrap_or((parts[0], ""));
+    listener.durability = match durability {
+        "strict" => Durability::Strict,
+        "gap" => Durability::Gap,
+        _ => Durability::Bounded,
+    };
+    listener.protocol = match protocol {
         "http1" => Protocol::Http1,
         "http2" => Protocol::Http2,
         "postgres" => Protocol::Postgres,

@@ -143,7 +143,7 @@ pub fn pgbouncer(upstream: SocketAddr) -> Result<Server, TestkitError> {
     let root = dir.path().display();
     let config = format!(
         "[databases]\n* = host={up_ip} port={up_port}\n[pgbouncer]\nlisten_addr = {ip}\nlisten_port = {port}\n\
-         unix_socket_dir =\nauth_type = trust\nauth_file = {root}/users\npool_mode = session\n\
+         unix_socket_dir =\nauth_type = trust\nauth_file = {root}/users\nstats_users = postgres\npool_mode = session\n\
          max_client_conn = 200\ndefault_pool_size = 50\nignore_startup_parameters = extra_float_digits\n",
         up_ip = upstream.ip(),
         up_port = upstream.port(),

@@ -15,8 +15,8 @@ use countersign_testkit::TempDir;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// Runs one bench, or all.
-pub(crate) fn run(what: &str) -> Result<(), XtaskError> {
+/// Runs one bench, or all; `quick` = the long ones with fewer and shorter rounds.
+pub(crate) fn run(what: &str, quick: bool) -> Result<(), XtaskError> {
     let known = ["all", "ledger", "gateway", "store", "verify", "policy", "framers"];
     if !known.contains(&what) {
         return Err(XtaskError::Wrong(format!("no bench named `{what}`; known: {}", known.join(", "))));
@@ -27,7 +27,7 @@ pub(crate) fn run(what: &str) -> Result<(), XtaskError> {
         ledger::run()?;
     }
     if matches!(what, "all" | "gateway") {
-        gateway::run()?;
+        gateway::run(gateway::Scale { quick })?;
     }
     if matches!(what, "all" | "policy") {
         policy::run()?;
@@ -61,6 +61,11 @@ fn framers() -> Result<(), XtaskError> {
         return Ok(());
     }
     Err(XtaskError::Wrong(String::from_utf8_lossy(&output.stderr).into_owned()))
+}
+
+/// What is being measured now, for whoever waits.
+fn progress(what: &str) {
+    eprintln!("==> {what}");
 }
 
 /// One result beside its bar.

@@ -11,8 +11,6 @@ use std::time::{Duration, Instant};
 
 /// Connections of the open loop.
 const CONNECTIONS: u32 = 16;
-/// Length of one open-loop run.
-const OPEN_LOOP: Duration = Duration::from_secs(4);
 /// Longest wait for one answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Body of the document that is asked for.
@@ -59,12 +57,12 @@ impl Latency {
     }
 }
 
-/// Sends `rate` requests a second, evenly, over [`CONNECTIONS`] connections.
-pub(super) fn open_loop(address: SocketAddr, rate: f64) -> Result<Latency, XtaskError> {
+/// Sends `rate` requests a second, evenly, over [`CONNECTIONS`] connections, for `length`.
+pub(super) fn open_loop(address: SocketAddr, rate: f64, length: Duration) -> Result<Latency, XtaskError> {
     let step = Duration::from_secs_f64(f64::from(CONNECTIONS) / rate);
     let start = Instant::now() + Duration::from_millis(50);
     let threads: Vec<_> = (0..CONNECTIONS)
-        .map(|n| std::thread::spawn(move || one(address, start + step * n / CONNECTIONS, step)))
+        .map(|n| std::thread::spawn(move || one(address, start + step * n / CONNECTIONS, step, length)))
         .collect();
     let mut sorted = Vec::new();
     for thread in threads {
@@ -75,12 +73,12 @@ pub(super) fn open_loop(address: SocketAddr, rate: f64) -> Result<Latency, Xtask
     Ok(Latency { requests: sorted.len() as u64, sorted })
 }
 
-fn one(address: SocketAddr, first: Instant, step: Duration) -> std::io::Result<Vec<f64>> {
+fn one(address: SocketAddr, first: Instant, step: Duration, length: Duration) -> std::io::Result<Vec<f64>> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut times = Vec::new();
-    let (end, mut due) = (first + OPEN_LOOP, first);
+    let (end, mut due) = (first + length, first);
     let mut buffer = vec![0; 16 << 10];
     while due < end {
         std::thread::sleep(due.saturating_duration_since(Instant::now()));

@@ -1,7 +1,8 @@
 //! gRPC-like unary calls over h2c: nothing in between, Envoy with its file log, ours. nghttpd sends the message
 //! back and a trailer `grpc-status: 0` behind it.
 
-use super::super::{median, row};
+use super::super::{median, progress, row};
+use super::Scale;
 use super::clients::rate_of;
 use super::cost::Cost;
 use super::peers::{edge, edge_records, lines_in, settle};
@@ -14,12 +15,10 @@ use std::time::Duration;
 
 /// Rounds; each runs every peer once.
 const ROUNDS: usize = 3;
-/// Calls a round and peer.
-const CALLS: u64 = 40_000;
 /// Bytes of a message.
 const MESSAGE: u32 = 100;
 
-pub(super) fn run(home: &Path) -> Result<(), XtaskError> {
+pub(super) fn run(home: &Path, scale: Scale) -> Result<(), XtaskError> {
     let h2load = ensure_program("h2load", "nghttp2-client")?;
     let address = || -> Result<SocketAddr, XtaskError> { Ok(([127, 0, 0, 1], free_port()?).into()) };
     let (backend, ours) = (address()?, address()?);
@@ -37,16 +36,18 @@ pub(super) fn run(home: &Path) -> Result<(), XtaskError> {
 
     let mut rates = [Vec::new(), Vec::new(), Vec::new()];
     let mut costs = [Vec::new(), Vec::new(), Vec::new()];
-    for _ in 0..ROUNDS {
+    let calls = scale.calls();
+    for round in 1..=ROUNDS {
+        progress(&format!("gRPC, round {round} of {ROUNDS}"));
         let peers = [(backend, None), (envoy.address, Some(envoy.child.id())), (ours, Some(child.id()))];
         for (at, (address, pid)) in peers.into_iter().enumerate() {
             let cost = || Cost::of(pid.as_slice(), None, at == 2);
             let before = cost();
-            rates[at].push(load(&h2load, address, &body)?);
-            costs[at].push(cost().since(&before, CALLS).path());
+            rates[at].push(load(&h2load, address, &body, calls)?);
+            costs[at].push(cost().since(&before, calls).path());
         }
     }
-    let expected = CALLS * ROUNDS as u64;
+    let expected = calls * ROUNDS as u64;
     envoy.child.signal("TERM")?;
     let log = envoy.dir.path().join("access.log");
     let theirs = settle(expected, || lines_in(&log));
@@ -66,10 +67,10 @@ pub(super) fn run(home: &Path) -> Result<(), XtaskError> {
     Err(XtaskError::Wrong(format!("{records} records for {expected} calls")))
 }
 
-fn load(h2load: &Path, address: SocketAddr, body: &Path) -> Result<f64, XtaskError> {
+fn load(h2load: &Path, address: SocketAddr, body: &Path, calls: u64) -> Result<f64, XtaskError> {
     let mut command = Command::new(h2load);
-    command.args(["-t", "1", "-c", "16", "-m", "32", "-n", &CALLS.to_string(), "-d"]).arg(body);
+    command.args(["-t", "1", "-c", "16", "-m", "32", "-n", &calls.to_string(), "-d"]).arg(body);
     command.args(["-H", "content-type: application/grpc", "-H", "te: trailers"]);
     command.arg(format!("http://{address}/orders.v1.Orders/Get"));
-    rate_of(&mut command, CALLS)
+    rate_of(&mut command, calls)
 }

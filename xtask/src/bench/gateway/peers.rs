@@ -1,8 +1,8 @@
 //! What is measured: nothing in between, the peers, and ours.
 
 use super::super::{countersign, output, program};
+use super::Scale;
 use super::cost::{self, Cost};
-use super::{REQUESTS, REQUESTS_SLOW};
 use crate::XtaskError;
 use countersign_testkit::{Child, free_port, proxies, servers::Server, wait_for_port};
 use std::io::{Read, Write};
@@ -96,7 +96,7 @@ impl Peer {
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
         let child = edge(home, "edge", &[format!("http1,{address},{backend}")])?;
         wait_for_port(address, Duration::from_secs(20))?;
-        let name = "gateway and ledger, every request recorded";
+        let name = "gateway and ledger";
         Ok(Peer::new(name, address, Some(Log::Edge), Process::Child(child)))
     }
 
@@ -119,8 +119,8 @@ impl Peer {
     }
 
     /// Requests of one round.
-    pub(super) fn per_round(&self) -> u64 {
-        if self.name.starts_with("Envoy") { REQUESTS_SLOW } else { REQUESTS }
+    pub(super) fn per_round(&self, scale: Scale) -> u64 {
+        if self.name.starts_with("Envoy") { scale.requests_slow() } else { scale.requests() }
     }
 
     fn pid(&self) -> Option<u32> {

@@ -1,7 +1,8 @@
 //! PostgreSQL: `pgbench -S` in its three modes, nothing in between, pgbouncer (session), HAProxy as a relay, ours.
 //! The peers log nothing of a statement; ours records every one.
 
-use super::super::{median, row};
+use super::super::{median, progress, row};
+use super::Scale;
 use super::cost::Cost;
 use super::peers::{edge, edge_records};
 use crate::XtaskError;
@@ -13,9 +14,8 @@ use std::time::Duration;
 
 /// Rounds; each runs every peer once in each mode.
 const ROUNDS: usize = 3;
-/// Clients, and transactions of each in a round.
+/// Clients.
 const CLIENTS: u64 = 8;
-const TRANSACTIONS: u64 = 3_000;
 /// Statements of pgbench's own when it starts: the scale, and how the table is partitioned.
 const OWN: u64 = 2;
 const MODES: [&str; 3] = ["simple", "extended", "prepared"];
@@ -23,7 +23,7 @@ const NAMES: [&str; 4] = ["direct", "pgbouncer, session", "HAProxy tcp", "gatewa
 /// Place of ours in [`NAMES`].
 const OURS: usize = 3;
 
-pub(super) fn run(home: &Path) -> Result<(), XtaskError> {
+pub(super) fn run(home: &Path, scale: Scale) -> Result<(), XtaskError> {
     let lines = "log_statement=none\nshared_preload_libraries=''\nmax_connections=100\n".to_owned();
     let server = start(&Setup { lines, ..Setup::new(Version::V15) })?;
     let mut init = server.client("pgbench", server.address.port());
@@ -41,27 +41,42 @@ pub(super) fn run(home: &Path) -> Result<(), XtaskError> {
     ];
     let mut rates = vec![vec![Vec::new(); NAMES.len()]; MODES.len()];
     let mut costs = rates.clone();
-    for _ in 0..ROUNDS {
+    let each = scale.transactions();
+    for round in 1..=ROUNDS {
+        progress(&format!("PostgreSQL, round {round} of {ROUNDS}"));
         for (mode, (rates, costs)) in MODES.iter().zip(rates.iter_mut().zip(&mut costs)) {
             for (at, (port, pid)) in peers.iter().enumerate() {
                 let cost = || Cost::of(pid.as_slice(), None, at == OURS);
                 let before = cost();
-                rates[at].push(pgbench(&server, *port, mode)?);
-                costs[at].push(cost().since(&before, CLIENTS * TRANSACTIONS).path());
+                rates[at].push(pgbench(&server, *port, mode, each)?);
+                costs[at].push(cost().since(&before, CLIENTS * each).path());
             }
         }
     }
-    let expected = (CLIENTS * TRANSACTIONS + OWN) * (MODES.len() * ROUNDS) as u64;
+    let expected = (CLIENTS * each + OWN) * (MODES.len() * ROUNDS) as u64;
     let records = edge_records(&mut child)?;
+    let pooled = pooled(&server, bouncer.address.port())?;
     println!("PostgreSQL 15: pgbench -S, {CLIENTS} clients, {ROUNDS} rounds in turn, medians");
     for (mode, (rates, costs)) in MODES.iter().zip(rates.into_iter().zip(costs)) {
         print(mode, rates.into_iter().map(median).collect(), costs.into_iter().map(median).collect());
     }
-    row("  records of statements", &format!("{records} of {expected}"), "all");
+    row("pgbouncer's own count, no record of any", &format!("{pooled} of {expected}"), "-");
+    row("HAProxy tcp, a relay of bytes", &format!("0 of {expected}"), "-");
+    row("gateway: records of statements", &format!("{records} of {expected}"), "all");
     if records == expected {
         return Ok(());
     }
     Err(XtaskError::Wrong(format!("{records} records for {expected} statements")))
+}
+
+/// Statements, as pgbouncer counts them; it logs none.
+fn pooled(server: &Postgres, port: u16) -> Result<u64, XtaskError> {
+    let mut command = server.client("psql", port);
+    command.env("PGDATABASE", "pgbouncer").args(["-A", "-t", "-x", "-c", "SHOW STATS"]);
+    let output = super::super::output("psql", &mut command)?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let counts = text.lines().filter_map(|line| line.strip_prefix("total_query_count|"));
+    Ok(counts.filter_map(|count| count.parse::<u64>().ok()).sum())
 }
 
 fn print(mode: &str, rates: Vec<f64>, costs: Vec<f64>) {
@@ -74,15 +89,15 @@ fn print(mode: &str, rates: Vec<f64>, costs: Vec<f64>) {
 }
 
 /// Transactions a second of one run, every one of which succeeded.
-fn pgbench(server: &Postgres, port: u16, mode: &str) -> Result<f64, XtaskError> {
+fn pgbench(server: &Postgres, port: u16, mode: &str, each: u64) -> Result<f64, XtaskError> {
     let mut command = server.client("pgbench", port);
-    let (clients, each) = (CLIENTS.to_string(), TRANSACTIONS.to_string());
-    command.args(["-n", "-S", "-M", mode, "-c", &clients, "-j", "1", "-t", &each]);
+    let (clients, transactions) = (CLIENTS.to_string(), each.to_string());
+    command.args(["-n", "-S", "-M", mode, "-c", &clients, "-j", "1", "-t", &transactions]);
     let output = super::super::output("pgbench", &mut command)?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let rate = text.lines().find_map(|line| line.strip_prefix("tps = "));
     let rate = rate.and_then(|rest| rest.split(' ').next()?.parse().ok());
-    let all = CLIENTS * TRANSACTIONS;
+    let all = CLIENTS * each;
     match rate {
         Some(rate) if text.contains(&format!("processed: {all}/{all}")) => Ok(rate),
         _ => Err(XtaskError::Wrong(format!("pgbench: {text} {}", String::from_utf8_lossy(&output.stderr)))),

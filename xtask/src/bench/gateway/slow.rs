@@ -1,7 +1,8 @@
 //! What slow and silent clients cost: memory of an idle connection, of a result that nobody reads, and how much
 //! slower others are served meanwhile.
 
-use super::super::row;
+use super::super::{progress, row};
+use super::Scale;
 use super::clients::{self, Latency};
 use super::cost::rss;
 use super::peers::{edge, edge_records};
@@ -35,17 +36,19 @@ while True:
 /// Result that nobody reads, bytes.
 const HUGE: u64 = 1 << 30;
 
-pub(super) fn run(home: &Path, backend: SocketAddr, rate: f64) -> Result<(), XtaskError> {
+pub(super) fn run(home: &Path, backend: SocketAddr, rate: f64, scale: Scale) -> Result<(), XtaskError> {
+    progress("idle connections");
     println!("slow and silent clients, gateway and ledger in one process");
     let (cert, key) = certificate(home)?;
-    for (n, label) in [(1_000, "1,000"), (10_000, "10,000")] {
+    for (n, label) in scale.idle().iter().copied() {
         for (tls, bar) in [(false, "4 KiB"), (true, "24 KiB")] {
             let each = idle(home, backend, n, tls.then_some((&cert, &key)))?;
             let name = format!("idle connection, {}, of {label}", if tls { "TLS" } else { "plain" });
             row(&name, &format!("{:.1} KiB", each / 1024.0), bar);
         }
     }
-    disturbed(home, backend, rate)
+    progress("beside slow clients");
+    disturbed(home, backend, rate, scale)
 }
 
 fn address() -> Result<SocketAddr, XtaskError> {
@@ -86,27 +89,27 @@ fn idle(
 }
 
 /// Others' p99 before, under slowloris, and beside a client that does not read; memory for the latter.
-fn disturbed(home: &Path, backend: SocketAddr, rate: f64) -> Result<(), XtaskError> {
+fn disturbed(home: &Path, backend: SocketAddr, rate: f64, scale: Scale) -> Result<(), XtaskError> {
     let (listen, big) = (address()?, address()?);
     let huge = huge_server()?;
     let listeners = [format!("http1,{listen},{backend}"), format!("http1,{big},{huge}")];
     let mut child = edge(home, "disturbed", &listeners)?;
     wait_for_port(listen, Duration::from_secs(20))?;
-    let calm = clients::open_loop(listen, rate)?;
+    let calm = clients::open_loop(listen, rate, scale.open_loop())?;
     let p99 = |latency: &Latency| format!("{:.0} µs", latency.p99());
     row("others' p99, nobody disturbs", &p99(&calm), "-");
     let before = rss(child.id());
     let mut reader = TcpStream::connect(big).map_err(failed)?;
     reader.write_all(b"GET /huge HTTP/1.1\r\nHost: a\r\n\r\n").map_err(failed)?;
     std::thread::sleep(Duration::from_secs(1));
-    let beside = clients::open_loop(listen, rate)?;
+    let beside = clients::open_loop(listen, rate, scale.open_loop())?;
     row("others' p99 beside a reader that does not read", &p99(&beside), "-");
     row("  of undisturbed", &format!("{:.2}", beside.p99() / calm.p99()), "2");
     let grew = rss(child.id()).saturating_sub(before);
     row("  memory for its 1 GiB, and the run beside it", &format!("{} KiB", grew >> 10), "8 MiB");
     drop(reader);
     let attack = hold(home, listen, 10_000, false, "GET /slow HTTP/1.1\\r\\nHost: a\\r\\n")?;
-    let under = clients::open_loop(listen, rate)?;
+    let under = clients::open_loop(listen, rate, scale.open_loop())?;
     row("others' p99 under slowloris of 10,000", &p99(&under), "-");
     row("  of undisturbed", &format!("{:.2}", under.p99() / calm.p99()), "2");
     drop(attack);
@@ -114,7 +117,10 @@ fn disturbed(home: &Path, backend: SocketAddr, rate: f64) -> Result<(), XtaskErr
     let expected = calm.requests + beside.requests + under.requests + 1 + 10_000;
     let records = edge_records(&mut child)?;
     row("  records", &format!("{records} of {expected}"), "all");
-    Ok(())
+    if records == expected {
+        return Ok(());
+    }
+    Err(XtaskError::Wrong(format!("{records} records for {expected} requests")))
 }
 
 fn failed(error: std::io::Error) -> XtaskError {
