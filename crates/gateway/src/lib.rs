@@ -16,6 +16,7 @@ mod decode;
 mod error;
 mod gateway;
 mod listen;
+mod login;
 mod pump;
 mod recorder;
 mod ring;

@@ -9,6 +9,7 @@ mod greet;
 mod h2;
 mod http;
 pub(crate) mod io;
+mod login;
 mod mcp;
 pub(crate) mod postgres;
 mod queue;

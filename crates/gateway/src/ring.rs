@@ -41,6 +41,8 @@ pub(crate) enum What {
     Secured(Box<Secured>),
     /// What came before the connection's own bytes: who a proxy says connected to it, and the client's JA4.
     Greeted { hop: Option<SocketAddr>, ja4: String },
+    /// The caller has proved to the gateway who it is, or has failed to, before its session begins.
+    LoggedIn(Box<LoggedIn>),
     /// The upstream connection is there.
     Upstream(SocketAddr),
     /// A request head was let through.
@@ -177,6 +179,18 @@ impl Gate {
 pub(crate) struct Secured {
     pub(crate) tls: Tls,
     pub(crate) identity: countersign_identity::TlsIdentity,
+    /// Data of the channel binding to the certificate that was shown, where somebody needs it.
+    pub(crate) end_point: Option<Vec<u8>>,
+}
+
+/// A session that the gateway opens in a caller's place.
+pub(crate) struct LoggedIn {
+    /// How the caller proved itself: `mtls`, `token`.
+    pub(crate) method: &'static str,
+    /// The gateway's own role; `None` = the one that the caller asked for.
+    pub(crate) role: Option<String>,
+    /// What its token proved, or not.
+    pub(crate) identity: countersign_identity::HttpIdentity,
 }
 
 /// Identity and decision that were needed before the request could pass.

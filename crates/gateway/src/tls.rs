@@ -1,10 +1,11 @@
-//! TLS of a route, both sides, from files that may change while the gateway runs.
+//! What a route reads from files that may change while the gateway runs: TLS of both sides, and what it logs in with.
 //!
 //! A connection keeps what it began with; the next one sees the newest files that were right. Invariant: files that
 //! are wrong change nothing.
 
 use crate::config::{Listener, Protocol};
 use crate::error::GatewayError;
+use crate::login::LoginFiles;
 use crate::pump::{Route, postgres};
 use countersign_identity::{client_tls, server_tls};
 use std::os::unix::fs::MetadataExt;
@@ -26,6 +27,8 @@ pub(crate) struct RouteTls {
     pub(crate) connector: Option<Connector>,
     /// The same with the offer of HTTP/2.
     pub(crate) connector_h2: Option<Connector>,
+    /// What the gateway logs in with.
+    pub(crate) login: Option<LoginFiles>,
 }
 
 /// How files looked when they were read last: inode, size, time of the last change.
@@ -44,7 +47,7 @@ impl Stamp {
 }
 
 fn files(listener: &Listener) -> Vec<PathBuf> {
-    let mut files = Vec::new();
+    let mut files = LoginFiles::paths(listener);
     if let Some(tls) = &listener.tls {
         files.extend([tls.cert.clone(), tls.key.clone()]);
         files.extend(tls.client_ca.iter().cloned());
@@ -104,7 +107,7 @@ impl RouteTls {
     /// The first file or name that cannot be used.
     pub(crate) fn read(listener: &Listener) -> Result<RouteTls, GatewayError> {
         let identity = |source| GatewayError::Identity { listener: listener.name.clone(), source };
-        let mut out = RouteTls::default();
+        let mut out = RouteTls { login: LoginFiles::read(listener)?, ..RouteTls::default() };
         if let Some(tls) = &listener.tls {
             let config =
                 server_tls(&tls.cert, &tls.key, &tls.client_ca, tls.client_auth).map_err(identity)?;

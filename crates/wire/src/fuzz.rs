@@ -1,15 +1,19 @@
 //! Fuzz bodies: plain functions that must return for any input. Stable tests run them from seeds.
 
 mod h2;
+mod login;
 mod messages;
 mod postgres;
 mod redis;
+mod scram;
 mod sql;
 
 pub use h2::{grpc, h2_frames, h2_packed};
+pub use login::{Fixed, postgres_login};
 pub use messages::{jsonrpc, sse, websocket};
 pub use postgres::{NoDigests, postgres_conversation, postgres_value};
 pub use redis::redis_conversation;
+pub use scram::scram;
 pub use sql::{sql_classify, sql_normalise, sql_split};
 
 use crate::http1::{Framer, PieceKind, fields, target};

@@ -18,6 +18,7 @@ pub mod mcp;
 pub mod postgres;
 pub mod proxy;
 pub mod redis;
+pub mod scram;
 pub mod sql;
 pub mod sse;
 pub mod stream;

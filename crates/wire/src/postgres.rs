@@ -3,7 +3,7 @@
 //!
 //! [`start`] reads a connection's first packet, [`Framer`] walks messages inline and counts records,
 //! [`Session`] reads the tapped bytes of both directions off the path and tells what was executed. Not a
-//! client and not a server: nothing is authenticated here. Invariants: payloads of password messages and
+//! client and not a server: nothing is authenticated here but in [`login`], where the gateway takes part. Invariants: payloads of password messages and
 //! cancel keys leave this module in no form but a key's bytes for comparing; a message that nobody needs is
 //! never held, whatever its size; every length is checked before it is believed.
 
@@ -12,6 +12,7 @@ mod assemble;
 pub mod facts;
 pub mod framer;
 mod judged;
+pub mod login;
 pub mod message;
 mod queue;
 pub mod record;

@@ -63,6 +63,16 @@ pub enum Out {
     Instead(Vec<u8>),
 }
 
+impl Out {
+    /// What goes on in the place of `taken`.
+    pub fn bytes<B: Clone + From<Vec<u8>>>(&self, taken: &B) -> B {
+        match self {
+            Out::Same => taken.clone(),
+            Out::Instead(other) => B::from(other.clone()),
+        }
+    }
+}
+
 impl Step {
     /// `len` bytes pass as they are and lead to `records` more records.
     pub fn pass(len: usize, records: u32) -> Step {

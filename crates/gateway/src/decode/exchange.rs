@@ -159,6 +159,9 @@ impl Conn {
                 self.hop = hop;
                 self.ja4 = ja4;
             }
+            What::LoggedIn(by) => {
+                self.with_session(context, t, out, |session, _| session.logged_in(*by));
+            }
             What::Upstream(address) => self.upstream = Some((address, t)),
             What::Request { head, end, decided } => {
                 self.seq += 1;

@@ -299,6 +299,8 @@ pub(crate) struct Caller<'a> {
     pub(crate) route: &'a str,
     pub(crate) purpose: &'a Purpose,
     pub(crate) time_ns: u64,
+    /// What it proved in its login to the gateway.
+    pub(crate) proved: Option<&'a HttpIdentity>,
 }
 
 /// The decision on one operation of a stream protocol: the first denial among its resources, else the last
@@ -309,8 +311,9 @@ pub(crate) fn decide_call(
     call: &stream::Call<'_>,
     policy: &dyn Policy,
 ) -> Decided {
-    let (who, failures) =
-        who(caller.identities.address(caller.peer), caller.tls, login(&call.user, caller.service));
+    let mut login = login(&call.user, caller.service);
+    login.principals.extend(caller.proved.iter().flat_map(|proved| proved.principals.iter().cloned()));
+    let (who, failures) = who(caller.identities.address(caller.peer), caller.tls, login);
     let purpose = purpose_of(caller.purpose, None);
     let mut request = Request {
         principal: who.who.as_ref(),

@@ -14,11 +14,12 @@ use super::identify::{self, Caller};
 use super::redact::{clean_text, cut_at};
 use super::session::{At, Session};
 use crate::recorder::{BodyDigest, BodyKey};
-use crate::ring::{Decided, Way, Why};
+use crate::ring::{Decided, LoggedIn, Way, Why};
 use cancel::{SHARED, Victim};
 use countersign_event::cbor::Value;
 use countersign_event::fields::detail::sql;
-use countersign_event::{Class, Event, Kind, Outcome, Payload, Rec, StatusSpace, Who};
+use countersign_event::{Class, Event, Kind, Outcome, Payload, Rec, StatusSpace, Verified, Who};
+use countersign_identity::HttpIdentity;
 use countersign_wire::postgres::record::{Error, Executed, Message, Opened};
 use countersign_wire::postgres::session::{Digest, Digests, Options};
 use countersign_wire::postgres::{Session as Wire, statement::NAME_SHOWN};
@@ -71,6 +72,8 @@ pub(crate) struct Postgres {
     opened: Option<Box<Opened>>,
     began: u64,
     who: Option<Who>,
+    /// How the caller came in, where the gateway has logged in for it.
+    by: Option<LoggedIn>,
     key: Option<[u8; 32]>,
     seq: u64,
     keep_parameters: bool,
@@ -114,6 +117,10 @@ impl Session for Postgres {
             }
         }
         out
+    }
+
+    fn logged_in(&mut self, by: LoggedIn) {
+        self.by = Some(by);
     }
 
     fn resumed(&mut self) {
@@ -266,18 +273,38 @@ impl Postgres {
             resources: facts.map_or(Vec::new(), |f| f.tables.clone()),
         };
         let Some(caller) = caller(at, time_ns) else { return };
+        let caller = Caller { proved: self.by.as_ref().map(|by| &by.identity), ..caller };
         let decided = identify::decide_call(&caller, "postgresql", &call, at.context.policy.as_ref());
         event.core.decision = Some(decided.decision);
     }
 
-    fn open(&mut self, at: &mut At<'_>, opened: Opened) {
-        let service = at.context.routes.get(at.conn.open.route).map_or("", |r| r.service.as_str()).to_owned();
-        let mut login = identify::login(&opened.user, &service);
-        if !opened.accepted {
-            for principal in &mut login.principals {
-                principal.verified = countersign_event::Verified::Claimed;
+    /// Who logs in: the role, if the server accepted it, and with a login of the gateway's the caller.
+    fn login(&self, at: &At<'_>, opened: &mut Opened) -> HttpIdentity {
+        let service = at.context.routes.get(at.conn.open.route).map_or("", |r| r.service.as_str());
+        let claimed = |user: &str| {
+            let mut login = identify::login(user, service);
+            login.principals.iter_mut().for_each(|p| p.verified = Verified::Claimed);
+            login
+        };
+        let asked = opened.user.clone();
+        if let Some(role) = self.by.as_ref().and_then(|by| by.role.clone()) {
+            opened.user = role;
+        }
+        let mut login =
+            if opened.accepted { identify::login(&opened.user, service) } else { claimed(&opened.user) };
+        if let Some(by) = &self.by {
+            opened.method = by.method;
+            login.principals.extend(by.identity.principals.iter().cloned());
+            login.failures.extend(by.identity.failures.iter().cloned());
+            if asked != opened.user {
+                login.principals.extend(claimed(&asked).principals);
             }
         }
+        login
+    }
+
+    fn open(&mut self, at: &mut At<'_>, mut opened: Opened) {
+        let login = self.login(at, &mut opened);
         let (who, failures) = identify::who(at.conn.address.clone(), at.conn.identity.as_deref(), login);
         self.who = Some(who);
         if let Some(key) = self.key.filter(|_| opened.accepted) {
@@ -310,8 +337,11 @@ impl Postgres {
         if let Some(pid) = opened.pid {
             event.content.detail.insert(sql::PID, Value::Uint(u64::from(pid)));
         }
-        if let Some(reason) = failures.first().filter(|_| event.content.err.is_empty()) {
-            event.content.err = format!("identity: {reason}");
+        // With a login of the gateway's the error is its own, and this is why.
+        let why = failures.first().filter(|_| event.content.err.is_empty() || self.by.is_some());
+        if let Some(reason) = why {
+            let before = if event.content.err.is_empty() { "" } else { "; " };
+            event.content.err = format!("{}{before}identity: {reason}", event.content.err);
             cut_at(&mut event.content.err, ERROR_MAX);
         }
         if at.conn.open.gate.is_some() {
@@ -401,6 +431,7 @@ fn caller<'a>(at: &'a At<'_>, time_ns: u64) -> Option<Caller<'a>> {
         route: &route.name,
         purpose: &route.purpose,
         time_ns,
+        proved: None,
     })
 }
 

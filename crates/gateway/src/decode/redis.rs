@@ -264,6 +264,7 @@ impl Redis {
             peer: at.conn.open.src.ip(),
             service: &route.service,
             time_ns: event.core.t_obs,
+            proved: None,
         };
         let policy = Arc::clone(&at.context.policy);
         event.core.decision = Some(identify::decide_call(&caller, "redis", &call, policy.as_ref()).decision);

@@ -9,7 +9,7 @@ use super::exchange::Conn;
 use super::websocket::{Agreed, WebSocket};
 use super::{Context, Intent};
 use crate::config::Protocol;
-use crate::ring::{Decided, Way, Why};
+use crate::ring::{Decided, LoggedIn, Way, Why};
 use countersign_event::{Event, Rec};
 
 /// Where and when something happened, and where its events go.
@@ -39,6 +39,9 @@ pub(crate) trait Session: Send {
     fn intents(&mut self, _at: &mut At<'_>) -> Vec<Intent> {
         Vec::new()
     }
+
+    /// The caller has proved to the gateway who it is; the session that follows is the gateway's.
+    fn logged_in(&mut self, _by: LoggedIn) {}
 
     /// Messages passed unseen before what comes next; nothing is open now.
     fn resumed(&mut self) {}

@@ -96,7 +96,7 @@ pub(crate) struct Flow {
     pub(super) conn: u64,
     pub(super) secured: Option<Box<countersign_identity::TlsIdentity>>,
     pub(super) peer: std::net::SocketAddr,
-    client: Io,
+    pub(super) client: Io,
     pub(super) upstream: Upstream,
     pub(super) mode: Mode,
     pub(super) framer: Framer,
@@ -148,7 +148,7 @@ impl Flow {
         conn: u64,
         client: Io,
         open: &ConnOpen,
-        secured: Option<Box<countersign_identity::TlsIdentity>>,
+        (secured, end_point): (Option<Box<countersign_identity::TlsIdentity>>, Option<Vec<u8>>),
     ) -> Flow {
         let now = worker.clock.monotonic_ns();
         let timers = Timers::new(&worker.limits, now);
@@ -194,7 +194,7 @@ impl Flow {
             Protocol::Http1 | Protocol::Mcp => flow.mode = Mode::Http,
             // Begins in the other engine.
             Protocol::Http2 => {}
-            Protocol::Postgres | Protocol::Redis => flow.begin_stream(),
+            Protocol::Postgres | Protocol::Redis => flow.begin_stream(end_point),
             Protocol::Opaque => flow.turn_opaque("configured"),
         }
         flow
@@ -455,6 +455,7 @@ impl Flow {
                     if let Ok(address) = io.peer_addr() {
                         self.tap(What::Upstream(address));
                     }
+                    self.login_connected(&io);
                     self.upstream = Upstream::Ready(io);
                     true
                 }

@@ -33,6 +33,17 @@ impl Io {
         !matches!(self, Io::Clear(_) | Io::Unix(_))
     }
 
+    /// Whether nobody between can read it.
+    pub(crate) fn is_private(&self) -> bool {
+        !matches!(self, Io::Clear(_))
+    }
+
+    /// Channel binding to the certificate of the server that we are connected to (RFC 5929, section 4).
+    pub(crate) fn end_point(&self) -> Option<Vec<u8>> {
+        let Io::Connected(stream) = self else { return None };
+        countersign_wire::scram::end_point(stream.get_ref().1.peer_certificates()?.first()?)
+    }
+
     /// The protocol that TLS agreed on.
     pub(crate) fn alpn(&self) -> Option<&[u8]> {
         match self {

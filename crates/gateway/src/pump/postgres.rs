@@ -121,8 +121,9 @@ async fn clear(
 
 /// The framer of a connection on `route`.
 pub(super) fn framer(route: &Route) -> Framer {
-    let same = route.postgres.scram == Scram::SameCertificate;
-    Framer::new(FramerOptions { no_binding: route.tls.load().connector.is_some() && !same })
+    // In the other two choices the gateway itself is one end of the exchange.
+    let clashes = matches!(route.postgres.scram, Scram::Unset | Scram::Unbound);
+    Framer::new(FramerOptions { no_binding: route.tls.load().connector.is_some() && clashes })
 }
 
 /// Asks the server for TLS, where it wants to be asked.
@@ -156,11 +157,8 @@ pub(crate) fn check(listener: &Listener) -> Result<(), GatewayError> {
     let fail = |why: &str| Err(GatewayError::Config { listener: listener.name.clone(), why: why.to_owned() });
     let encrypted = listener.upstream.tls.is_some();
     match &listener.postgres.scram {
-        Scram::Verify { .. } => fail(
-            "scram = \"verify\" (the gateway verifies SCRAM itself) is not built; use \"same-certificate\" or \"unbound\"",
-        ),
-        Scram::Identity(_) => fail(
-            "scram = \"identity\" (the gateway's own login) is not built; use \"same-certificate\" or \"unbound\"",
+        Scram::Identity(_) if listener.tls.is_none() => fail(
+            "scram = \"identity\" needs tls on the listener: callers prove themselves by a certificate, or by a token inside it",
         ),
         Scram::Unbound if encrypted => fail(
             "scram = \"unbound\" means a server without TLS, and this one is reached by TLS; drop the upstream's tls or use \"same-certificate\"",

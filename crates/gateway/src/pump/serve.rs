@@ -5,9 +5,11 @@ use super::flow::Flow;
 use super::greet::{Greeting, greet};
 use super::h2::{Http2, Start};
 use super::io::Io;
+use super::login::Noted;
 use super::postgres;
 use super::worker::{Route, Worker};
 use crate::config::{Durability, Protocol};
+use crate::login::LoginFiles;
 use crate::ring::{ConnOpen, Gate, Secured, Tap, What, Why};
 use crate::stats::count;
 use bytes::Bytes;
@@ -118,7 +120,9 @@ async fn begin(guard: &mut Guard, mut stream: TcpStream, src: SocketAddr) -> Opt
         }
     };
     let http2 = route.protocol == Protocol::Http2 || secured.as_ref().is_some_and(|s| s.tls.alpn == "h2");
-    let secured = secured.map(|secured| {
+    let mut end_point = None;
+    let secured = secured.map(|mut secured| {
+        end_point = secured.end_point.take();
         let identity = secured.identity.clone();
         tap(What::Secured(Box::new(secured)));
         identity
@@ -135,7 +139,8 @@ async fn begin(guard: &mut Guard, mut stream: TcpStream, src: SocketAddr) -> Opt
         let start = Start { worker, route, conn, client, head, peer: src, waiting, secured, gate };
         return Some(Begun::Http2(Box::new(start)));
     }
-    let mut flow = Box::new(Flow::new(worker, route, conn, client, &open, secured.map(Box::new)));
+    let mut flow =
+        Box::new(Flow::new(worker, route, conn, client, &open, (secured.map(Box::new), end_point)));
     flow.begin_with(head);
     Some(Begun::Flow(flow))
 }
@@ -193,6 +198,8 @@ pub(super) async fn secure(
         _ => tls.acceptor.as_ref(),
     };
     let Some(acceptor) = offered else { return Ok((Io::Clear(stream), None)) };
+    let noted = matches!(tls.login, Some(LoginFiles::Verify(_))).then(|| Noted::new(acceptor));
+    let acceptor = noted.as_ref().map_or(acceptor, |noted| &noted.acceptor);
     // Boxed, or every connection of the process would keep the room that a handshake takes.
     let handshake = Box::pin(timeout(worker.limits.tls_handshake, acceptor.accept(stream)));
     let stream = match handshake.await {
@@ -212,7 +219,8 @@ pub(super) async fn secure(
         group: session.negotiated_key_exchange_group().map(|g| u64::from(u16::from(g.name()))),
         ..Tls::default()
     };
-    Ok((Io::Accepted(Box::new(stream)), Some(Secured { tls, identity })))
+    let end_point = noted.and_then(|noted| noted.end_point());
+    Ok((Io::Accepted(Box::new(stream)), Some(Secured { tls, identity, end_point })))
 }
 
 /// Fixed words for the record: what a peer sent must not get in through an error's text.

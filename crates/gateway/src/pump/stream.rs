@@ -3,20 +3,26 @@
 //!
 //! Adding a protocol: one line in [`framer`], one in `decode/session.rs`.
 
-use super::flow::{Flow, Mode};
+use super::flow::{Closing, Flow, Mode};
+use super::login::{self, Entry};
 use super::worker::Route;
 use crate::config::Protocol;
 use crate::decode::identify;
 use crate::ring::{Decided, Way, What};
 use crate::stats::count;
 use bytes::Bytes;
+use countersign_identity::HttpIdentity;
 use countersign_policy::Policy;
 use countersign_wire::stream::{Call, Farewell, Framer, Judge, Out, Refusal, Step};
 use std::sync::Arc;
 
 /// The inline half of a connection's protocol.
 pub(super) struct Stream {
-    framer: Box<dyn Framer>,
+    pub(super) framer: Box<dyn Framer>,
+    /// A login that the gateway takes part in, until it is over.
+    pub(super) entry: Option<Box<Entry>>,
+    /// What the caller proved in it.
+    pub(super) proved: Option<Box<HttpIdentity>>,
 }
 
 impl Stream {
@@ -60,13 +66,16 @@ impl Judge for Verdicts<'_> {
 
 impl Flow {
     /// The listener's protocol is a stream protocol.
-    pub(super) fn begin_stream(&mut self) {
+    /// `end_point` = channel binding to the certificate that the caller was shown.
+    pub(super) fn begin_stream(&mut self, end_point: Option<Vec<u8>>) {
         let protocol = self.route.protocol;
         let Some((framer, records)) = framer(&self.route) else {
             return self.turn_opaque("no reader for the configured protocol");
         };
         self.mode = Mode::Framed;
-        self.stream = Some(Stream { framer });
+        let caller = login::caller_leg(&self.client, end_point);
+        let entry = login::entry(&self.worker, &self.route, self.secured.as_deref(), caller);
+        self.stream = Some(Stream { framer, entry, proved: None });
         self.will_record(u64::from(records));
         self.tap(What::Framed { protocol, records });
     }
@@ -84,6 +93,18 @@ impl Flow {
         };
         let mut waits = false;
         while !rest.is_empty() && self.cut.is_none() {
+            if stream.entry.is_some() {
+                match self.log_in(&mut stream, way, &rest) {
+                    Ok(0) => break,
+                    Ok(len) if self.closing == Closing::No => drop(rest.split_to(len)),
+                    Ok(_) => rest.clear(),
+                    Err(refusal) => {
+                        self.stream = Some(stream);
+                        return self.refuse_stream(way, refusal);
+                    }
+                }
+                continue;
+            }
             let idle = stream.idle();
             let (step, decided) = match self.judge_stream(&mut stream, way, &rest) {
                 Ok(judged) => judged,
@@ -130,6 +151,7 @@ impl Flow {
                 route: &self.route.name,
                 purpose: &self.route.purpose,
                 time_ns: self.worker.clock.now_ns(),
+                proved: stream.proved.as_deref(),
             },
             protocol: self.route.protocol.word(),
             decided: None,
@@ -163,7 +185,7 @@ impl Flow {
         self.queue_stream(way, bytes, step.out);
     }
 
-    fn queue_stream(&mut self, way: Way, bytes: Bytes, out: Out) {
+    pub(super) fn queue_stream(&mut self, way: Way, bytes: Bytes, out: Out) {
         let direction = if way == Way::Up { &mut self.up } else { &mut self.down };
         direction.out.push(match out {
             Out::Same => bytes,

@@ -26,6 +26,7 @@ mod mcp_sdk;
 mod opaque;
 mod postgres;
 mod postgres_drivers;
+mod postgres_login;
 mod postgres_oracle;
 mod postgres_rust;
 mod postgres_tls;

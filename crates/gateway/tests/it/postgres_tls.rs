@@ -17,16 +17,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-struct World {
-    dir: tempfile::TempDir,
-    authority: Authority,
-    server: Postgres,
-    certificate: Issued,
+pub(crate) struct World {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) authority: Authority,
+    pub(crate) server: Postgres,
+    pub(crate) certificate: Issued,
 }
 
 impl World {
     /// A server with TLS and SCRAM.
-    fn new(version: Version) -> World {
+    pub(crate) fn new(version: Version) -> World {
         let dir = tempfile::tempdir().unwrap();
         let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
         let authority = Authority::new("example.org", now_s).unwrap();
@@ -37,18 +37,18 @@ impl World {
         World { dir, authority, server: start(&setup).unwrap(), certificate }
     }
 
-    fn ca(&self) -> PathBuf {
+    pub(crate) fn ca(&self) -> PathBuf {
         self.dir.path().join("ca.pem")
     }
 
-    fn listener_tls(&self, issued: &Issued) -> ListenerTls {
+    pub(crate) fn listener_tls(&self, issued: &Issued) -> ListenerTls {
         let (cert, key) = (self.dir.path().join("gw.pem"), self.dir.path().join("gw.key"));
         std::fs::write(&cert, &issued.cert_pem).unwrap();
         std::fs::write(&key, &issued.key_pem).unwrap();
         ListenerTls { cert, key, client_ca: vec![], client_auth: ClientAuth::None }
     }
 
-    fn rig(&self, issued: &Issued, scram: Scram, change: impl FnOnce(&mut GatewayConfig)) -> Rig {
+    pub(crate) fn rig(&self, issued: &Issued, scram: Scram, change: impl FnOnce(&mut GatewayConfig)) -> Rig {
         rig(&self.server, |config| {
             let listener = &mut config.listeners[0];
             listener.tls = Some(self.listener_tls(issued));
@@ -60,7 +60,7 @@ impl World {
     }
 
     /// What psql prints for `select 1`, and its errors.
-    fn ask(&self, port: u16, settings: &[(&str, &str)]) -> String {
+    pub(crate) fn ask(&self, port: u16, settings: &[(&str, &str)]) -> String {
         let mut command = self.server.client("psql", port);
         command.args(["-X", "-A", "-t", "-c", "select 40 + 2"]);
         command.env("PGHOST", "localhost").env("PGSSLROOTCERT", self.ca()).envs(settings.iter().copied());
@@ -174,8 +174,12 @@ fn bytes_behind_a_request_for_tls_end_the_connection() {
 }
 
 #[test]
-fn choices_that_are_not_built_are_refused_at_start() {
-    for scram in [Scram::Verify { verifiers: PathBuf::new() }, Scram::Identity(Default::default())] {
+fn logins_without_what_they_need_are_refused_at_start() {
+    let nowhere = PathBuf::from("/nonexistent/verifiers");
+    for (scram, says) in [
+        (Scram::Verify { verifiers: nowhere.clone() }, "/nonexistent/verifiers: cannot be read"),
+        (Scram::Identity(Default::default()), "needs tls on the listener"),
+    ] {
         let mut config = GatewayConfig::new("spiffe://test/gw");
         let mut listener = Listener::new("pg", "127.0.0.1:0".parse().unwrap(), Upstream::new("127.0.0.1", 1));
         listener.protocol = Protocol::Postgres;
@@ -191,6 +195,6 @@ fn choices_that_are_not_built_are_refused_at_start() {
             sockets: Vec::new(),
         };
         let Err(error) = Gateway::start_with(config, parts) else { panic!("started") };
-        assert!(error.to_string().contains("not built"), "{error}");
+        assert!(error.to_string().contains(says), "{error}");
     }
 }

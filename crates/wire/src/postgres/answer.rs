@@ -56,7 +56,7 @@ pub fn failing_execute() -> Vec<u8> {
 }
 
 /// A message of `tag` with the payload in pieces.
-fn message(tag: u8, payload: &[&[u8]]) -> Vec<u8> {
+pub(super) fn message(tag: u8, payload: &[&[u8]]) -> Vec<u8> {
     let body: usize = payload.iter().map(|part| part.len()).sum();
     let mut out = Vec::with_capacity(body + 5);
     out.push(tag);

@@ -16,7 +16,7 @@ use crate::stream::{self, Farewell, Judge, Out, Refusal, Step};
 
 /// Longest ErrorResponse of the login that is taken for one; servers before 7.4 and failing forks send text
 /// without a length (libpq draws the same line).
-const START_ERROR_MAX: u32 = 30_000;
+pub(super) const START_ERROR_MAX: u32 = 30_000;
 /// Longest ErrorResponse that is held to be rewritten, bytes. A longer one passes as it is.
 const ERROR_MAX: u32 = 64 << 10;
 /// Records of a session: its begin and its end.

@@ -143,6 +143,7 @@ impl Http2 {
             route: &self.route.name,
             purpose: &self.route.purpose,
             time_ns: self.worker.clock.now_ns(),
+            proved: None,
         };
         Some(Box::new(identify::decide_h2(&caller, Fields::packed(fields.as_bytes()), policy.as_ref())))
     }
