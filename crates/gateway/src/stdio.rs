@@ -2,23 +2,29 @@
 //!
 //! The wrapper stands between a client and the server that it would have started itself: what comes on our
 //! standard input goes to the child's, what the child says goes to ours, byte for byte, in blocks as they come.
-//! Not a proxy of standard error, which the child inherits, and no policy is asked. Invariants: a record is
-//! owed before the bytes that lead to it pass; a request that is never answered has its record when the child
-//! is gone; when the recorder takes nothing more, nothing more passes.
+//! Not a proxy of standard error, which the child inherits. Invariants: a record is owed before the bytes that
+//! lead to it pass; a request that is never answered has its record when the child is gone; when the recorder
+//! takes nothing more, nothing more passes; where the policy enforces, nothing passes before its verdict
+//! (`stdio/verdict.rs`).
+
+mod verdict;
 
 use crate::decode::mcp::record::note;
 use crate::decode::talk::{Ended, Moment, Talk};
 use crate::recorder::{BodyKey, RecordError, Recorder};
 use crate::ring::Way;
 use countersign_event::{
-    Auth, Body, Capture, CaptureConf, CaptureMode, Class, Core, Event, IdentityFrom, Kind, Outcome, Payload,
-    Principal, PrincipalKind, Rec, StatusSpace, Target, TimeBasis, Verified, Who,
+    Auth, Body, Capture, CaptureConf, CaptureMode, Class, Core, Decision, Event, IdentityFrom, Kind, Outcome,
+    Payload, Principal, PrincipalKind, Rec, StatusSpace, Target, TimeBasis, Verified, Who,
 };
 use countersign_ledger::Clock;
+use countersign_policy::Policy;
 use countersign_wire::jsonrpc;
 use std::io::{self, Read, Write};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+pub use verdict::WAITING_MAX;
+use verdict::{Held, Line, Out, Refusal, out};
 
 /// Block that is read at once, bytes.
 const BLOCK: usize = 64 << 10;
@@ -52,25 +58,59 @@ pub struct StdioParts {
 pub fn run(
     options: &StdioOptions,
     parts: StdioParts,
+    command: Command,
+    input: impl Read + Send + 'static,
+    output: impl Write + Send + 'static,
+) -> io::Result<ExitStatus> {
+    start(options, parts, None, command, input, output)
+}
+
+/// As [`run`], and `policy` is asked about every message of the client. On a route where it enforces, a denied
+/// line is answered with a JSON-RPC error and never reaches the child; otherwise its decision is recorded.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_decided(
+    options: &StdioOptions,
+    parts: StdioParts,
+    policy: Arc<dyn Policy>,
+    command: Command,
+    input: impl Read + Send + 'static,
+    output: impl Write + Send + 'static,
+) -> io::Result<ExitStatus> {
+    start(options, parts, Some(policy), command, input, output)
+}
+
+fn start(
+    options: &StdioOptions,
+    parts: StdioParts,
+    policy: Option<Arc<dyn Policy>>,
     mut command: Command,
     mut input: impl Read + Send + 'static,
-    mut output: impl Write,
+    output: impl Write + Send + 'static,
 ) -> io::Result<ExitStatus> {
     let program = std::path::Path::new(command.get_program());
     let program = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
-    let wrap = Arc::new(Mutex::new(Wrap::new(options, parts, &program)));
+    let holds = policy.as_ref().is_some_and(|policy| policy.holds(&options.route));
+    let mut wrap = Wrap::new(options, parts, &program);
+    wrap.policy = policy;
+    let wrap = Arc::new(Mutex::new(wrap));
+    let client: verdict::Shared<_> = Arc::new(Mutex::new(Out::new(output)));
     lock(&wrap).owe(1).map_err(io::Error::other)?;
     let mut child = command.spawn()?;
     let (Some(mut to), Some(mut from)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(io::Error::other("the child has no pipes"));
     };
-    let up = Arc::clone(&wrap);
+    let (up, told) = (Arc::clone(&wrap), Arc::clone(&client));
     // Ends with the client's input; when the child ends first, this thread ends with the process.
     std::thread::Builder::new().name("mcp-stdin".to_owned()).spawn(move || {
-        let _ = copy(&up, Way::Up, &mut input, &mut to);
+        let _ = match holds {
+            true => copy_decided(&up, &mut input, &mut to, &told),
+            false => copy(&up, Way::Up, &mut input, |bytes| to.write_all(bytes).and_then(|()| to.flush())),
+        };
     })?;
-    let passed = copy(&wrap, Way::Down, &mut from, &mut output);
+    let passed = copy(&wrap, Way::Down, &mut from, |bytes| out(&client).pass(bytes));
     drop(from);
     if lock(&wrap).failed {
         let _ = child.kill();
@@ -89,7 +129,12 @@ fn lock(wrap: &Mutex<Wrap>) -> MutexGuard<'_, Wrap> {
 }
 
 /// Passes one direction on, each block after it was looked at.
-fn copy(wrap: &Mutex<Wrap>, way: Way, from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
+fn copy(
+    wrap: &Mutex<Wrap>,
+    way: Way,
+    from: &mut impl Read,
+    mut to: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
     let mut block = vec![0; BLOCK];
     loop {
         let n = match from.read(&mut block) {
@@ -101,8 +146,41 @@ fn copy(wrap: &Mutex<Wrap>, way: Way, from: &mut impl Read, to: &mut impl Write)
             return Ok(());
         }
         lock(wrap).pass(way, bytes).map_err(io::Error::other)?;
-        to.write_all(bytes)?;
-        to.flush()?;
+        to(bytes)?;
+    }
+}
+
+/// Passes the client's direction on, each line after its verdict.
+fn copy_decided(
+    wrap: &Mutex<Wrap>,
+    from: &mut impl Read,
+    to: &mut impl Write,
+    client: &Mutex<Out<impl Write>>,
+) -> io::Result<()> {
+    let (mut block, mut line) = (vec![0; BLOCK], Line::default());
+    let mut judged = |bytes: Vec<u8>, refusal: Option<Refusal>| -> io::Result<()> {
+        let answer = lock(wrap).judge(&bytes, refusal).map_err(io::Error::other)?;
+        match answer {
+            Some(answer) => out(client).tell(&answer),
+            None => to.write_all(&bytes).and_then(|()| to.flush()),
+        }
+    };
+    loop {
+        let n = match from.read(&mut block) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            read => read?,
+        };
+        let bytes = block.get(..n).unwrap_or_default();
+        if bytes.is_empty() {
+            return line.end().map_or(Ok(()), |rest| judged(rest, None));
+        }
+        for part in bytes.split_inclusive(|b| *b == b'\n') {
+            match line.take(part) {
+                Held::More => {}
+                Held::Whole(bytes) => judged(bytes, None)?,
+                Held::TooLong(bytes) => judged(bytes, Some(verdict::too_long()))?,
+            }
+        }
     }
 }
 
@@ -120,6 +198,9 @@ struct Wrap {
     owed: u64,
     made: u64,
     failed: bool,
+    policy: Option<Arc<dyn Policy>>,
+    /// On the line at hand, where it was asked for before the line passes.
+    decision: Option<Decision>,
 }
 
 impl Wrap {
@@ -143,6 +224,8 @@ impl Wrap {
             owed: 0,
             made: 0,
             failed: false,
+            policy: None,
+            decision: None,
         }
     }
 
@@ -181,11 +264,76 @@ impl Wrap {
             *bad += u64::from(fault.is_some_and(|f| f != jsonrpc::Fault::Empty));
             for message in messages {
                 asked += u64::from(message.0.kind() != jsonrpc::Kind::Response);
-                self.talk.said(&self.base, way, message, now, &self.server, &mut out);
+                let base = self.decided(way, &message.0, now);
+                self.talk.said(&base, way, message, now, &self.server, &mut out);
             }
         }
         self.owe(asked)?;
         self.record(out)
+    }
+
+    /// The base of a message's record, with the decision on it.
+    fn decided(&self, way: Way, message: &jsonrpc::Message, now: Moment) -> Event {
+        let mut base = self.base.clone();
+        let asks = way == Way::Up && message.kind() != jsonrpc::Kind::Response;
+        base.core.decision = match (&self.decision, &self.policy) {
+            (Some(decision), _) if asks => Some(decision.clone()),
+            (None, Some(policy)) if asks => Some(verdict::ask(policy.as_ref(), &base, now.wall, message)),
+            _ => None,
+        };
+        base
+    }
+
+    /// Judges a line of the client: `None` = it passes and is noted, else what the client is told.
+    fn judge(&mut self, line: &[u8], refusal: Option<Refusal>) -> Result<Option<Vec<u8>>, RecordError> {
+        let Some(policy) = self.policy.clone() else { return self.pass(Way::Up, line).map(|()| None) };
+        let judged = match refusal {
+            Some(refusal) => Err(refusal),
+            None => verdict::judge(policy.as_ref(), &self.base, self.now().wall, line),
+        };
+        match judged {
+            Ok(decision) => {
+                self.decision = Some(decision);
+                let passed = self.pass(Way::Up, line);
+                self.decision = None;
+                passed.map(|()| None)
+            }
+            Err(refusal) => self.refuse(line, &refusal).map(Some),
+        }
+    }
+
+    /// Records what does not pass, and says what the client is told.
+    fn refuse(&mut self, line: &[u8], refusal: &Refusal) -> Result<Vec<u8>, RecordError> {
+        let now = self.now();
+        self.bytes.0 += line.len() as u64;
+        self.talk.feed(Way::Up, line, &self.parts.key);
+        let messages = self.talk.ended(Way::Up).messages;
+        self.messages.0 += messages.len() as u64;
+        let mut base = self.base.clone();
+        base.core.decision = Some(refusal.decision.clone());
+        base.core.t_obs = now.wall;
+        let mut events = Vec::new();
+        let asking = messages.iter().filter(|(m, _)| m.kind() != jsonrpc::Kind::Response);
+        for (message, digest) in asking {
+            events.push(self.talk.refused(&base, message, *digest, refusal.code));
+        }
+        if events.is_empty() {
+            self.not_json.0 += 1;
+            base.core.proto = "mcp".to_owned();
+            base.core.op = "message".to_owned();
+            events.push(base);
+        }
+        for event in &mut events {
+            let denied = refusal.code == countersign_wire::mcp::DENIED;
+            event.core.outcome = Some(if denied { Outcome::Denied } else { Outcome::CallerError });
+            event.core.status = Some((StatusSpace::Jsonrpc, refusal.code.to_string()));
+            note(event, &format!("not passed on: {}", refusal.rule));
+        }
+        self.owe(events.len() as u64)?;
+        self.record(events)?;
+        let messages: Vec<jsonrpc::Message> = messages.into_iter().map(|(message, _)| message).collect();
+        let batch = line.trim_ascii_start().starts_with(b"[");
+        Ok(verdict::answer(&messages, batch, refusal))
     }
 
     fn record(&mut self, events: Vec<Event>) -> Result<(), RecordError> {

@@ -154,6 +154,27 @@ impl Talk {
         event
     }
 
+    /// The record of a client's message that was not passed on: nobody will answer it.
+    pub(crate) fn refused(
+        &mut self,
+        base: &Event,
+        message: &Message,
+        digest: Option<[u8; 32]>,
+        code: i32,
+    ) -> Event {
+        self.facts.learn_request(message);
+        let ours = Message {
+            id: message.id.clone(),
+            error: true,
+            error_code: Some(code.to_string()),
+            ..Message::default()
+        };
+        let answer = Answer::of(&ours, 0);
+        let mut event = record::build(base, &self.facts, &Said { message, digest, answer: Some(&answer) });
+        record::outcome(&mut event, Some(&answer));
+        event
+    }
+
     /// The connection ended: what is open has no answer.
     pub(crate) fn close(&mut self, now: Moment, server: &Who, out: &mut Vec<Event>) {
         for way in [Way::Up, Way::Down] {

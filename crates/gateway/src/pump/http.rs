@@ -4,6 +4,8 @@
 use super::answers::problem;
 use super::connect::Upstream;
 use super::flow::{About, Flow, LastAnswer, Mode};
+use super::mcp;
+use crate::config::Protocol;
 use crate::decode::identify;
 use crate::ring::{Decided, Way, What};
 use crate::stats::count;
@@ -171,7 +173,11 @@ impl Flow {
             purpose: &self.route.purpose,
             time_ns: wall,
         };
-        Some(Box::new(identify::decide(&call, policy.as_ref())))
+        let mut decided = identify::decide(&call, policy.as_ref());
+        if self.route.protocol == Protocol::Mcp && !countersign_policy::refuses(&decided.decision) {
+            mcp::without_upgrade(head, &mut decided);
+        }
+        Some(Box::new(decided))
     }
 
     /// The bytes at the front of `up.held` break `rule`.

@@ -25,6 +25,8 @@ use countersign_wire::mcp::{self, Mismatch};
 const PARSE_ERROR: i32 = -32_700;
 const INVALID_REQUEST: i32 = -32_600;
 const HEADER_MISMATCH: i32 = -32_020;
+/// Rule by which a request does not pass that asks for another protocol.
+const UPGRADE: &str = "mcp-upgrade-undecided";
 
 /// A request whose body is being held.
 pub(super) struct Held {
@@ -212,9 +214,27 @@ fn unsound(head: &[u8], messages: &[Message], end: Result<(), Fault>) -> Option<
     }
     let mut slots = Slots::default();
     let request = fields::request(head, &mut slots)?;
+    if switches(request.fields) {
+        return Some(Refusal { rule: UPGRADE, status: 403, code: mcp::DENIED });
+    }
     let headers = routing(request.fields);
     let differs = messages.iter().find_map(|m| headers.mismatch(m, messages.len() > 1));
     differs.map(|m: Mismatch| Refusal { rule: m.name(), status: 400, code: HEADER_MISMATCH })
+}
+
+/// What a connection switches to (a WebSocket, HTTP/2, a tunnel) is read when it has passed, if at all: where
+/// calls can be denied, nothing switches.
+pub(super) fn without_upgrade(head: &[u8], decided: &mut Decided) {
+    let mut slots = Slots::default();
+    if fields::request(head, &mut slots).is_some_and(|r| r.method == "CONNECT" || switches(r.fields)) {
+        let purpose = std::mem::take(&mut decided.decision.purpose);
+        let own = denied_by_us(Who::default(), UPGRADE).decision;
+        decided.decision = Decision { purpose, ..own };
+    }
+}
+
+fn switches(fields: fields::Fields<'_>) -> bool {
+    fields.get("upgrade").is_some()
 }
 
 /// A decision of the gateway itself.

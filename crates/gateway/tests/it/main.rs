@@ -3,6 +3,7 @@
 
 mod bodies;
 mod cleaning;
+mod denied;
 mod durability;
 mod faults;
 mod fidelity;
