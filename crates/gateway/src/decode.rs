@@ -47,8 +47,9 @@ use std::time::Duration;
 const RELEASE_STEP: usize = 256 << 10;
 /// Longest text of a disagreement, bytes.
 const DISAGREEMENT_MAX: usize = 1_024;
-/// Events handed to the recorder at once.
-const EVENTS_MAX: usize = 1_024;
+/// Events handed to the recorder at once: few enough that they stay in the processor's caches on their way, and
+/// that the room for them needs no call to the kernel.
+const EVENTS_MAX: usize = 32;
 
 /// What the decoder knows of a listener.
 pub(crate) struct RouteFacts {

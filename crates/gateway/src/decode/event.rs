@@ -6,7 +6,7 @@ use super::redact::scan_text;
 use countersign_event::cbor::Value;
 use countersign_event::{
     Body, Capture, CaptureConf, CaptureMode, Class, Core, DigestAlg, Endpoint, Event, Kind, Links, Outcome,
-    Payload, Peer, Rec, StatusSpace, Target, TimeBasis, Transport, Verified,
+    Payload, Peer, Rec, StatusSpace, Target, TimeBasis, Transport, Verified, Who,
 };
 use std::net::SocketAddr;
 
@@ -22,6 +22,11 @@ mod l4 {
 
 /// What every record of a connection has.
 pub(super) fn connection_event(conn: &Conn, context: &Context, t: u64) -> Event {
+    event_by(conn, context, t, &conn.base_who.0)
+}
+
+/// As [`connection_event`], of `who` that the session knows better than its connection.
+pub(super) fn event_by(conn: &Conn, context: &Context, t: u64, who: &Who) -> Event {
     let wall = context.wall(t);
     let route = context.routes.get(conn.open.route);
     Event {
@@ -33,7 +38,7 @@ pub(super) fn connection_event(conn: &Conn, context: &Context, t: u64) -> Event 
             route: route.map_or(String::new(), |r| r.name.clone()),
             ..Core::default()
         },
-        who: conn.base_who.0.clone(),
+        who: who.clone(),
         peer: peer(conn),
         target: Target { svc: route.map_or(String::new(), |r| r.service.clone()), ..Target::default() },
         links: Links { conn: Some(conn_id(conn, context)), ..Links::default() },

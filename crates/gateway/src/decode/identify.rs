@@ -8,7 +8,7 @@ use super::path::{Templates, clean};
 use super::redact::clean_text;
 use crate::config::Purpose;
 use crate::ring::Decided;
-use countersign_event::{Class, IdentityFrom, Principal, PrincipalKind, Verified, Who};
+use countersign_event::{Class, Decision, IdentityFrom, Principal, PrincipalKind, Verified, Who};
 use countersign_identity::{HeaderLookup, HttpIdentity, HttpRequest, Identities, TlsIdentity, who_of};
 use countersign_policy::{Policy, Request};
 use countersign_wire::grpc;
@@ -314,6 +314,18 @@ pub(crate) fn decide_call(
     let mut login = login(&call.user, caller.service);
     login.principals.extend(caller.proved.iter().flat_map(|proved| proved.principals.iter().cloned()));
     let (who, failures) = who(caller.identities.address(caller.peer), caller.tls, login);
+    let decision = decide_as(&who, caller, protocol, call, policy);
+    Decided { who, decision, failures }
+}
+
+/// As [`decide_call`], of a session that already knows who calls.
+pub(crate) fn decide_as(
+    who: &Who,
+    caller: &Caller<'_>,
+    protocol: &str,
+    call: &stream::Call<'_>,
+    policy: &dyn Policy,
+) -> Decision {
     let purpose = purpose_of(caller.purpose, None);
     let mut request = Request {
         principal: who.who.as_ref(),
@@ -342,7 +354,7 @@ pub(crate) fn decide_call(
         decision = policy.decide(&request);
     }
     decision.purpose.clone_from(&purpose);
-    Decided { who, decision, failures }
+    decision
 }
 
 /// A login that the server accepted on the wire (level 2).

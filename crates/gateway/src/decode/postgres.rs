@@ -71,6 +71,8 @@ pub(crate) struct Postgres {
     intents: VecDeque<(u64, Arc<OnceLock<[u8; 16]>>)>,
     opened: Option<Box<Opened>>,
     began: u64,
+    /// [`session_id`].
+    session: String,
     who: Option<Who>,
     /// How the caller came in, where the gateway has logged in for it.
     by: Option<LoggedIn>,
@@ -148,6 +150,7 @@ impl Postgres {
         let route = at.context.routes.get(at.conn.open.route);
         self.keep_parameters = route.is_some_and(|r| r.parameters);
         self.began = at.t;
+        self.session = session_id(at);
         let options = Options {
             parameters: self.keep_parameters,
             begun: at.conn.open.gate.is_some(),
@@ -195,16 +198,13 @@ impl Postgres {
 
     /// What every record of this session has.
     fn event(&self, at: &At<'_>, t: u64) -> Event {
-        let mut event = at.event(t);
+        let mut event = at.event_by(t, self.who.as_ref());
         event.core.t_obs = at.context.wall(at.t);
         event.core.kind = Some(Kind::Sql);
         let minor = self.opened.as_ref().map_or(0, |o| o.version.1);
         event.core.proto =
             if minor == 0 { "postgresql/3.0".to_owned() } else { format!("postgresql/3.{minor}") };
-        event.links.sess = session_id(at);
-        if let Some(who) = &self.who {
-            event.who = who.clone();
-        }
+        event.links.sess.clone_from(&self.session);
         if let Some(opened) = &self.opened {
             event.target.ns = clean_text(opened.database.as_bytes(), NAME_SHOWN).0;
         }
@@ -263,7 +263,8 @@ impl Postgres {
         }
         let time_ns = event.core.t_obs;
         let facts = run.inner.as_ref().or(run.statement.as_ref()).map(|s| &s.facts);
-        let user = self.opened.as_ref().filter(|o| o.accepted).map_or("", |o| o.user.as_str());
+        let opened = self.opened.as_ref().filter(|o| o.accepted);
+        let user = opened.map_or("", |o| o.user.as_str());
         let call = Call {
             user: Cow::Borrowed(user),
             operation: Cow::Borrowed(&event.core.op),
@@ -274,8 +275,15 @@ impl Postgres {
         };
         let Some(caller) = caller(at, time_ns) else { return };
         let caller = Caller { proved: self.by.as_ref().map(|by| &by.identity), ..caller };
-        let decided = identify::decide_call(&caller, "postgresql", &call, at.context.policy.as_ref());
-        event.core.decision = Some(decided.decision);
+        let policy = at.context.policy.as_ref();
+        let decision = match &self.who {
+            // Of a login of the gateway's own, `who` holds more than what is asked about.
+            Some(who) if opened.is_some() && self.by.is_none() => {
+                identify::decide_as(who, &caller, "postgresql", &call, policy)
+            }
+            _ => identify::decide_call(&caller, "postgresql", &call, policy).decision,
+        };
+        event.core.decision = Some(decision);
     }
 
     /// Who logs in: the role, if the server accepted it, and with a login of the gateway's the caller.
@@ -308,7 +316,7 @@ impl Postgres {
         let (who, failures) = identify::who(at.conn.address.clone(), at.conn.identity.as_deref(), login);
         self.who = Some(who);
         if let Some(key) = self.key.filter(|_| opened.accepted) {
-            SHARED.remember(key, Victim { session: session_id(at), user: opened.user.clone() });
+            SHARED.remember(key, Victim { session: self.session.clone(), user: opened.user.clone() });
         }
         self.opened = Some(Box::new(opened.clone()));
         let mut event = self.event(at, opened.at.0);
@@ -391,7 +399,7 @@ impl Postgres {
             opened.pid = Some(pid);
         }
         self.key = Some(digest);
-        SHARED.remember(digest, Victim { session: session_id(at), user: String::new() });
+        SHARED.remember(digest, Victim { session: self.session.clone(), user: String::new() });
     }
 
     fn cancel(&mut self, at: &mut At<'_>, t: u64, pid: u32, key: &[u8]) {

@@ -167,18 +167,15 @@ impl Redis {
 
     /// What every record of this session has.
     fn event(&mut self, at: &At<'_>, t: u64, user: &str, resp: u8) -> Event {
-        let mut event = at.event(t);
-        event.core.t_obs = at.context.wall(at.t);
-        event.core.kind = Some(Kind::Kv);
-        event.core.proto = if resp == 0 { "redis".to_owned() } else { format!("redis/{resp}") };
         if self.who.as_ref().is_none_or(|(known, _)| known != user) {
             let login = identify::login(user, service(at));
             let (who, _) = identify::who(at.conn.address.clone(), at.conn.identity.as_deref(), login);
             self.who = Some((user.to_owned(), who));
         }
-        if let Some((_, who)) = &self.who {
-            event.who = who.clone();
-        }
+        let mut event = at.event_by(t, self.who.as_ref().map(|(_, who)| who));
+        event.core.t_obs = at.context.wall(at.t);
+        event.core.kind = Some(Kind::Kv);
+        event.core.proto = if resp == 0 { "redis".to_owned() } else { format!("redis/{resp}") };
         event
     }
 

@@ -4,13 +4,13 @@
 //! framer promised (what is missing at the end is made as `cut`), and what it makes beyond is owed before it
 //! is recorded ([`Context::extra`]).
 
-use super::event::connection_event;
+use super::event::{connection_event, event_by};
 use super::exchange::Conn;
 use super::websocket::{Agreed, WebSocket};
 use super::{Context, Intent};
 use crate::config::Protocol;
 use crate::ring::{Decided, LoggedIn, Way, Why};
-use countersign_event::{Event, Rec};
+use countersign_event::{Event, Rec, Who};
 
 /// Where and when something happened, and where its events go.
 pub(crate) struct At<'a> {
@@ -25,6 +25,11 @@ impl At<'_> {
     /// What every record of this connection has, as of `t` (monotonic ns).
     pub(crate) fn event(&self, t: u64) -> Event {
         connection_event(self.conn, self.context, t)
+    }
+
+    /// As [`At::event`], once the session knows who calls.
+    pub(crate) fn event_by(&self, t: u64, who: Option<&Who>) -> Event {
+        event_by(self.conn, self.context, t, who.unwrap_or(&self.conn.base_who.0))
     }
 }
 
