@@ -100,15 +100,9 @@ fn conn_id(conn: &Conn, context: &Context) -> [u8; 16] {
     id
 }
 
-/// The event of an exchange that has ended at `t`. `cut` = why, when it ended without an answer.
-pub(super) fn finish(
-    conn: &Conn,
-    context: &Context,
-    mut exchange: Box<Exchange>,
-    t: u64,
-    cut: Option<&str>,
-) -> Event {
-    let Exchange { event, started, request, response, response_at, status, own, intent, .. } = &mut *exchange;
+/// Completes the event of an exchange that has ended at `t`. `cut` = why, when it ended without an answer.
+pub(super) fn finish(conn: &Conn, context: &Context, exchange: &mut Exchange, t: u64, cut: Option<&str>) {
+    let Exchange { event, started, request, response, response_at, status, own, intent, .. } = exchange;
     let (started, response_at, own) = (*started, *response_at, *own);
     if let Some(intent) = intent {
         event.core.rec = Some(Rec::Outcome);
@@ -139,7 +133,6 @@ pub(super) fn finish(
     }
     event.body.req = payload(std::mem::take(request), false, &mut event.content.redacted);
     event.body.rsp = payload(std::mem::take(response), response_at.is_some(), &mut event.content.redacted);
-    exchange.event
 }
 
 fn refused(status: u16) -> Outcome {

@@ -220,7 +220,8 @@ impl Conn {
                 self.seq += 1;
                 let mut exchange = begin_refused(self, context, t, &head);
                 exchange.own = Some(Own { status, why: rule, refused: true });
-                out.push(finish(self, context, exchange, t, None));
+                finish(self, context, &mut exchange, t, None);
+                out.push(exchange.event);
             }
             What::Answered { status, why } => {
                 let at = self.exchanges.iter().position(|e| e.response.ended.is_none());
@@ -410,18 +411,19 @@ impl Conn {
     ) {
         let (bodies, started, made) = (exchange.bodies.take(), exchange.started, exchange.made);
         let whole = exchange.own.is_none() && cut.is_none();
-        let event = finish(self, context, exchange, t, cut);
+        // In place: a record is kilobytes, and each move copies it.
+        finish(self, context, &mut exchange, t, cut);
         // Only calls that succeeded teach the templates, so a scanner's guesses do not.
-        if whole && event.core.outcome == Some(Outcome::Success) {
-            context.templates.learn(self.open.route, &event.target.raw);
+        if whole && exchange.event.core.outcome == Some(Outcome::Success) {
+            context.templates.learn(self.open.route, &exchange.event.target.raw);
         }
         let before = out.len();
         match bodies {
-            None => out.push(event),
+            None => out.push(exchange.event),
             Some(bodies) => {
-                bodies.finish(&mut Here { event: &event, context, t, started, out }, made);
+                bodies.finish(&mut Here { event: &exchange.event, context, t, started, out }, made);
                 if made == 0 && out.len() == before {
-                    out.push(event);
+                    out.push(exchange.event);
                 }
             }
         }

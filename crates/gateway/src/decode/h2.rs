@@ -167,7 +167,7 @@ impl Streams {
 }
 
 fn finish_stream(at: &mut At<'_>, stream: Stream, ending: Ending) {
-    let Stream { exchange, grpc } = stream;
+    let Stream { mut exchange, grpc } = stream;
     let answered = exchange.response.ended.is_some();
     let started = exchange.started;
     let own = exchange.own.is_some();
@@ -179,19 +179,20 @@ fn finish_stream(at: &mut At<'_>, stream: Stream, ending: Ending) {
         Ending::Cut(_) if answered => exchange.response.ended.unwrap_or(at.t),
         _ => at.t,
     };
-    let mut event = finish(at.conn, at.context, exchange, t, cut);
+    finish(at.conn, at.context, &mut exchange, t, cut);
+    let event = &mut exchange.event;
     let learns = grpc.is_none() && !own;
     if let Some(call) = grpc {
-        call.finish(&mut event, own, cut.is_some());
+        call.finish(event, own, cut.is_some());
     }
     if let Ending::Reset(way, code) = ending {
         let late = t.saturating_sub(started);
-        reset(&mut event, (way, code), answered, late);
+        reset(event, (way, code), answered, late);
     }
     if learns && event.core.outcome == Some(Outcome::Success) {
         at.context.templates.learn(at.conn.open.route, &event.target.raw);
     }
-    at.out.push(event);
+    at.out.push(exchange.event);
 }
 
 /// What a reset makes of a record. After a complete answer it only ended the request, and changes nothing.
