@@ -183,6 +183,15 @@ pub struct NamedRoute {
 }
 
 impl Listener {
+    /// `target.svc` of its events.
+    pub(crate) fn service_name(&self) -> String {
+        if self.service.is_empty() {
+            format!("{}:{}", self.upstream.host, self.upstream.port)
+        } else {
+            self.service.clone()
+        }
+    }
+
     /// A clear-text listener that finds out the protocol by itself.
     pub fn new(name: impl Into<String>, listen: SocketAddr, upstream: Upstream) -> Listener {
         Listener {

@@ -6,19 +6,19 @@ use crate::decode::mcp::Sessions;
 use crate::decode::{Context, Decoder, RouteFacts};
 use crate::error::GatewayError;
 use crate::listen::accept;
+use crate::pump::Worker;
+use crate::pump::door::{self, Door};
 use crate::pump::worker::{Drain, WorkerParts};
-use crate::pump::{Route, Worker, postgres};
 use crate::recorder::{BodyKey, Recorder, SourceRecorder};
 use crate::ring::Ring;
 use crate::stats::{Counters, GatewayStats};
-use crate::tls::{Followed, RouteTls, Stamp, TlsFiles};
-use arc_swap::ArcSwap;
+use crate::tls::TlsFiles;
 use countersign_identity::Identities;
 use countersign_ledger::{Clock, Ledger, SourceSpec, SystemClock};
 use countersign_policy::Policy;
 use ring::rand::{SecureRandom, SystemRandom};
 use std::net::{SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -109,7 +109,7 @@ impl Gateway {
         let source = || -> Result<_, GatewayError> {
             Ok(ledger.register(SourceSpec { identity: config.agent.clone(), stream: random()? })?)
         };
-        let any_strict = config.listeners.iter().any(|l| l.durability == Durability::Strict);
+        let any_strict = door::all_routes(&config).iter().any(|l| l.durability == Durability::Strict);
         for _ in 0..workers(&config) {
             recorders.push(Arc::new(SourceRecorder::new(source()?)));
             if any_strict {
@@ -127,17 +127,10 @@ impl Gateway {
     /// # Errors
     /// As [`Gateway::start`].
     pub fn start_with(config: GatewayConfig, mut parts: Parts) -> Result<Gateway, GatewayError> {
-        if let Some(listener) = config.server_names.keys().next() {
-            let why = "routes and certificates by server name are not built".to_owned();
-            return Err(GatewayError::Config { listener: listener.clone(), why });
-        }
         let mut sockets = Vec::new();
-        let (mut routes, mut followed) = (Vec::new(), Vec::new());
-        for (index, listener) in config.listeners.iter().enumerate() {
-            let stamp = Stamp::of(listener);
-            let route = Arc::new(route(index, listener)?);
-            followed.push(Followed::new(listener.clone(), Arc::clone(&route), stamp));
-            routes.push(route);
+        let (doors, followed) = door::open_all(&config)?;
+        let doors: Vec<Arc<Door>> = doors.into_iter().map(Arc::new).collect();
+        for listener in &config.listeners {
             sockets.push(match inherited(&mut parts.sockets, listener) {
                 Some(socket) => socket,
                 None => bind(listener)?,
@@ -159,7 +152,7 @@ impl Gateway {
             threads: Vec::new(),
             decoders: Vec::new(),
             mcp: Arc::default(),
-            grpc: config.listeners.iter().map(payload_fields).collect::<Result<_, _>>()?,
+            grpc: door::all_routes(&config).into_iter().map(payload_fields).collect::<Result<_, _>>()?,
         };
         let limits = Arc::new(config.limits.clone());
         let by_identity = Arc::new(Mutex::new(std::collections::HashMap::new()));
@@ -181,7 +174,7 @@ impl Gateway {
                 by_identity: Arc::clone(&by_identity),
                 drain: Arc::clone(&gateway.drain),
             });
-            gateway.worker(Arc::new(worker), &routes, &sockets)?;
+            gateway.worker(Arc::new(worker), &doors, &sockets)?;
         }
         Ok(gateway)
     }
@@ -254,7 +247,7 @@ impl Gateway {
     ) -> Result<(), GatewayError> {
         let facts = |(l, grpc): (&Listener, &Option<Arc<PayloadFields>>)| RouteFacts {
             name: l.name.clone(),
-            service: service(l),
+            service: l.service_name(),
             strict: l.durability == Durability::Strict,
             purpose: l.purpose.clone(),
             record: l.record,
@@ -264,7 +257,7 @@ impl Gateway {
             grpc: grpc.clone(),
         };
         let context = Context {
-            routes: config.listeners.iter().zip(&self.grpc).map(facts).collect(),
+            routes: door::all_routes(config).into_iter().zip(&self.grpc).map(facts).collect(),
             identities: Arc::clone(&parts.identities),
             policy: Arc::clone(&parts.policy),
             key: parts.key.clone(),
@@ -288,25 +281,25 @@ impl Gateway {
     fn worker(
         &mut self,
         worker: Arc<Worker>,
-        routes: &[Arc<Route>],
+        doors: &[Arc<Door>],
         sockets: &[TcpListener],
     ) -> Result<(), GatewayError> {
         let fail = |source| GatewayError::Thread { what: "data", source };
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(fail)?;
         let mut stop = self.stop.subscribe();
         let mut listeners = Vec::new();
-        for (route, socket) in routes.iter().zip(sockets) {
+        for (door, socket) in doors.iter().zip(sockets) {
             // One socket for all threads, so that a port in use is an error and not silently shared.
             let socket = socket.try_clone().map_err(fail)?;
             let _entered = runtime.enter();
-            listeners.push((Arc::clone(route), tokio::net::TcpListener::from_std(socket).map_err(fail)?));
+            listeners.push((Arc::clone(door), tokio::net::TcpListener::from_std(socket).map_err(fail)?));
         }
         let thread = std::thread::Builder::new().name("gw-data".to_owned());
         let thread = thread.spawn(move || {
             runtime.block_on(async move {
                 let accepting: Vec<_> = listeners
                     .into_iter()
-                    .map(|(route, listener)| tokio::spawn(accept(Arc::clone(&worker), route, listener)))
+                    .map(|(door, listener)| tokio::spawn(accept(Arc::clone(&worker), door, listener)))
                     .collect();
                 let reports = Arc::clone(&worker);
                 tokio::spawn(async move {
@@ -348,14 +341,6 @@ fn random<const N: usize>() -> Result<[u8; N], GatewayError> {
     Ok(bytes)
 }
 
-fn service(listener: &Listener) -> String {
-    if listener.service.is_empty() {
-        format!("{}:{}", listener.upstream.host, listener.upstream.port)
-    } else {
-        listener.service.clone()
-    }
-}
-
 /// The socket among `sockets` that listens on the address of `listener`.
 fn inherited(sockets: &mut Vec<TcpListener>, listener: &Listener) -> Option<TcpListener> {
     let at = sockets.iter().position(|s| s.local_addr().is_ok_and(|a| a == listener.listen))?;
@@ -377,24 +362,4 @@ fn payload_fields(listener: &Listener) -> Result<Option<Arc<PayloadFields>>, Gat
     let Some(config) = &listener.grpc else { return Ok(None) };
     let fail = |why| GatewayError::Config { listener: listener.name.clone(), why };
     PayloadFields::load(config).map(|fields| Some(Arc::new(fields))).map_err(fail)
-}
-
-fn route(index: usize, listener: &Listener) -> Result<Route, GatewayError> {
-    if listener.protocol == Protocol::Postgres {
-        postgres::check(listener)?;
-    }
-    Ok(Route {
-        index,
-        name: listener.name.clone(),
-        purpose: listener.purpose.clone(),
-        host: listener.upstream.host.clone(),
-        port: listener.upstream.port,
-        protocol: listener.protocol,
-        tls: ArcSwap::from_pointee(RouteTls::read(listener)?),
-        no_h2: AtomicBool::new(false),
-        service: service(listener),
-        postgres: listener.postgres.clone(),
-        durability: listener.durability,
-        open: AtomicUsize::new(0),
-    })
 }

@@ -1,6 +1,7 @@
 //! Accepting: takes a place in the limits, hands the socket to a task, pauses when descriptors run out.
 
-use crate::pump::{Route, Worker, serve};
+use crate::pump::door::Door;
+use crate::pump::{Worker, serve};
 use crate::ring::{ConnOpen, Tap, What};
 use crate::stats::count;
 use std::net::SocketAddr;
@@ -16,7 +17,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const FOLD: Duration = Duration::from_secs(1);
 
 /// Accepts until dropped.
-pub(crate) async fn accept(worker: Arc<Worker>, route: Arc<Route>, listener: TcpListener) {
+pub(crate) async fn accept(worker: Arc<Worker>, door: Arc<Door>, listener: TcpListener) {
     let mut folded: Option<(u64, SocketAddr, &'static str)> = None;
     let mut report = Instant::now() + FOLD;
     loop {
@@ -27,7 +28,7 @@ pub(crate) async fn accept(worker: Arc<Worker>, route: Arc<Route>, listener: Tcp
         if let Some((n, src, which)) = folded
             && Instant::now() >= report
         {
-            limited(&worker, &route, &listener, n, src, which);
+            limited(&worker, &door, &listener, n, src, which);
             folded = None;
         }
         let (stream, src) = match next {
@@ -40,7 +41,7 @@ pub(crate) async fn accept(worker: Arc<Worker>, route: Arc<Route>, listener: Tcp
             }
         };
         count(&worker.counters.connections);
-        if let Some(which) = full(&worker, &route) {
+        if let Some(which) = full(&worker, &door) {
             count(&worker.counters.refused_limit);
             if folded.is_none() {
                 report = Instant::now() + FOLD;
@@ -49,30 +50,31 @@ pub(crate) async fn accept(worker: Arc<Worker>, route: Arc<Route>, listener: Tcp
             continue;
         }
         worker.counters.open.fetch_add(1, Ordering::Relaxed);
-        route.open.fetch_add(1, Ordering::Relaxed);
-        tokio::spawn(serve(Arc::clone(&worker), Arc::clone(&route), stream, src));
+        door.open.fetch_add(1, Ordering::Relaxed);
+        tokio::spawn(serve(Arc::clone(&worker), Arc::clone(&door), stream, src));
     }
 }
 
-fn full(worker: &Worker, route: &Route) -> Option<&'static str> {
+fn full(worker: &Worker, door: &Door) -> Option<&'static str> {
     if worker.counters.open.load(Ordering::Relaxed) as usize >= worker.limits.connections {
         return Some("connections of the process");
     }
-    let listener = route.open.load(Ordering::Relaxed) >= worker.limits.connections_listener;
+    let listener = door.open.load(Ordering::Relaxed) >= worker.limits.connections_listener;
     listener.then_some("connections of the listener")
 }
 
 fn limited(
     worker: &Worker,
-    route: &Route,
+    door: &Door,
     listener: &TcpListener,
     n: u64,
     src: SocketAddr,
     which: &'static str,
 ) {
     let dst = listener.local_addr().unwrap_or(src);
-    let open = ConnOpen { route: route.index, src, dst, waiting: Arc::new(AtomicUsize::new(0)), gate: None };
-    worker.will_record_on(route, 1);
+    let open =
+        ConnOpen { route: door.own.index, src, dst, waiting: Arc::new(AtomicUsize::new(0)), gate: None };
+    worker.will_record_on(&door.own, 1);
     let what = What::Limited { open: Box::new(open), n, which };
     worker.push(&mut vec![Tap { conn: 0, t: worker.clock.monotonic_ns(), what }]);
 }

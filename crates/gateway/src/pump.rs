@@ -3,6 +3,7 @@
 
 mod answers;
 mod connect;
+pub(crate) mod door;
 mod flow;
 pub(crate) mod gap;
 mod greet;

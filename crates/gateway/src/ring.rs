@@ -39,8 +39,9 @@ pub(crate) enum What {
     Open(Box<ConnOpen>),
     /// The caller's TLS handshake is done.
     Secured(Box<Secured>),
-    /// What came before the connection's own bytes: who a proxy says connected to it, and the client's JA4.
-    Greeted { hop: Option<SocketAddr>, ja4: String },
+    /// What came before the connection's own bytes: who a proxy says connected to it, the client's JA4, and the
+    /// server name that it asked for, where that was looked at before the handshake.
+    Greeted { hop: Option<SocketAddr>, ja4: String, sni: String },
     /// The caller has proved to the gateway who it is, or has failed to, before its session begins.
     LoggedIn(Box<LoggedIn>),
     /// The upstream connection is there.

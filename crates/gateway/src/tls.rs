@@ -3,11 +3,14 @@
 //! A connection keeps what it began with; the next one sees the newest files that were right. Invariant: files that
 //! are wrong change nothing.
 
-use crate::config::{Listener, Protocol};
+use crate::config::{Listener, ListenerTls, Protocol};
 use crate::error::GatewayError;
 use crate::login::LoginFiles;
 use crate::pump::{Route, postgres};
-use countersign_identity::{client_tls, server_tls};
+use countersign_identity::{
+    CertificateFiles, IdentityError, Presented, ServerTls, ServerTlsConfig, Trusted, client_tls, server_tls,
+};
+use rustls::ServerConfig;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,12 +40,13 @@ pub(crate) struct Stamp(Vec<Option<(u64, u64, i64, i64)>>);
 
 impl Stamp {
     /// How the files of `listener` look now.
-    pub(crate) fn of(listener: &Listener) -> Stamp {
+    pub(crate) fn of(listener: &Listener, more: &[(PathBuf, PathBuf)]) -> Stamp {
         let look = |path: &PathBuf| {
             let meta = std::fs::metadata(path).ok()?;
             Some((meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec()))
         };
-        Stamp(files(listener).iter().map(look).collect())
+        let more = more.iter().flat_map(|(cert, key)| [cert.clone(), key.clone()]);
+        Stamp(files(listener).into_iter().chain(more).map(|path| look(&path)).collect())
     }
 }
 
@@ -62,13 +66,20 @@ fn files(listener: &Listener) -> Vec<PathBuf> {
 /// A listener, and how its files looked when they were read last (or tried).
 pub(crate) struct Followed {
     listener: Listener,
+    /// Certificates and keys beside its own.
+    more: Vec<(PathBuf, PathBuf)>,
     route: Arc<Route>,
     seen: Mutex<Stamp>,
 }
 
 impl Followed {
-    pub(crate) fn new(listener: Listener, route: Arc<Route>, seen: Stamp) -> Followed {
-        Followed { listener, route, seen: Mutex::new(seen) }
+    pub(crate) fn new(
+        listener: Listener,
+        more: Vec<(PathBuf, PathBuf)>,
+        route: Arc<Route>,
+        seen: Stamp,
+    ) -> Followed {
+        Followed { listener, more, route, seen: Mutex::new(seen) }
     }
 }
 
@@ -86,14 +97,14 @@ impl TlsFiles {
     /// what was in force, and are tried again when they change.
     pub fn reload(&self) -> Vec<(String, Result<(), GatewayError>)> {
         let mut tried = Vec::new();
-        for Followed { listener, route, seen } in self.0.iter() {
-            let now = Stamp::of(listener);
+        for Followed { listener, more, route, seen } in self.0.iter() {
+            let now = Stamp::of(listener, more);
             let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
             if *seen == now {
                 continue;
             }
             *seen = now;
-            let result = RouteTls::read(listener).map(|tls| route.tls.store(Arc::new(tls)));
+            let result = RouteTls::read(listener, more).map(|tls| route.tls.store(Arc::new(tls)));
             tried.push((listener.name.clone(), result));
         }
         tried
@@ -101,16 +112,15 @@ impl TlsFiles {
 }
 
 impl RouteTls {
-    /// Reads the files of `listener`.
+    /// Reads the files of `listener`; `more`: certificates and keys beside its own.
     ///
     /// # Errors
     /// The first file or name that cannot be used.
-    pub(crate) fn read(listener: &Listener) -> Result<RouteTls, GatewayError> {
+    pub(crate) fn read(listener: &Listener, more: &[(PathBuf, PathBuf)]) -> Result<RouteTls, GatewayError> {
         let identity = |source| GatewayError::Identity { listener: listener.name.clone(), source };
         let mut out = RouteTls { login: LoginFiles::read(listener)?, ..RouteTls::default() };
         if let Some(tls) = &listener.tls {
-            let config =
-                server_tls(&tls.cert, &tls.key, &tls.client_ca, tls.client_auth).map_err(identity)?;
+            let config = server_config(tls, more).map_err(identity)?;
             let config = postgres::accepting(listener, config);
             let mut offering = (*config).clone();
             if listener.protocol != Protocol::Postgres {
@@ -137,6 +147,23 @@ impl RouteTls {
         }
         Ok(out)
     }
+}
+
+/// TLS with all certificates; the client's server name chooses one, and the listener's own is for the rest.
+fn server_config(tls: &ListenerTls, more: &[(PathBuf, PathBuf)]) -> Result<Arc<ServerConfig>, IdentityError> {
+    if more.is_empty() {
+        return server_tls(&tls.cert, &tls.key, &tls.client_ca, tls.client_auth);
+    }
+    let own = CertificateFiles { cert: tls.cert.clone(), key: tls.key.clone() };
+    let more = more.iter().map(|(cert, key)| CertificateFiles { cert: cert.clone(), key: key.clone() });
+    let built = ServerTls::new(ServerTlsConfig {
+        presented: Presented::Files(std::iter::once(own).chain(more).collect()),
+        trusted: Trusted::Files(tls.client_ca.clone()),
+        client_auth: tls.client_auth,
+        alpn: vec![b"http/1.1".to_vec()],
+    })?;
+    let nothing = || IdentityError::Tls { path: tls.cert.clone(), why: "no certificate is there".to_owned() };
+    built.config().ok_or_else(nothing)
 }
 
 /// What a listener offers in TLS.

@@ -53,6 +53,8 @@ pub struct ClientHello {
     pub alpn: Option<Vec<u8>>,
     /// A server name was given.
     pub sni: bool,
+    /// The server name, lower case (RFC 6066, section 3); `None` = none, or none that a host can have.
+    pub server_name: Option<String>,
 }
 
 /// Puts the ClientHello together from the TLS records at the start of a connection (RFC 8446, section 5.1).
@@ -119,7 +121,10 @@ pub fn parse(body: &[u8]) -> Option<ClientHello> {
 fn read_extension(hello: &mut ClientHello, kind: u16, data: &[u8]) -> Option<()> {
     let mut r = Reader(data);
     match kind {
-        0x0000 => hello.sni = true,
+        0x0000 => {
+            hello.sni = true;
+            hello.server_name = server_name(data);
+        }
         0x000d => hello.signature_algorithms = numbers(r.vec16()?)?,
         0x0010 => hello.alpn = Reader(r.vec16()?).vec8().map(<[u8]>::to_vec),
         0x002b => {
@@ -130,6 +135,29 @@ fn read_extension(hello: &mut ClientHello, kind: u16, data: &[u8]) -> Option<()>
         _ => {}
     }
     Some(())
+}
+
+/// The first host name of a `server_name` extension.
+fn server_name(data: &[u8]) -> Option<String> {
+    let mut list = Reader(Reader(data).vec16()?);
+    while let Some(kind) = list.take(1) {
+        let name = list.vec16()?;
+        if kind == [0] {
+            return host_name(name);
+        }
+    }
+    None
+}
+
+/// A DNS name as it can stand for a host, in lower case: letters, digits, `-` and `_` in labels of 1 to 63 bytes,
+/// 253 bytes in all.
+pub fn host_name(name: &[u8]) -> Option<String> {
+    let is_label = |label: &[u8]| {
+        (1..=63).contains(&label.len())
+            && label.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    };
+    let fits = name.len() <= 253 && name.split(|b| *b == b'.').all(is_label);
+    fits.then(|| String::from_utf8_lossy(name).to_ascii_lowercase())
 }
 
 /// The fingerprint, such as `t13d1516h2_8daaf6152771_e5627efa2ab1`.

@@ -155,8 +155,11 @@ impl Conn {
                 self.tls = Some(Box::new(secured.tls));
                 self.identity = Some(Box::new(secured.identity));
             }
-            What::Greeted { hop, ja4 } => {
+            What::Greeted { hop, ja4, sni } => {
                 self.hop = hop;
+                if !sni.is_empty() {
+                    self.tls = Some(Box::new(Tls { sni, ..Tls::default() }));
+                }
                 self.ja4 = ja4;
             }
             What::LoggedIn(by) => {

@@ -195,7 +195,7 @@ impl Flow {
             // Begins in the other engine.
             Protocol::Http2 => {}
             Protocol::Postgres | Protocol::Redis => flow.begin_stream(end_point),
-            Protocol::Opaque => flow.turn_opaque("configured"),
+            Protocol::Opaque => flow.turn_opaque(if flow.route.pass_through { "tls" } else { "configured" }),
         }
         flow
     }
@@ -389,12 +389,21 @@ impl Flow {
                 self.frame_requests(&all);
             }
             Detected::Http2 => self.http2 = Some(all),
-            Detected::Undecided if !enough && !self.up.eof => self.up.held.extend_from_slice(&all),
+            Detected::Undecided if !enough && !self.up.eof => {
+                self.up.held.extend_from_slice(&all);
+                self.timers.undecided(self.now, self.worker.limits.detect);
+            }
             other => {
                 self.turn_opaque(other.word());
                 self.up.out.push(all);
             }
         }
+    }
+
+    /// The first bytes have not decided in time: they pass unread.
+    pub(super) fn give_up_detecting(&mut self) {
+        let all = self.up.held.split().freeze();
+        self.judge_first(&all.clone(), all, true);
     }
 
     /// From here on bytes pass unread, and one record says so.

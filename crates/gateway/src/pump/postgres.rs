@@ -6,6 +6,7 @@
 //! start-up packet passes unread to the framer.
 
 use super::connect::ConnectError;
+use super::greet::AGAIN;
 use super::io::Io;
 use super::serve::secure;
 use super::worker::{Route, Worker};
@@ -22,7 +23,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// Requests for encryption that one connection may make: GSSAPI, then TLS, and one more.
 const REQUESTS_MAX: usize = 3;
@@ -72,6 +73,46 @@ async fn requests(worker: &Worker, route: &Route, mut stream: TcpStream) -> Resu
         stream.write_all(b"N").await.map_err(|_| ("postgresql: caller left", false))?;
     }
     Err(("postgresql: too many requests for encryption", false))
+}
+
+/// On an address with several ways: answers requests for encryption as far as the handshake whose server name
+/// chooses one. Whether TLS was asked for; nothing else is taken off the stream.
+pub(super) async fn asks_for_tls(stream: &mut TcpStream) -> Result<bool, NotGreeted> {
+    for _ in 0..REQUESTS_MAX {
+        let tls = match front(stream).await {
+            Some(head) if head == SSL_REQUEST => true,
+            Some([0, 0, 0, 8, code @ ..]) if u32::from_be_bytes(code) == GSS_CODE => false,
+            _ => return Ok(false),
+        };
+        let mut head = [0; 8];
+        if read_head(stream, &mut head).await.is_err() || has_more(stream) {
+            return Err(("postgresql: bytes followed a request for encryption before its answer", false));
+        }
+        let answer: &[u8] = if tls { b"S" } else { b"N" };
+        stream.write_all(answer).await.map_err(|_| ("postgresql: caller left", false))?;
+        if tls {
+            return Ok(true);
+        }
+    }
+    Err(("postgresql: too many requests for encryption", false))
+}
+
+/// Whether a cancellation is at the front of the stream.
+pub(super) async fn is_cancellation(stream: &TcpStream) -> bool {
+    let head = front(stream).await;
+    head.is_some_and(|[_, _, _, _, code @ ..]| u32::from_be_bytes(code) == CANCEL_CODE)
+}
+
+/// The first 8 bytes of the stream, left on it; `None` = it does not begin as this protocol does, or ended.
+async fn front(stream: &TcpStream) -> Option<[u8; 8]> {
+    let mut head = [0; 8];
+    loop {
+        match stream.peek(&mut head).await {
+            Ok(8) if head[0] == 0 => return Some(head),
+            Ok(1..8) if head[0] == 0 => sleep(AGAIN).await,
+            _ => return None,
+        }
+    }
 }
 
 /// Fills `head`; with the stream's end before that, how much came.

@@ -1,8 +1,9 @@
 //! One client connection from accept to close: handshake, flow, last tap. Whatever happens, even a panic,
 //! the decoder gets a [`What::Close`].
 
+use super::door::Door;
 use super::flow::Flow;
-use super::greet::{Greeting, greet};
+use super::greet::{Greeting, Way, greet};
 use super::h2::{Http2, Start};
 use super::io::Io;
 use super::login::Noted;
@@ -28,7 +29,7 @@ static NEXT: AtomicU64 = AtomicU64::new(1);
 /// Gives back what a connection holds, and tells the decoder, also when its task panics.
 struct Guard {
     worker: Arc<Worker>,
-    route: Arc<Route>,
+    door: Arc<Door>,
     conn: u64,
     identity: Option<String>,
     end: Option<(u64, u64, Why)>,
@@ -44,7 +45,7 @@ impl Drop for Guard {
         self.worker.push(&mut vec![Tap { conn: self.conn, t, what: What::Close { up, down, why } }]);
         self.worker.drain.forget(self.conn);
         self.worker.counters.open.fetch_sub(1, Ordering::Relaxed);
-        self.route.open.fetch_sub(1, Ordering::Relaxed);
+        self.door.open.fetch_sub(1, Ordering::Relaxed);
         if let Some(id) = &self.identity {
             let mut all = self.worker.by_identity.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(n) = all.get_mut(id) {
@@ -67,9 +68,9 @@ enum Begun {
 ///
 /// Each stage is boxed and gone when the next begins, so that a connection that waits holds its flow, and
 /// nothing of what led to it. A test below bounds what that comes to.
-pub(crate) async fn serve(worker: Arc<Worker>, route: Arc<Route>, stream: TcpStream, src: SocketAddr) {
+pub(crate) async fn serve(worker: Arc<Worker>, door: Arc<Door>, stream: TcpStream, src: SocketAddr) {
     let conn = NEXT.fetch_add(1, Ordering::Relaxed);
-    let mut guard = Guard { worker, route, conn, identity: None, end: None };
+    let mut guard = Guard { worker, door, conn, identity: None, end: None };
     let start = match Box::pin(begin(&mut guard, stream, src)).await {
         None => return,
         Some(Begun::Http2(start)) => start,
@@ -91,31 +92,37 @@ pub(crate) async fn serve(worker: Arc<Worker>, route: Arc<Route>, stream: TcpStr
 
 /// Everything before the connection's own bytes. `None` = it has ended, and the guard knows how.
 async fn begin(guard: &mut Guard, mut stream: TcpStream, src: SocketAddr) -> Option<Begun> {
-    let (worker, route, conn) = (Arc::clone(&guard.worker), Arc::clone(&guard.route), guard.conn);
+    let (worker, conn) = (Arc::clone(&guard.worker), guard.conn);
     let _ = stream.set_nodelay(true);
     let dst = stream.local_addr().unwrap_or(src);
     let waiting = Arc::new(AtomicUsize::new(0));
+    let (greeting, way) = greet(&worker, &guard.door, &mut stream, src).await;
+    let route = Arc::clone(way.as_ref().map_or(&guard.door.own, |way| &way.route));
     let gate = (route.durability == Durability::Strict).then(Arc::<Gate>::default);
     let open = ConnOpen { route: route.index, src, dst, waiting, gate };
     let tap = |what| worker.push(&mut vec![Tap { conn, t: worker.clock.monotonic_ns(), what }]);
     tap(What::Open(Box::new(open.clone())));
-    match greet(&worker, &route, &mut stream, src).await {
-        Ok(Greeting { hop: None, ja4 }) if ja4.is_empty() => {}
-        Ok(Greeting { hop, ja4 }) => tap(What::Greeted { hop, ja4 }),
+    let Greeting { hop, ja4, sni } = greeting;
+    if hop.is_some() || !ja4.is_empty() || !sni.is_empty() {
+        tap(What::Greeted { hop, ja4, sni });
+    }
+    let asked = match way {
+        Ok(Way { asked, .. }) => asked,
         Err(failed) => {
-            handshake_failed(guard, failed);
+            handshake_failed(guard, &route, failed);
             return None;
         }
-    }
+    };
     let greeted = match route.protocol {
-        Protocol::Postgres => postgres::greet(&worker, &route, stream).await,
+        _ if route.pass_through => Ok((Io::Clear(stream), None, Bytes::new())),
+        Protocol::Postgres if !asked => postgres::greet(&worker, &route, stream).await,
         _ => secure(&worker, &route, stream).await.map(|(io, secured)| (io, secured, Bytes::new())),
     };
     let (client, secured, head) = match greeted {
         Ok(greeted) => greeted,
         Err(failed) => {
             count(&worker.counters.tls_failed);
-            handshake_failed(guard, failed);
+            handshake_failed(guard, &route, failed);
             return None;
         }
     };
@@ -145,9 +152,9 @@ async fn begin(guard: &mut Guard, mut stream: TcpStream, src: SocketAddr) -> Opt
     Some(Begun::Flow(flow))
 }
 
-fn handshake_failed(guard: &mut Guard, (why, timeout): (&'static str, bool)) {
+fn handshake_failed(guard: &mut Guard, route: &Route, (why, timeout): (&'static str, bool)) {
     let worker = &guard.worker;
-    worker.will_record_on(&guard.route, 1);
+    worker.will_record_on(route, 1);
     let what = What::HandshakeFailed { why, timeout };
     worker.push(&mut vec![Tap { conn: guard.conn, t: worker.clock.monotonic_ns(), what }]);
     guard.end = Some((0, 0, Why::Done));

@@ -29,6 +29,8 @@ pub(super) struct Timers {
     head: Option<u64>,
     body: (u64, u64),
     linger: Option<u64>,
+    /// Since when the first bytes decide nothing.
+    undecided: Option<u64>,
 }
 
 fn ns(d: Duration) -> u64 {
@@ -59,6 +61,7 @@ impl Timers {
             head: None,
             body: (now, 0),
             linger: None,
+            undecided: None,
         }
     }
 
@@ -86,6 +89,18 @@ impl Timers {
 
     pub(super) fn linger_over(&self, now: u64) -> bool {
         self.linger.is_some_and(|since| now.saturating_sub(since) > ns(LINGER))
+    }
+
+    /// The first bytes are here and decide nothing yet; looked at again within `at_most` of the first of them.
+    pub(super) fn undecided(&mut self, now: u64, at_most: Duration) {
+        if self.undecided.is_none() {
+            self.undecided = Some(now);
+            self.sleep.as_mut().reset(Instant::now() + at_most);
+        }
+    }
+
+    fn undecided_over(&self, now: u64) -> bool {
+        self.undecided.is_some_and(|since| now.saturating_sub(since) >= self.detect)
     }
 
     pub(super) fn detect_over(&self, now: u64) -> bool {
@@ -123,6 +138,10 @@ impl Flow {
             && matches!(self.upstream, Upstream::Idle)
             && self.timers.detect_over(self.now)
         {
+            return true;
+        }
+        if self.mode == Mode::Detecting && !self.up.held.is_empty() && self.timers.undecided_over(now) {
+            self.give_up_detecting();
             return true;
         }
         if self.gives_up_intent(limits.strict_wait) {

@@ -2,7 +2,9 @@
 
 use super::gap::Dropped;
 use super::io::Io;
-use crate::config::{Durability, Limits, PostgresOptions, Protocol, Purpose};
+use super::postgres;
+use crate::config::{Durability, Limits, Listener, PostgresOptions, Protocol, Purpose};
+use crate::error::GatewayError;
 use crate::recorder::{RecordError, Recorder};
 use crate::ring::{Ring, Tap};
 use crate::stats::Counters;
@@ -14,8 +16,9 @@ use countersign_ledger::Clock;
 use countersign_policy::Policy;
 use std::collections::HashMap;
 use std::io;
+use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use tokio::io::AsyncReadExt;
@@ -42,7 +45,39 @@ pub(crate) struct Route {
     pub(crate) service: String,
     pub(crate) postgres: PostgresOptions,
     pub(crate) durability: Durability,
-    pub(crate) open: AtomicUsize,
+    /// TLS is not ended here.
+    pub(crate) pass_through: bool,
+}
+
+impl Route {
+    /// Reads what `listener` names; `more`: certificates and keys beside its own.
+    ///
+    /// # Errors
+    /// The first setting or file that cannot be used.
+    pub(crate) fn new(
+        index: usize,
+        listener: &Listener,
+        more: &[(PathBuf, PathBuf)],
+        pass_through: bool,
+    ) -> Result<Route, GatewayError> {
+        if listener.protocol == Protocol::Postgres {
+            postgres::check(listener)?;
+        }
+        Ok(Route {
+            index,
+            name: listener.name.clone(),
+            purpose: listener.purpose.clone(),
+            host: listener.upstream.host.clone(),
+            port: listener.upstream.port,
+            protocol: listener.protocol,
+            tls: ArcSwap::from_pointee(RouteTls::read(listener, more)?),
+            no_h2: AtomicBool::new(false),
+            service: listener.service_name(),
+            postgres: listener.postgres.clone(),
+            durability: listener.durability,
+            pass_through,
+        })
+    }
 }
 
 /// Shared by all connections of a data thread, and by nothing else but shutdown.

@@ -39,6 +39,50 @@ fn a_few_first_bytes_that_decide_nothing_pass_when_the_client_ends() {
 }
 
 #[test]
+fn first_bytes_that_decide_nothing_pass_after_a_moment_though_the_client_waits() {
+    // A protocol whose client sends two letters and waits for the answer.
+    let upstream = server(|mut s| {
+        let mut buf = [0; 2];
+        s.read_exact(&mut buf).unwrap();
+        s.write_all(b"ok").unwrap();
+    });
+    let rig = Rig::new(upstream);
+    let mut client = rig.client();
+    client.send(b"HI");
+    client.expect(b"ok");
+    drop(client);
+    let event = rig.memory.wait(1).pop().unwrap();
+    assert_eq!(event.core.rec, Some(Rec::Opaque));
+    assert_eq!(format!("{:?}", event.content.detail), r#"{0: Uint(2), 1: Uint(2), 2: Text("undecided")}"#);
+    assert!(event.core.dur.is_some());
+}
+
+#[test]
+fn no_more_than_64_bytes_decide() {
+    let rig = Rig::new(server(echo));
+    let mut client = rig.client();
+    // Letters alone could still become a method; not that many.
+    let first = [b'A'; 64];
+    client.send(first);
+    client.end();
+    assert_eq!(client.rest(), first);
+    let event = rig.memory.wait(1).pop().unwrap();
+    assert_eq!(format!("{:?}", event.content.detail), r#"{0: Uint(64), 1: Uint(64), 2: Text("other")}"#);
+}
+
+#[test]
+fn a_request_in_two_parts_is_still_a_request() {
+    let (upstream, _) = crate::support::ok("x");
+    let rig = Rig::with(upstream, |c| c.limits.detect = Duration::from_secs(20));
+    let mut client = rig.client();
+    client.send("G");
+    std::thread::sleep(Duration::from_millis(30));
+    client.send(&crate::support::get("/parts")[1..]);
+    client.expect(crate::support::response("x"));
+    assert_eq!(rig.memory.wait(1)[0].target.raw, "/parts");
+}
+
+#[test]
 fn a_server_that_speaks_first_is_heard() {
     let upstream = server(|mut s| {
         s.write_all(b"220 ready\r\n").unwrap();

@@ -20,7 +20,7 @@ fn stored(world: &World, role: &str) -> String {
 }
 
 /// A gateway with another certificate than the server's, which verifies the superuser.
-fn verifying(world: &World) -> (Rig, PathBuf) {
+pub(crate) fn verifying(world: &World) -> (Rig, PathBuf) {
     let file = world.dir.path().join("verifiers");
     std::fs::write(&file, format!("\"postgres\" \"{}\"\n", stored(world, "postgres"))).unwrap();
     let other = world.authority.issue("/gw", &["localhost"]).unwrap();

@@ -137,6 +137,20 @@ impl Rig {
     }
 }
 
+/// Why a gateway with `config` does not start.
+pub(crate) fn start_error(config: GatewayConfig) -> String {
+    let parts = Parts {
+        recorders: vec![Arc::new(Memory::default())],
+        strict: Vec::new(),
+        key: BodyKey::Raw(hmac::Key::new(hmac::HMAC_SHA256, &DIGEST_KEY)),
+        identities: Arc::new(Identities::new(IdentityConfig::default(), 0).unwrap()),
+        policy: PolicySet::allow_all(),
+        clock: Arc::new(SystemClock::default()),
+        sockets: Vec::new(),
+    };
+    Gateway::start_with(config, parts).err().map_or(String::new(), |error| error.to_string())
+}
+
 /// A raw socket with patience.
 pub(crate) struct Client(pub(crate) TcpStream);
 

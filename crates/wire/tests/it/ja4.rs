@@ -1,6 +1,6 @@
 //! JA4 against the published example, and ClientHellos that are not whole or not right.
 
-use countersign_wire::ja4::{Carrier, Hello, hello, ja4, of_stream, parse};
+use countersign_wire::ja4::{Carrier, Hello, hello, host_name, ja4, of_stream, parse};
 use proptest::prelude::*;
 
 const CIPHERS: [u16; 16] = [
@@ -70,6 +70,31 @@ fn carrier_name_and_protocol_show_in_the_first_part() {
     assert_eq!(first(&body(Some(&[0xab]), true), Carrier::Tcp), "t13d1516ab");
     assert_eq!(first(&body(Some(&[0xab, 0xcd]), true), Carrier::Dtls), "d13d1516ad");
     assert_eq!(first(&body(Some(&[0x30, 0x31, 0xab, 0xcd]), true), Carrier::Tcp), "t13d15163d");
+}
+
+#[test]
+fn server_names_are_read_in_lower_case_and_only_where_a_host_can_have_them() {
+    for (name, read) in [
+        (&b"API.Example.org"[..], Some("api.example.org")),
+        (b"a_b-c.9", Some("a_b-c.9")),
+        (b"", None),
+        (b"a..b", None),
+        (b"a.b.", None),
+        (b"*.example.org", None),
+        (b"ex ample", None),
+        (b"\xc3\xbc", None),
+        (&[b'a'; 64], None),
+        (&[b'a'; 63], Some(std::str::from_utf8(&[b'a'; 63]).unwrap())),
+    ] {
+        assert_eq!(host_name(name).as_deref(), read, "{name:?}");
+        let entry = [&[0, 0, name.len() as u8][..], name].concat();
+        let list = [&[0, entry.len() as u8][..], &entry].concat();
+        let extension = [&[0, 0, 0, list.len() as u8][..], &list].concat();
+        let hello =
+            [&[3, 3][..], &[7; 32], &[0, 0, 0, 1, 0], &[0, extension.len() as u8], &extension].concat();
+        let parsed = parse(&hello).unwrap();
+        assert_eq!((parsed.server_name.as_deref(), parsed.sni), (read, true));
+    }
 }
 
 #[test]
