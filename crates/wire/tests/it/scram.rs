@@ -1,4 +1,5 @@
 //! SCRAM against the vectors of RFC 7677, against itself, and against hostile sides.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use countersign_wire::scram::{
     ClientSide, Fault, ITERATIONS_MAX, Keys, MESSAGE_MAX, NONCE_MAX, Offer, ServerSide, Verifier, end_point,
