@@ -10,8 +10,8 @@ use crate::log::tree::TreeReader;
 use crate::sequencer::sequence::append_own;
 use crate::source::SourceState;
 use crate::{
-    Checkpoint, Clock, DigestKey, GapInfo, Kek, LedgerError, Limits, Reader, SealedSegment, SegmentInfo,
-    SegmentKey, Source, SourceInfo, SourceSpec, StartReport, Stats, SystemClock,
+    Checkpoint, Clock, DigestKey, GapInfo, Kek, LedgerError, Limits, PassedSource, Reader, SealedSegment,
+    SegmentInfo, SegmentKey, Source, SourceInfo, SourceSpec, StartReport, Stats, SystemClock,
 };
 use countersign_event::{Entry, EntryKind, Frame, GROUPS, Salt};
 use countersign_proof::{Hash, Tile, TileKind, consistency_proof, inclusion_proof, tree_root};
@@ -30,12 +30,19 @@ pub struct Options {
     pub limits: Limits,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// Sources of the process that this one takes over from; see [`crate::pass`].
+    pub resumed: Vec<PassedSource>,
 }
 
 impl Options {
     /// Default bounds and the machine's clock.
     pub fn new(origin: impl Into<String>) -> Options {
-        Options { origin: origin.into(), limits: Limits::default(), clock: Arc::new(SystemClock::default()) }
+        Options {
+            origin: origin.into(),
+            limits: Limits::default(),
+            clock: Arc::new(SystemClock::default()),
+            resumed: Vec::new(),
+        }
     }
 }
 
@@ -171,6 +178,13 @@ impl Ledger {
         // Live only now, so that no heartbeat can come before the registration.
         lock(&core.registry).live.insert(state.reg.source_ref, state.clone());
         Ok(Source::new(core.clone(), state))
+    }
+
+    /// The source of run `stream` that [`Options::resumed`] named; `None` when the log does not continue it.
+    pub fn resumed(&self, stream: &[u8; 16]) -> Option<Source> {
+        let registry = lock(&self.core.registry);
+        let state = registry.live.values().find(|state| state.reg.stream == *stream)?;
+        Some(Source::new(self.core.clone(), state.clone()))
     }
 
     /// A cursor that starts at leaf `from`.

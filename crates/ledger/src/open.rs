@@ -13,7 +13,8 @@ use crate::signer::inspect;
 use crate::source::{OWED_LEN, decode_owed};
 use crate::wal::header::sha256;
 use crate::{
-    Clock, GapReason, Kek, LedgerError, Limits, LocalSigner, Options, Signer, StartReport, SystemClock,
+    Clock, GapReason, Kek, LedgerError, Limits, LocalSigner, Options, PassedSource, Signer, StartReport,
+    SystemClock,
 };
 use countersign_event::{EntryKind, SCHEMA};
 use countersign_proof::VerifierKey;
@@ -117,13 +118,14 @@ pub(crate) fn open_writer(
         signer: Some((signer, fence)),
         lock: Some(lock_file),
     };
-    start(assembly, vault, found)
+    start(assembly, vault, found, options.resumed)
 }
 
 fn start(
     assembly: Assembly,
     vault: Vault,
     mut found: Recovered,
+    resumed: Vec<PassedSource>,
 ) -> Result<(Arc<Core>, StartReport), LedgerError> {
     let (size, next_file, last_mac) = (found.tree.size(), found.next_file, found.last_mac);
     let (own_seq, last_time, meta_len) = (found.own_seq, found.last_time, found.meta_len);
@@ -131,8 +133,9 @@ fn start(
     let core = assemble(assembly, vault, found, &mut report);
     let committer = Committer::new(core.clone(), next_file, size, last_mac, meta_len)?;
     let sequencer = Sequencer::new(core.clone(), size, own_seq, last_time);
+    let resumed = crate::pass::resume(&core, resumed);
     crate::sequencer::start(&core, sequencer, committer)?;
-    if let Err(error) = first_entries(&core, size, &mut report) {
+    if let Err(error) = first_entries(&core, size, &resumed, &mut report) {
         core.intake.close(LedgerError::Closed);
         return Err(error);
     }
@@ -140,7 +143,12 @@ fn start(
 }
 
 /// Schema and log key for a new ledger, losses of dead sources for an old one.
-fn first_entries(core: &Arc<Core>, size: u64, report: &mut StartReport) -> Result<(), LedgerError> {
+fn first_entries(
+    core: &Arc<Core>,
+    size: u64,
+    resumed: &[[u8; 16]],
+    report: &mut StartReport,
+) -> Result<(), LedgerError> {
     if size == 0 {
         append_own(core, EntryKind::Schema, schema_body(SCHEMA, SCHEMA_TEXT))?;
     }
@@ -148,7 +156,7 @@ fn first_entries(core: &Arc<Core>, size: u64, report: &mut StartReport) -> Resul
     if size < 2 {
         append_own(core, EntryKind::KeyEvent, key_added_body(&core.vkey))?;
     }
-    declare_losses(core, report)
+    declare_losses(core, resumed, report)
 }
 
 pub(crate) fn open_reader(dir: &Path, kek: &Kek) -> Result<(Arc<Core>, StartReport), LedgerError> {
@@ -337,11 +345,17 @@ fn check_origin(dir: &Path, origin: &str, created: bool) -> Result<(), LedgerErr
     )))
 }
 
-/// What dead runs owed and did not record becomes a GAP; a run without a last heartbeat is closed by one.
-fn declare_losses(core: &Arc<Core>, report: &mut StartReport) -> Result<(), LedgerError> {
+/// What dead runs owed and did not record becomes a GAP; a run without a last heartbeat is closed by one. Runs in
+/// `resumed` are alive in another process, which goes on writing their counts.
+fn declare_losses(
+    core: &Arc<Core>,
+    resumed: &[[u8; 16]],
+    report: &mut StartReport,
+) -> Result<(), LedgerError> {
     let dir = core.dir.join("sources");
     let mut owed: BTreeMap<[u8; 16], Option<u64>> = BTreeMap::new();
-    let names = list(&dir)?;
+    let mut names = list(&dir)?;
+    names.retain(|name| stream_of(name).is_none_or(|stream| !resumed.contains(&stream)));
     for name in &names {
         let path = dir.join(name);
         let bytes = read_bounded(&path, OWED_LEN as u64).unwrap_or_default().unwrap_or_default();
@@ -353,7 +367,7 @@ fn declare_losses(core: &Arc<Core>, report: &mut StartReport) -> Result<(), Ledg
     let open: Vec<(u32, [u8; 16], u64)> = lock(&core.registry)
         .sources
         .values()
-        .filter(|source| !source.closed)
+        .filter(|source| !source.closed && !resumed.contains(&source.info.stream))
         .map(|source| (source.info.source_ref, source.info.stream, source.info.last_seq))
         .collect();
     for (source_ref, stream, last) in open {

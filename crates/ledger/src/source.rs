@@ -16,14 +16,14 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 /// One registered (agent, stream). Sequence numbers are given here, contiguous from 1. Cheap to clone.
 #[derive(Clone)]
 pub struct Source {
-    core: Arc<Core>,
-    state: Arc<SourceState>,
+    pub(crate) core: Arc<Core>,
+    pub(crate) state: Arc<SourceState>,
 }
 
 impl std::fmt::Debug for Source {
@@ -45,19 +45,21 @@ pub enum TryRecordError {
 /// the queue is in sequence order; `window` belongs to the sequencer and is touched by counters.
 pub(crate) struct SourceState {
     pub(crate) reg: SourceReg,
-    key: SigningKey,
-    seq: Mutex<SeqState>,
+    pub(crate) key: SigningKey,
+    pub(crate) seq: Mutex<SeqState>,
     owed: Mutex<OwedFile>,
     pub(crate) window: Mutex<Window>,
-    seen: AtomicU64,
-    rejected: AtomicU64,
-    dropped: AtomicU64,
+    pub(crate) seen: AtomicU64,
+    pub(crate) rejected: AtomicU64,
+    pub(crate) dropped: AtomicU64,
     pub(crate) sent: AtomicU64,
     pub(crate) last_seq: AtomicU64,
+    /// Another process goes on with it: a shutdown does not end it.
+    pub(crate) suspended: AtomicBool,
 }
 
-struct SeqState {
-    next: u64,
+pub(crate) struct SeqState {
+    pub(crate) next: u64,
 }
 
 /// Counts since the last heartbeat, in queue order.
@@ -83,6 +85,7 @@ impl SourceState {
             dropped: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             last_seq: AtomicU64::new(0),
+            suspended: AtomicBool::new(false),
             reg,
         }
     }
@@ -110,6 +113,7 @@ impl SourceState {
         if window.closed {
             return None;
         }
+        let last = last && !self.suspended.load(Ordering::Acquire);
         let mut ckpt = window.ckpt.clone();
         ckpt.last = last;
         if !ckpt.adds_up() {
@@ -129,8 +133,11 @@ impl SourceState {
         Some(ckpt.to_bytes())
     }
 
-    /// Removes the count file: nothing is owed any more.
+    /// Removes the count file: nothing is owed any more. That of a suspended source stays with its owner.
     pub(crate) fn settle(&self) -> Result<(), LedgerError> {
+        if self.suspended.load(Ordering::Acquire) {
+            return Ok(());
+        }
         let mut owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
         if owed.file.take().is_none() {
             return Ok(());

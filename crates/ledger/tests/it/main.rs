@@ -7,6 +7,7 @@ mod faults;
 mod flips;
 mod formats;
 mod kill;
+mod passing;
 mod recovery;
 mod signing;
 mod support;
