@@ -117,7 +117,9 @@ pub(crate) enum Command {
 #[command(after_help = "Examples:\n  countersign run --proxy 127.0.0.1:8081=http://127.0.0.1:8080\n  \
                         countersign run --config countersign.toml\n  \
                         countersign run --role edge --config countersign.toml\n\n\
-                        Then send traffic to the listen address and ask: countersign q")]
+                        Then send traffic to the listen address and ask: countersign q\n\n\
+                        Signals: SIGINT and SIGTERM end it in order, SIGHUP reads files again, SIGUSR2 passes \
+                        everything to a new process of this binary")]
 pub(crate) struct RunArgs {
     /// Stand in front of URL: listen on LISTEN, pass every byte, record every call (repeatable)
     #[arg(long, value_name = "LISTEN=URL")]

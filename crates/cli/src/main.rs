@@ -13,6 +13,7 @@ mod output;
 mod pipeline;
 mod signals;
 mod stages;
+mod upgrade;
 
 use args::{Cli, Command};
 use clap::Parser;

@@ -1,13 +1,22 @@
-//! Ctrl-C and SIGTERM: the first asks for a clean end, the second ends at once. SIGHUP asks to read files again.
+//! Ctrl-C and SIGTERM: the first asks for a clean end, the second ends at once. SIGHUP asks to read files again,
+//! SIGUSR2 to pass everything to a new process.
 
 use crate::exit::CliError;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How often SIGHUP came.
 static RELOADS: AtomicU64 = AtomicU64::new(0);
+
+/// SIGUSR2 came and nobody has acted on it.
+static UPGRADE: AtomicBool = AtomicBool::new(false);
+
+/// Whether an upgrade was asked for by signal; once for any number of signals.
+pub(crate) fn take_upgrade() -> bool {
+    UPGRADE.swap(false, Ordering::Relaxed)
+}
 
 /// How often a reload was asked for by signal.
 pub(crate) fn reloads() -> u64 {
@@ -28,13 +37,14 @@ impl Interrupt {
             CliError::new("cannot listen for signals", e, "close other programs and try again")
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(fail)?;
-        let (mut interrupt, mut terminate, mut hangup) = {
+        let (mut interrupt, mut terminate, mut hangup, mut upgrade) = {
             let _guard = runtime.enter();
             let listen = |kind| signal(kind).map_err(fail);
             (
                 listen(SignalKind::interrupt())?,
                 listen(SignalKind::terminate())?,
                 listen(SignalKind::hangup())?,
+                listen(SignalKind::user_defined2())?,
             )
         };
         let asked = Interrupt::default();
@@ -48,6 +58,11 @@ impl Interrupt {
                         _ = terminate.recv() => times += 1,
                         _ = hangup.recv() => {
                             RELOADS.fetch_add(1, Ordering::Relaxed);
+                            continue;
+                        }
+                        _ = upgrade.recv() => {
+                            UPGRADE.store(true, Ordering::Relaxed);
+                            ours.wake();
                             continue;
                         }
                     }
@@ -68,18 +83,26 @@ impl Interrupt {
         self.0.1.notify_all();
     }
 
+    /// Ends a wait without asking for an end.
+    fn wake(&self) {
+        self.0.1.notify_all();
+    }
+
     /// Whether an end was asked for.
     pub(crate) fn is_asked(&self) -> bool {
         *self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until an end is asked for, at most `longest`; `true` = it was.
+    /// Waits until an end is asked for, at most `longest` or until an upgrade is; `true` = an end was.
     pub(crate) fn wait(&self, longest: Duration) -> bool {
         let start = Instant::now();
         let mut asked = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
         while !*asked {
             let Some(left) = longest.checked_sub(start.elapsed()) else { return false };
             asked = self.0.1.wait_timeout(asked, left).unwrap_or_else(PoisonError::into_inner).0;
+            if UPGRADE.load(Ordering::Relaxed) {
+                return *asked;
+            }
         }
         true
     }

@@ -39,6 +39,17 @@ impl GatewayConfig {
         }
     }
 
+    /// Data threads that it will have: with their decoders they fill the cores.
+    pub fn data_threads(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        if self.workers > 0 { self.workers } else { (cores / 2).max(1) }
+    }
+
+    /// Whether any route is strict: then [`crate::Parts::strict`] is needed.
+    pub fn any_strict(&self) -> bool {
+        crate::pump::door::all_routes(self).iter().any(|l| l.durability == Durability::Strict)
+    }
+
     /// First 8 bytes of the SHA-256 of this snapshot: `core.config` of every event.
     pub fn digest(&self) -> [u8; 8] {
         // Paths and names only, no secret is part of it; the debug form names every field.

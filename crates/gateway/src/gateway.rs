@@ -109,8 +109,8 @@ impl Gateway {
         let source = || -> Result<_, GatewayError> {
             Ok(ledger.register(SourceSpec { identity: config.agent.clone(), stream: random()? })?)
         };
-        let any_strict = door::all_routes(&config).iter().any(|l| l.durability == Durability::Strict);
-        for _ in 0..workers(&config) {
+        let any_strict = config.any_strict();
+        for _ in 0..config.data_threads() {
             recorders.push(Arc::new(SourceRecorder::new(source()?)));
             if any_strict {
                 let recorder = SourceRecorder::unpromised(source()?).map_err(GatewayError::Recorder)?;
@@ -327,12 +327,6 @@ impl Drop for Gateway {
         self.drain.end(true);
         self.join();
     }
-}
-
-/// Data threads for `config`: with their decoders they fill the cores.
-fn workers(config: &GatewayConfig) -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    if config.workers > 0 { config.workers } else { (cores / 2).max(1) }
 }
 
 fn random<const N: usize>() -> Result<[u8; N], GatewayError> {

@@ -1,19 +1,21 @@
-//! `run`: the server, until Ctrl-C. Its narrative goes to standard output, errors to standard error.
+//! `run`: the server, until Ctrl-C or until another process has taken over. Its narrative goes to standard output, errors to standard error.
 
 use crate::args::{Global, Role, RunArgs};
 use crate::config::{self, Config, Listener};
 use crate::exit::{CliError, Exit};
 use crate::output;
 use crate::pipeline::{Flavour, Pipeline};
-use crate::signals::Interrupt;
+use crate::signals::{self, Interrupt};
+use crate::upgrade::{self, HandOver, TakeOver};
 use std::io::Write;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often the server looks at its own health while it waits.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Runs until an end is asked for.
 pub(crate) fn run(global: &Global, args: &RunArgs) -> Result<Exit, CliError> {
+    upgrade::remember_program();
     let mut config = config::resolve(global)?;
     add_proxies(&mut config, &args.proxy)?;
     config.role = args.role.unwrap_or(config.role);
@@ -30,7 +32,10 @@ pub(crate) fn run(global: &Global, args: &RunArgs) -> Result<Exit, CliError> {
             env!("CARGO_PKG_VERSION")
         ));
     }
-    let pipeline = Pipeline::start(&config, Flavour::default(), &say)?;
+    let mut pipeline = match TakeOver::asked()? {
+        None => Pipeline::start(&config, Flavour::default(), &say)?,
+        Some(from) => Pipeline::take_over(&config, Flavour::default(), from, &say)?,
+    };
     if let Some(link) = pipeline.login_link() {
         say(&format!("dashboard  {link}  (works once, within a minute)"));
     }
@@ -45,7 +50,16 @@ pub(crate) fn run(global: &Global, args: &RunArgs) -> Result<Exit, CliError> {
     } else {
         say("ask        countersign q     follow: countersign tail     end: Ctrl-C");
     }
-    let stopped = wait(&pipeline, &interrupt);
+    let stopped = loop {
+        match wait(&pipeline, &interrupt) {
+            Woken::End => break None,
+            Woken::Stopped(why) => break Some(why),
+            Woken::Upgrade => match pass_on(pipeline, &config, &say)? {
+                Some(stays) => pipeline = stays,
+                None => return Ok(Exit::Yes),
+            },
+        }
+    };
     say("stopping: open calls may end");
     let counters = pipeline.stop();
     if let Some(why) = stopped {
@@ -61,14 +75,71 @@ pub(crate) fn run(global: &Global, args: &RunArgs) -> Result<Exit, CliError> {
     Ok(Exit::Yes)
 }
 
-/// Waits for the end; gives the reason when the ledger itself stopped.
-fn wait(pipeline: &Pipeline, interrupt: &Interrupt) -> Option<String> {
-    while !interrupt.wait(LOOK) {
+/// Why waiting ended.
+enum Woken {
+    /// An end was asked for.
+    End,
+    /// The ledger itself stopped.
+    Stopped(String),
+    /// SIGUSR2.
+    Upgrade,
+}
+
+fn wait(pipeline: &Pipeline, interrupt: &Interrupt) -> Woken {
+    loop {
+        if interrupt.wait(LOOK) {
+            return Woken::End;
+        }
+        if signals::take_upgrade() {
+            return Woken::Upgrade;
+        }
         if let Some(why) = pipeline.ledger.stats().stopped {
-            return Some(why);
+            return Woken::Stopped(why);
         }
     }
-    None
+}
+
+/// Live upgrade: a new process of this binary takes over. `None` when it did, and everything of ours has ended;
+/// otherwise this process goes on.
+fn pass_on(
+    mut pipeline: Pipeline,
+    config: &Config,
+    say: &dyn Fn(&str),
+) -> Result<Option<Pipeline>, CliError> {
+    let began = Instant::now();
+    say("upgrade    starting the new process; this one goes on until it accepts connections");
+    let new = match HandOver::start(&pipeline.sockets()) {
+        Ok(new) => new,
+        Err(error) => {
+            eprintln!("error: {}", output::escape(&error.to_string()));
+            pipeline.upgrade_failed(&error.to_string());
+            return Ok(Some(pipeline));
+        }
+    };
+    let who = new.describe();
+    pipeline.wait_predecessor();
+    let (suspended, passed) = pipeline.suspend()?;
+    match new.go(&passed) {
+        Ok(successor) => {
+            say(&format!("upgrade    {who} has taken over after {} ms", began.elapsed().as_millis()));
+            let (counters, whole) = suspended.drain(&successor);
+            say(&counters);
+            if !whole {
+                return Err(CliError::new(
+                    "the new process ended before it had our last records",
+                    "what is missing is declared as a gap when it starts again",
+                    "start countersign again, and see countersign q rec:gap",
+                ));
+            }
+            Ok(None)
+        }
+        Err(why) => {
+            eprintln!("error: the new process did not start: {}; this one goes on", output::escape(&why));
+            let stays = suspended.resume(config, Flavour::default(), passed, say)?;
+            stays.upgrade_failed(&why);
+            Ok(Some(stays))
+        }
+    }
 }
 
 fn add_proxies(config: &mut Config, specs: &[String]) -> Result<(), CliError> {

@@ -109,17 +109,23 @@ fn tell(what: &str, result: Result<bool, String>, source: &Source, told: &mut St
             error
         }
     };
+    let result = if error.is_empty() { Ok(()) } else { Err(error.as_str()) };
+    lifecycle("reload", what, result, source);
+}
+
+/// Records something that happened to this process itself.
+pub(crate) fn lifecycle(op: &str, what: &str, result: Result<(), &str>, source: &Source) {
     let mut event = Event::default();
     event.core.t_obs = u64::try_from(crate::access::time::now_ns()).unwrap_or(0);
     event.core.rec = Some(Rec::Platform);
     event.core.kind = Some(Kind::Lifecycle);
-    event.core.op = "reload".to_owned();
+    event.core.op = op.to_owned();
     event.core.class = Some(Class::Admin);
-    event.core.outcome = Some(if error.is_empty() { Outcome::Success } else { Outcome::CallerError });
+    event.core.outcome = Some(if result.is_ok() { Outcome::Success } else { Outcome::CallerError });
     event.target.svc = "countersign".to_owned();
     event.target.res = what.to_owned();
-    event.content.err = error;
+    event.content.err = result.err().unwrap_or_default().to_owned();
     if let Err(e) = source.record(vec![event], Box::new(|_| {})) {
-        tracing::error!(error = %e, "a reload could not be recorded");
+        tracing::error!(error = %e, op, "could not be recorded");
     }
 }

@@ -10,6 +10,7 @@ use countersign_alert::{Alerts, Webhook};
 use countersign_ledger::{Ledger, Source};
 use countersign_store::Store;
 use countersign_web::TailHub;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,24 +63,31 @@ impl Downstream {
         Ok(Downstream { store, alerts, hub, tail, detect, web: None })
     }
 
-    /// Lets people and commands in: dashboard on loopback, local socket for the command line.
+    /// Lets people and commands in: dashboard on loopback, on the one of `sockets` that has its address if any has;
+    /// local socket for the command line.
     pub(crate) fn open(
         &mut self,
         config: &Config,
         flavour: Flavour,
         ledger: &Ledger,
         platform: Source,
+        mut sockets: Vec<TcpListener>,
         say: &dyn Fn(&str),
     ) -> Result<(), CliError> {
         let (ledger, store, hub) = (ledger.clone(), self.store.clone(), self.hub.clone());
         let parts = web::Parts { ledger, store, hub, source: platform };
-        self.web = Some(web::start(config, flavour, parts, say)?);
+        self.web = Some(web::start(config, flavour, parts, &mut sockets, say)?);
         Ok(())
     }
 
     /// A link that signs one browser in, once, within a minute; `None` without a dashboard.
     pub(crate) fn login_link(&self) -> Option<String> {
         self.web.as_ref()?.login_link()
+    }
+
+    /// The dashboard's socket, for a process that takes over.
+    pub(crate) fn listener(&self) -> Option<TcpListener> {
+        self.web.as_ref()?.listener()
     }
 
     /// Lets nobody in any more.

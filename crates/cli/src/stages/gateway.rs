@@ -2,34 +2,64 @@
 
 use crate::config::{self, Config, units};
 use crate::exit::CliError;
+use crate::upgrade::Relay;
 use countersign_gateway::{
-    BodyCapture, Durability, Gateway, GatewayConfig, Limits, Listener, ListenerTls, PostgresOptions,
-    Protocol, Purpose, Record, Scram, Upstream, UpstreamTls,
+    BodyCapture, BodyKey, Durability, Gateway, GatewayConfig, GatewayStats, Limits, Listener, ListenerTls,
+    Parts, PostgresOptions, Protocol, Purpose, Record, Recorder, Scram, Upstream, UpstreamTls,
 };
 use countersign_identity::{ClientAuth, Identities};
-use countersign_ledger::Ledger;
+use countersign_ledger::{Ledger, SystemClock};
 use countersign_policy::Policy;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Agent of the gateway's records.
 const AGENT: &str = "countersign:gateway";
 
-/// Starts all listeners.
+/// A gateway whose records can be passed to another process.
+pub(crate) struct Started {
+    /// Traffic.
+    pub(crate) gateway: Gateway,
+    /// Its recorders, those of strict routes last.
+    pub(crate) relays: Vec<Arc<Relay>>,
+}
+
+/// Starts all listeners, on `sockets` where one has their address.
 pub(crate) fn start(
     config: &Config,
     ledger: &Ledger,
     identities: Arc<Identities>,
     policy: Arc<dyn Policy>,
+    sockets: Vec<TcpListener>,
     say: &dyn Fn(&str),
-) -> Result<Gateway, CliError> {
+) -> Result<Started, CliError> {
     let settings = GatewayConfig {
         listeners: config.listeners.iter().map(listener).collect(),
         limits: limits(&config.limits),
         ..GatewayConfig::new(AGENT)
     };
-    let gateway =
-        Gateway::start(settings, ledger, identities, policy).map_err(|e| CliError::Failed(e.to_string()))?;
+    let relays = |promises| -> Result<Vec<Arc<Relay>>, CliError> {
+        let relay = |_| {
+            let source = super::ledger::source(ledger, AGENT)?;
+            Relay::new(source, promises).map_err(|e| CliError::Failed(e.to_string()))
+        };
+        (0..settings.data_threads()).map(relay).collect()
+    };
+    let bounded = relays(true)?;
+    let strict = if settings.any_strict() { relays(false)? } else { Vec::new() };
+    let recorders =
+        |relays: &[Arc<Relay>]| relays.iter().map(|r| Arc::clone(r) as Arc<dyn Recorder>).collect();
+    let parts = Parts {
+        recorders: recorders(&bounded),
+        strict: recorders(&strict),
+        key: BodyKey::Ledger(ledger.digest_key()),
+        identities,
+        policy,
+        clock: Arc::new(SystemClock::default()),
+        sockets,
+    };
+    let gateway = Gateway::start_with(settings, parts).map_err(|e| CliError::Failed(e.to_string()))?;
     for (name, address) in gateway.addresses() {
         let to = config
             .listeners
@@ -39,14 +69,19 @@ pub(crate) fn start(
             .unwrap_or_default();
         say(&format!("{name:<10} {address} → {to}"));
     }
-    Ok(gateway)
+    Ok(Started { gateway, relays: [bounded, strict].concat() })
 }
 
 /// Drains and stops; gives its counters.
 pub(crate) fn stop(gateway: Gateway, drain: Duration) -> Vec<String> {
     let open = gateway.stats();
     gateway.shutdown(drain);
-    vec![format!(
+    vec![counters(&open)]
+}
+
+/// What passed, in one line.
+pub(crate) fn counters(open: &GatewayStats) -> String {
+    format!(
         "gateway: {} connections, {} requests, {} refused, {} opaque, {} up, {} down",
         open.connections,
         open.requests,
@@ -54,7 +89,7 @@ pub(crate) fn stop(gateway: Gateway, drain: Duration) -> Vec<String> {
         open.opaque,
         units::size_rough(open.bytes_up),
         units::size_rough(open.bytes_down)
-    )]
+    )
 }
 
 fn listener(from: &config::Listener) -> Listener {

@@ -6,7 +6,7 @@ use crate::config::{Config, read_bounded, units};
 use crate::exit::CliError;
 use crate::pipeline::Flavour;
 use countersign_event::json::hex;
-use countersign_ledger::{Kek, Ledger, Limits, Options, Source, SourceSpec, StartReport};
+use countersign_ledger::{Kek, Ledger, Limits, Options, PassedSource, Source, SourceSpec, StartReport};
 use countersign_store::{Store, StoreOptions};
 use ring::rand::{SecureRandom, SystemRandom};
 
@@ -24,6 +24,7 @@ const ORIGIN_MAX: u64 = 1_024;
 pub(crate) fn open(
     config: &Config,
     flavour: Flavour,
+    resumed: Vec<PassedSource>,
     say: &dyn Fn(&str),
 ) -> Result<(Ledger, bool), CliError> {
     let origin = origin(config, flavour)?;
@@ -42,8 +43,7 @@ pub(crate) fn open(
     } else {
         Kek::load_or_create(&config.kek).map_err(ledger_error)?
     };
-    let mut options = Options::new(&origin);
-    options.limits = limits(config, flavour);
+    let options = Options { limits: limits(config, flavour), resumed, ..Options::new(&origin) };
     let (ledger, report) = Ledger::open(&config.data, kek, options).map_err(ledger_error)?;
     describe(config, &ledger, &report, fresh, say);
     configured(config, &ledger)?;

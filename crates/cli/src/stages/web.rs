@@ -39,6 +39,8 @@ pub(crate) struct Web {
     servers: Vec<JoinHandle<()>>,
     state: AppState,
     address: Option<SocketAddr>,
+    /// For a process that takes over.
+    listener: Option<TcpListener>,
 }
 
 /// Starts both servers; a busy dashboard port is named and the next free one taken.
@@ -46,6 +48,7 @@ pub(crate) fn start(
     config: &Config,
     flavour: Flavour,
     parts: Parts,
+    sockets: &mut Vec<TcpListener>,
     say: &dyn Fn(&str),
 ) -> Result<Web, CliError> {
     let fail = |e: std::io::Error| {
@@ -61,15 +64,27 @@ pub(crate) fn start(
     let options = WebOptions { demo: flavour.demo, announce: Some(announce) };
     let state = AppState::new(parts.ledger, parts.store, parts.hub, parts.source, options);
     let (stop, _) = watch::channel(false);
-    let mut web = Web { runtime: None, stop, servers: Vec::new(), state, address: None };
+    let mut web = Web { runtime: None, stop, servers: Vec::new(), state, address: None, listener: None };
     if let Some(wanted) = config.web {
-        let listener = bind(wanted, say)?;
+        let listener = match inherited(sockets, wanted) {
+            Some(listener) => listener,
+            None => bind(wanted, say)?,
+        };
         web.address = listener.local_addr().ok();
+        web.listener = listener.try_clone().ok();
         web.dashboard(&runtime, listener)?;
     }
     web.socket(&runtime, config);
     web.runtime = Some(runtime);
     Ok(web)
+}
+
+/// The dashboard's socket of the process before: on the wanted port, or on one that was tried next.
+fn inherited(sockets: &mut Vec<TcpListener>, wanted: SocketAddr) -> Option<TcpListener> {
+    let ports = wanted.port()..=wanted.port().saturating_add(WEB_PORTS_TRIED);
+    let fits = |a: SocketAddr| a.ip() == wanted.ip() && ports.contains(&a.port());
+    let at = sockets.iter().position(|s| s.local_addr().is_ok_and(fits))?;
+    Some(sockets.swap_remove(at))
 }
 
 /// The wanted port, else the next free one; what was busy is named.
@@ -136,6 +151,11 @@ impl Web {
             // A dropped sender ends it as well.
             let _ = stop.wait_for(|stop| *stop).await;
         }
+    }
+
+    /// The dashboard's socket, for a process that takes over.
+    pub(crate) fn listener(&self) -> Option<TcpListener> {
+        self.listener.as_ref()?.try_clone().ok()
     }
 
     /// A one-time sign-in link.

@@ -14,3 +14,4 @@ mod secrets;
 mod support;
 mod tree;
 mod two_commands;
+mod upgrade;
