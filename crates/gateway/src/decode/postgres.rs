@@ -69,6 +69,8 @@ pub(crate) struct Postgres {
     token: u64,
     /// Ids of intents, by number of the message that they announce.
     intents: VecDeque<(u64, Arc<OnceLock<[u8; 16]>>)>,
+    /// Number of the last message that was announced before it could be read.
+    early: u64,
     opened: Option<Box<Opened>>,
     began: u64,
     /// [`session_id`].
@@ -99,12 +101,21 @@ impl Session for Postgres {
 
     fn intents(&mut self, at: &mut At<'_>) -> Vec<Intent> {
         let Some(wire) = &mut self.wire else { return Vec::new() };
-        let begun = wire.begun();
+        let (begun, beginning) = (wire.begun(), wire.beginning());
         let mut out = Vec::new();
-        for run in begun {
+        for run in begun.into_iter().filter(|run| run.number > self.early) {
             let event = self.operation(at, &run);
             let id = Arc::<OnceLock<_>>::default();
             self.intents.push_back((run.number, Arc::clone(&id)));
+            out.push(Intent { event: intent_event(&event), id });
+        }
+        if let Some(number) = beginning.filter(|n| *n > self.early) {
+            // Too long to be held: it passes as it comes, so its intent cannot say what it is.
+            let mut event = self.event(at, at.t);
+            "unread".clone_into(&mut event.core.op);
+            let id = Arc::<OnceLock<_>>::default();
+            self.early = number;
+            self.intents.push_back((number, Arc::clone(&id)));
             out.push(Intent { event: intent_event(&event), id });
         }
         if out.is_empty() && self.opened.is_none() && self.intents.is_empty() {

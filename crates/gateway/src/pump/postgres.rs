@@ -10,7 +10,7 @@ use super::greet::AGAIN;
 use super::io::Io;
 use super::serve::secure;
 use super::worker::{Route, Worker};
-use crate::config::{Listener, Protocol, Scram};
+use crate::config::{Durability, Listener, Protocol, Scram};
 use crate::error::GatewayError;
 use crate::ring::Secured;
 use bytes::Bytes;
@@ -164,7 +164,8 @@ async fn clear(
 pub(super) fn framer(route: &Route) -> Framer {
     // In the other two choices the gateway itself is one end of the exchange.
     let clashes = matches!(route.postgres.scram, Scram::Unset | Scram::Unbound);
-    Framer::new(FramerOptions { no_binding: route.tls.load().connector.is_some() && clashes })
+    let no_binding = route.tls.load().connector.is_some() && clashes;
+    Framer::new(FramerOptions { no_binding, whole: route.durability == Durability::Strict })
 }
 
 /// Asks the server for TLS, where it wants to be asked.

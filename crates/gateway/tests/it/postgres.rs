@@ -137,6 +137,21 @@ fn pgbench_leaves_one_record_a_statement_in_every_mode() {
 }
 
 #[test]
+fn a_commit_that_the_server_turned_into_a_rollback_is_no_success() {
+    let server = server();
+    let rig = rig(&server, |_| {});
+    for scripts in [["begin", "select 1/0", "commit"], ["begin", "select 1", "commit"]] {
+        let mut command = server.client("psql", rig.address.port());
+        run(command.arg("-X").args(scripts.iter().flat_map(|script| ["-c", script])));
+    }
+    let events = drained(rig);
+    let commits: Vec<_> = operations(&events).into_iter().filter(|e| e.core.op == "COMMIT").collect();
+    let ends: Vec<_> = commits.iter().map(|e| (e.core.outcome, e.content.err.as_str())).collect();
+    let rolled_back = (Some(Outcome::CallerError), "rolled back: the transaction had failed");
+    assert_eq!(ends, [rolled_back, (Some(Outcome::Success), "")]);
+}
+
+#[test]
 fn on_a_strict_route_each_statement_has_its_intent_first() {
     let server = server();
     let rig = rig(&server, |config| {

@@ -59,10 +59,14 @@ impl World {
         })
     }
 
-    /// What psql prints for `select 1`, and its errors.
+    /// What psql prints for a small statement, and its errors.
     pub(crate) fn ask(&self, port: u16, settings: &[(&str, &str)]) -> String {
+        self.say(port, settings, "select 40 + 2")
+    }
+
+    fn say(&self, port: u16, settings: &[(&str, &str)], text: &str) -> String {
         let mut command = self.server.client("psql", port);
-        command.args(["-X", "-A", "-t", "-c", "select 40 + 2"]);
+        command.args(["-X", "-A", "-t", "-c", text]);
         command.env("PGHOST", "localhost").env("PGSSLROOTCERT", self.ca()).envs(settings.iter().copied());
         let output = command.output().unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
@@ -159,6 +163,53 @@ fn direct_tls_protocol_3_2_and_long_cancel_keys_pass() {
     assert_eq!(open.peer.tls.as_ref().unwrap().alpn, "postgresql");
     let cancel = events.iter().find(|e| e.core.op == "CANCEL").unwrap();
     assert_eq!(cancel.links.sess, open.links.sess);
+}
+
+#[test]
+fn direct_tls_reaches_a_server_with_tls_of_its_own_and_channel_binding_holds_on_both_legs() {
+    let world = World::new(Version::V18Tls);
+    let rig = world.rig(&world.certificate, Scram::SameCertificate, |config| {
+        config.listeners[0].postgres.direct_tls = true;
+    });
+    let python =
+        countersign_testkit::python::venv("postgres-drivers", &crate::postgres_drivers::PACKAGES).unwrap();
+    let mut command = std::process::Command::new(python);
+    let port = rig.address.port().to_string();
+    command.env("PGCHANNELBINDING", "require").args([
+        "-c",
+        ASK_18,
+        &port,
+        countersign_testkit::postgres::PASSWORD,
+    ]);
+    let said = crate::postgres::run(&mut command);
+    assert_eq!(said.split_whitespace().collect::<Vec<_>>(), ["42", "30002", "cancelled"]);
+    // libpq 15 asks with an SSLRequest; towards the server TLS is direct all the same, as the server says.
+    let bound = [("PGSSLMODE", "verify-ca"), ("PGCHANNELBINDING", "require")];
+    let shown = world.say(
+        rig.address.port(),
+        &bound,
+        "select ssl, version from pg_stat_ssl where pid = pg_backend_pid()",
+    );
+    assert_eq!(shown.trim(), "t|TLSv1.3");
+    let events = drained(rig);
+    let opened: Vec<_> =
+        events.iter().filter(|e| e.core.op == "connect" && e.core.rec == Some(Rec::SessionOpen)).collect();
+    assert!(opened.iter().all(|e| word(e, sql::METHOD) == "scram-sha-256-plus"));
+    assert_eq!(opened.len(), 2);
+    let cancel = events.iter().find(|e| e.core.op == "CANCEL").unwrap();
+    assert_eq!(cancel.links.sess, opened[0].links.sess);
+}
+
+#[test]
+fn direct_tls_to_a_server_that_does_not_know_it_is_told_to_the_caller() {
+    // Version 15 takes the client hello for a start-up packet of absurd length.
+    let world = World::new(Version::V15);
+    let rig = world.rig(&world.certificate, Scram::SameCertificate, |config| {
+        config.listeners[0].postgres.direct_tls = true;
+    });
+    let said = world.ask(rig.address.port(), &[("PGSSLMODE", "require")]);
+    assert!(said.contains("the database server cannot be reached (countersign)"), "{said}");
+    drained(rig);
 }
 
 #[test]

@@ -55,30 +55,6 @@ fn environment() -> PathBuf {
     python::venv("redis-py", &packages).unwrap()
 }
 
-/// The unpacked source distribution, fetched once.
-fn source(python: &Path) -> PathBuf {
-    let name = VERSION.replace("==", "-");
-    let dir = python::cache_dir().join(format!("{name}-sdist"));
-    let source = dir.join(&name);
-    let lock = std::fs::File::create(python::cache_dir().join(format!("{name}-sdist.lock"))).unwrap();
-    lock.lock().unwrap();
-    if !source.join("tests/conftest.py").is_file() {
-        std::fs::create_dir_all(&dir).unwrap();
-        let pip = ["-m", "pip", "download", "--quiet", "--no-binary", ":all:", "--no-deps", "--dest"];
-        run(Command::new(python).args(pip).arg(&dir).arg(VERSION));
-        let archive = dir.join(format!("{name}.tar.gz"));
-        run(Command::new(python).args(["-m", "tarfile", "-e"]).arg(archive).arg(&dir));
-        // Only the tests: the library is the installed one.
-        std::fs::remove_dir_all(source.join("redis")).unwrap();
-    }
-    source
-}
-
-fn run(command: &mut Command) {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
 /// Names of the tests that passed, and of those that did not.
 fn suite(python: &Path, source: &Path, server: SocketAddr) -> (BTreeSet<String>, BTreeSet<String>) {
     let files = if torture_full() { WHOLE } else { PLAIN };
@@ -102,7 +78,7 @@ fn suite(python: &Path, source: &Path, server: SocketAddr) -> (BTreeSet<String>,
 #[test]
 fn the_same_tests_of_redis_py_pass_direct_and_through() {
     let python = environment();
-    let source = source(&python);
+    let source = python::source(&python, VERSION, "redis").unwrap();
     let (first, second) = (Redis::start(&[]).unwrap(), Redis::start(&[]).unwrap());
     let rig = rig(second.address, |_| {});
     let (direct, through) = std::thread::scope(|scope| {

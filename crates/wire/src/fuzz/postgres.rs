@@ -75,7 +75,9 @@ pub fn postgres_value(data: &[u8]) {
     let oid = u32::from_be_bytes(*oid);
     for oid in [oid, oid % 4_096, 1_700, 1_007, 1_231] {
         for binary in [false, true] {
-            assert!(values::text(oid, binary, value, 256).len() < 1 << 16, "bounded");
+            assert!(values::text(oid, binary, value, value.len(), 256).len() < 1 << 16, "bounded");
+            // As when only the front of a longer value was kept.
+            assert!(values::text(oid, binary, value, value.len() + 1, 256).len() < 1 << 16, "bounded");
         }
     }
 }

@@ -78,6 +78,11 @@ impl Assembler {
         Some(Piece::Message(tag, len, &self.kept))
     }
 
+    /// Tag of the message of which the end has not come.
+    pub(super) fn unfinished(&self) -> Option<u8> {
+        self.open.map(|(tag, _)| tag)
+    }
+
     fn header(&mut self, bytes: &mut &[u8]) -> Option<(u8, u32)> {
         let (front, rest) = bytes.split_at_checked((HEADER - self.head.len()).min(bytes.len()))?;
         if self.head.is_empty()

@@ -28,6 +28,9 @@ pub struct FramerOptions {
     /// TLS ends here and begins anew towards the server with another certificate: SCRAM with channel binding
     /// cannot succeed, and a session whose server offers it ends with a text that says so.
     pub no_binding: bool,
+    /// Nothing that runs a statement begins to pass before all of it is there, up to [`HELD_MAX`]: what it is
+    /// must be known, and recorded, before the server sees its first byte.
+    pub whole: bool,
 }
 
 /// Text of that end: the ways out.
@@ -124,6 +127,9 @@ impl Framer {
                     return Ok(Step::pass(at, records));
                 }
                 return Ok(self.judged_step(tag, len, buf, judge));
+            }
+            if self.options.whole && runs(tag) && len <= HELD_MAX && buf.len() - at <= len as usize {
+                return Ok(if at > 0 { Step::pass(at, records) } else { Step::more() });
             }
             records += self.asked(tag, false);
             at += HEADER;
@@ -394,6 +400,10 @@ fn take(rest: &mut Rest, buf: &[u8]) -> usize {
 
 fn is_judged(tag: u8) -> bool {
     matches!(tag, b'P' | b'Q' | b'E' | b'B' | b'F' | b'C')
+}
+
+fn runs(tag: u8) -> bool {
+    matches!(tag, b'Q' | b'E' | b'F')
 }
 
 fn check_up(tag: u8, len: u32) -> Result<(), Refusal> {

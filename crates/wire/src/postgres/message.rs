@@ -107,12 +107,13 @@ impl<'a> Bind<'a> {
         code.map_or(0, |b| u16::from_be_bytes(*b))
     }
 
-    /// The parameters in order; `None` inside = null. Ends early where the payload does.
-    pub fn parameters(&self) -> impl Iterator<Item = Option<&'a [u8]>> + use<'a> {
+    /// The parameters in order, each with its length, bytes; `None` inside = null. Ends early where the payload
+    /// does: of the last one, only the front may be there.
+    pub fn parameters(&self) -> impl Iterator<Item = Option<(&'a [u8], u32)>> + use<'a> {
         let mut reader = Reader::new(self.values);
         (0..self.count).map_while(move |_| match reader.u32()? {
             u32::MAX => Some(None),
-            len => Some(Some(reader.take(len as usize)?)),
+            len => Some(Some((reader.take((len as usize).min(reader.rest().len()))?, len))),
         })
     }
 }

@@ -224,6 +224,12 @@ impl Session {
         std::mem::take(&mut self.begun)
     }
 
+    /// Number that an operation will have whose message has begun to come and is too long to be held.
+    pub fn beginning(&self) -> Option<u64> {
+        let runs = matches!(self.up.unfinished()?, b'Q' | b'E' | b'F');
+        (runs && self.phase == Phase::Ready).then_some(self.number + 1)
+    }
+
     /// Messages passed unseen; nothing was open before them and nothing is open now. What they prepared is
     /// not known, and what was prepared before may be gone.
     pub fn resumed(&mut self) {

@@ -19,6 +19,8 @@ pub const NAMES_MAX: usize = 65_536;
 pub const NAME_SHOWN: usize = 256;
 /// Most bytes of parameters of one Bind that are kept.
 pub const PARAMETERS_MAX: usize = 64 << 10;
+/// Most bytes of one parameter that are kept.
+pub const PARAMETER_MAX: usize = 4 << 10;
 
 /// A column of a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,13 +109,22 @@ pub struct Portal {
     pub rows: AtomicU64,
 }
 
-/// Parameters of a Bind.
+/// Parameters of a Bind, as many as fitted.
 #[derive(Clone, Debug)]
 pub struct Kept {
     /// Format code of each.
     pub formats: Vec<u16>,
-    /// Value of each that fitted; `None` = null.
-    pub values: Vec<Option<Vec<u8>>>,
+    /// Value of each; `None` = null.
+    pub values: Vec<Option<Value>>,
+}
+
+/// One parameter.
+#[derive(Clone, Debug)]
+pub struct Value {
+    /// Its bytes, or its front of [`PARAMETER_MAX`].
+    pub front: Vec<u8>,
+    /// Its whole length, bytes.
+    pub length: u32,
 }
 
 impl Portal {
@@ -126,13 +137,19 @@ impl Portal {
     ) -> Portal {
         let kept = keep.then(|| {
             let mut room = PARAMETERS_MAX;
-            let fits = bind.parameters().take_while(|value| {
-                let len = value.map_or(8, |v| v.len() + 8);
+            let cut = bind.parameters().map(|value| {
+                value.map(|(bytes, length)| Value {
+                    front: bytes.get(..PARAMETER_MAX).unwrap_or(bytes).to_vec(),
+                    length,
+                })
+            });
+            let fits = cut.take_while(|value| {
+                let len = value.as_ref().map_or(8, |v| v.front.len() + 8);
                 let fits = len <= room;
                 room = room.saturating_sub(len);
                 fits
             });
-            let values: Vec<_> = fits.map(|value| value.map(<[u8]>::to_vec)).collect();
+            let values: Vec<_> = fits.collect();
             let formats = (0..values.len()).map(|at| bind.format(at)).collect();
             (Box::new(Kept { formats, values }), Charge::default())
         });
@@ -171,7 +188,7 @@ impl Portal {
 
 impl Kept {
     fn weight(&self) -> usize {
-        self.values.iter().flatten().map(Vec::len).sum::<usize>() + self.values.len() * 32
+        self.values.iter().flatten().map(|v| v.front.len()).sum::<usize>() + self.values.len() * 40
     }
 }
 

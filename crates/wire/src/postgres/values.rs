@@ -11,38 +11,57 @@ const EPOCH_S: i64 = 946_684_800;
 /// Most elements of an array that are shown.
 const ELEMENTS_MAX: usize = 64;
 
-/// `value` of type `oid` as text of at most about `most` bytes (a longer text is cut at a character).
-pub fn text(oid: u32, binary: bool, value: &[u8], most: usize) -> String {
-    let shown = if binary { from_binary(oid, value, most) } else { Some(from_text(value, most)) };
-    shown.unwrap_or_else(|| format!("<{} bytes of type {oid}>", value.len()))
+/// A value of type `oid`, `length` bytes of which `value` is all or the front, as the server's output function
+/// prints it: text of at most about `most` bytes (a longer text is cut at a character).
+pub fn text(oid: u32, binary: bool, value: &[u8], length: usize, most: usize) -> String {
+    let shown = match (binary, oid) {
+        (false, _) | (true, 18 | 19 | 25 | 114 | 142 | 705 | 1042 | 1043) => {
+            Some(from_text(value, length, most))
+        }
+        (true, 3802) => {
+            value.strip_prefix(b"\x01").map(|json| from_text(json, length.saturating_sub(1), most))
+        }
+        (true, 17) => Some(bytea(value, length, most)),
+        // Of other types a front says nothing.
+        (true, _) if value.len() < length => None,
+        (true, _) => from_binary(oid, value, most),
+    };
+    shown.unwrap_or_else(|| format!("<{length} bytes of type {oid}>"))
 }
 
-fn from_text(value: &[u8], most: usize) -> String {
+fn from_text(value: &[u8], length: usize, most: usize) -> String {
     let front = value.get(..most).unwrap_or(value);
     let mut text = String::from_utf8_lossy(front).into_owned();
-    if front.len() < value.len() {
+    if front.len() < length {
         // The cut may have split a character.
         while text.ends_with('\u{fffd}') {
             text.pop();
         }
-        let _ = write!(text, "… <{} bytes>", value.len());
+        let _ = write!(text, "… <{length} bytes>");
     }
     text
 }
 
 fn from_binary(oid: u32, value: &[u8], most: usize) -> Option<String> {
     Some(match oid {
-        16 => (*value.first()? != 0).to_string(),
-        17 => bytea(value, most),
+        16 => if *value.first()? == 0 { "f" } else { "t" }.to_owned(),
+        17 => bytea(value, value.len(), most),
         20 => i64::from_be_bytes(value.try_into().ok()?).to_string(),
         21 => i16::from_be_bytes(value.try_into().ok()?).to_string(),
         23 => i32::from_be_bytes(value.try_into().ok()?).to_string(),
         26 | 24 | 2205 => u32::from_be_bytes(value.try_into().ok()?).to_string(),
-        700 => f32::from_be_bytes(value.try_into().ok()?).to_string(),
-        701 => f64::from_be_bytes(value.try_into().ok()?).to_string(),
+        700 => {
+            let value = f32::from_be_bytes(value.try_into().ok()?);
+            float(&format!("{value:e}"), &value.to_string(), 6)
+        }
+        701 => {
+            let value = f64::from_be_bytes(value.try_into().ok()?);
+            float(&format!("{value:e}"), &value.to_string(), 15)
+        }
         // "char", name, text, json, xml, unknown, bpchar, varchar.
-        18 | 19 | 25 | 114 | 142 | 705 | 1042 | 1043 => from_text(value, most),
-        3802 => from_text(value.strip_prefix(b"\x01")?, most),
+        18 | 19 | 25 | 114 | 142 | 705 | 1042 | 1043 => from_text(value, value.len(), most),
+        3802 => from_text(value.strip_prefix(b"\x01")?, value.len() - 1, most),
+        1186 => interval(value)?,
         1082 => date(i64::from(i32::from_be_bytes(value.try_into().ok()?))),
         1083 => time(i64::from_be_bytes(value.try_into().ok()?)),
         1114 => timestamp(i64::from_be_bytes(value.try_into().ok()?), ""),
@@ -77,15 +96,63 @@ fn element(oid: u32) -> Option<u32> {
     })
 }
 
-fn bytea(value: &[u8], most: usize) -> String {
+/// The shortest digits that read back the same, as the server arranges them (`double_to_shortest_decimal_buf` in
+/// its d2s.c): with an exponent below 1e-4 and from `digits` digits on.
+fn float(scientific: &str, plain: &str, digits: i32) -> String {
+    match plain {
+        "inf" => return "Infinity".to_owned(),
+        "-inf" => return "-Infinity".to_owned(),
+        _ => {}
+    }
+    match scientific.split_once('e').map(|(front, exponent)| (front, exponent.parse::<i32>())) {
+        Some((front, Ok(exponent))) if !(-4..digits).contains(&exponent) => {
+            let sign = if exponent < 0 { '-' } else { '+' };
+            format!("{front}e{sign}{:02}", exponent.unsigned_abs())
+        }
+        _ => plain.to_owned(),
+    }
+}
+
+/// Microseconds, days and months, in the server's own style (`EncodeInterval` in datetime.c, style postgres).
+fn interval(value: &[u8]) -> Option<String> {
+    let value: &[u8; 16] = value.try_into().ok()?;
+    let us = i64::from_be_bytes(*value.first_chunk()?);
+    let (days, months) = value.get(8..)?.split_first_chunk::<4>()?;
+    let (days, months) = (i32::from_be_bytes(*days), i32::from_be_bytes(*months.first_chunk()?));
+    let mut out = String::new();
+    let mut below = false;
+    for (n, unit) in [(months / 12, "year"), (months % 12, "mon"), (days, "day")] {
+        if n != 0 {
+            let (gap, plus) = (if out.is_empty() { "" } else { " " }, if below && n > 0 { "+" } else { "" });
+            let _ = write!(out, "{gap}{plus}{n} {unit}{}", if n == 1 { "" } else { "s" });
+            below = n < 0;
+        }
+    }
+    if us != 0 || out.is_empty() {
+        let sign = if us < 0 {
+            "-"
+        } else if below {
+            "+"
+        } else {
+            ""
+        };
+        let gap = if out.is_empty() { "" } else { " " };
+        let magnitude = i64::try_from(us.unsigned_abs()).ok()?;
+        let _ = write!(out, "{gap}{sign}{}", time(magnitude));
+    }
+    Some(out)
+}
+
+/// The front of `length` bytes.
+fn bytea(value: &[u8], length: usize, most: usize) -> String {
     let front = value.get(..most / 2).unwrap_or(value);
     let mut out = String::with_capacity(front.len() * 2 + 2);
     out.push_str("\\x");
     for byte in front {
         let _ = write!(out, "{byte:02x}");
     }
-    if front.len() < value.len() {
-        let _ = write!(out, "… <{} bytes>", value.len());
+    if front.len() < length {
+        let _ = write!(out, "… <{length} bytes>");
     }
     out
 }
@@ -237,12 +304,34 @@ mod tests {
 
     #[test]
     fn binary_forms_read_as_the_server_prints_them() {
-        let shown = |oid, value: &[u8]| text(oid, true, value, 1_000);
+        let shown = |oid, value: &[u8]| text(oid, true, value, value.len(), 1_000);
         assert_eq!(shown(23, &(-5_i32).to_be_bytes()), "-5");
         assert_eq!(shown(20, &7_i64.to_be_bytes()), "7");
         assert_eq!(shown(21, &7_i16.to_be_bytes()), "7");
-        assert_eq!(shown(16, &[1]), "true");
-        assert_eq!(shown(701, &1.5_f64.to_be_bytes()), "1.5");
+        assert_eq!((shown(16, &[1]), shown(16, &[0])), ("t".to_owned(), "f".to_owned()));
+        for (value, text) in [
+            (1.5, "1.5"),
+            (-0.0, "-0"),
+            (1e300, "1e+300"),
+            (-1e-300, "-1e-300"),
+            (0.0001, "0.0001"),
+            (0.00001, "1e-05"),
+            (123_456_789_012_345.0, "123456789012345"),
+            (1_234_567_890_123_456.0, "1.234567890123456e+15"),
+            (f64::INFINITY, "Infinity"),
+            (f64::NAN, "NaN"),
+        ] {
+            assert_eq!(shown(701, &f64::to_be_bytes(value)), text);
+        }
+        assert_eq!(shown(700, &1e6_f32.to_be_bytes()), "1e+06");
+        assert_eq!(shown(700, &0.1_f32.to_be_bytes()), "0.1");
+        let interval = |us: i64, days: i32, months: i32| {
+            shown(1186, &[&us.to_be_bytes()[..], &days.to_be_bytes(), &months.to_be_bytes()].concat())
+        };
+        assert_eq!(interval(4_000_005, 3, 0), "3 days 00:00:04.000005");
+        assert_eq!(interval(0, 0, 0), "00:00:00");
+        assert_eq!(interval(-3_600_000_000, 1, 14), "1 year 2 mons 1 day -01:00:00");
+        assert_eq!(interval(1_000_000, -1, -12), "-1 years -1 days +00:00:01");
         assert_eq!(shown(17, &[0, 255]), "\\x00ff");
         assert_eq!(shown(25, "grün".as_bytes()), "grün");
         assert_eq!(shown(3802, b"\x01{\"a\":1}"), "{\"a\":1}");
@@ -262,9 +351,13 @@ mod tests {
 
     #[test]
     fn what_is_not_known_shows_its_length_and_nothing_else() {
-        assert_eq!(text(600, true, &[1; 16], 100), "<16 bytes of type 600>");
-        assert_eq!(text(23, true, &[1; 3], 100), "<3 bytes of type 23>");
-        assert_eq!(text(1700, true, &[0xff; 9], 100), "<9 bytes of type 1700>");
-        assert_eq!(text(25, false, &[b'x'; 200], 10), "xxxxxxxxxx… <200 bytes>");
+        assert_eq!(text(600, true, &[1; 16], 16, 100), "<16 bytes of type 600>");
+        assert_eq!(text(23, true, &[1; 3], 3, 100), "<3 bytes of type 23>");
+        assert_eq!(text(1700, true, &[0xff; 9], 9, 100), "<9 bytes of type 1700>");
+        assert_eq!(text(25, false, &[b'x'; 200], 200, 10), "xxxxxxxxxx… <200 bytes>");
+        // Only a front was kept.
+        assert_eq!(text(25, true, b"xyz", 9_000, 10), "xyz… <9000 bytes>");
+        assert_eq!(text(17, true, &[1, 2], 9_000, 10), "\\x0102… <9000 bytes>");
+        assert_eq!(text(1007, true, &[0; 40], 9_000, 10), "<9000 bytes of type 1007>");
     }
 }

@@ -3,7 +3,7 @@
 use countersign_wire::fuzz::NoDigests;
 use countersign_wire::postgres::record::{End, Form};
 use countersign_wire::postgres::session::Options;
-use countersign_wire::postgres::{Framer, Message, Session};
+use countersign_wire::postgres::{Framer, FramerOptions, HELD_MAX, Message, Session};
 use countersign_wire::stream::{Call, Framer as _, Judge, OpClass, Out, Unjudged};
 use proptest::prelude::*;
 
@@ -374,4 +374,52 @@ proptest! {
     fn values_of_any_type_are_bounded_texts(data in proptest::collection::vec(any::<u8>(), 0..200)) {
         countersign_wire::fuzz::postgres_value(&data);
     }
+}
+
+#[test]
+fn where_intents_come_first_no_byte_of_a_statement_passes_before_its_last_one_is_there() {
+    let mut framer = Framer::new(FramerOptions { whole: true, ..FramerOptions::default() });
+    framer.up(&startup(), &mut Unjudged).unwrap();
+    framer.down(&login()).unwrap();
+    let text = format!("select '{}'\0", "x".repeat(40_000));
+    let query = message(b'Q', text.as_bytes());
+    let ahead = [parse("", "select 1"), bind("", "")].concat();
+    for n in [1, 4, 5, 6, 40_000, query.len() - 1] {
+        // What came before it and runs nothing does not wait.
+        let both = [&ahead[..], &query[..n]].concat();
+        let step = framer.up(&both, &mut Unjudged).unwrap();
+        assert_eq!((step.len, step.records), (ahead.len(), 0), "{n} bytes");
+        let step = framer.up(&query[..n], &mut Unjudged).unwrap();
+        assert_eq!((step.len, step.records), (0, 0), "{n} bytes");
+    }
+    let step = framer.up(&query, &mut Unjudged).unwrap();
+    assert_eq!((step.len, step.records), (query.len(), 1));
+    // Longer than what is held: it passes as it comes, announced by its first byte.
+    let long = [&b"Q"[..], &(HELD_MAX + 1).to_be_bytes(), b"select"].concat();
+    let step = framer.up(&long, &mut Unjudged).unwrap();
+    assert_eq!((step.len, step.records), (long.len(), 1));
+}
+
+#[test]
+fn a_long_parameter_keeps_its_front_and_its_length_and_those_behind_it_are_kept_too() {
+    use countersign_wire::postgres::statement::PARAMETER_MAX;
+    let options = Options { parameters: true, ..Options::default() };
+    let mut session = Session::new(Box::new(NoDigests), options);
+    session.up(&startup(), 1);
+    session.down(&login(), 1);
+    let long = vec![b'y'; 200_000];
+    let values =
+        [&200_000_u32.to_be_bytes()[..], &long, &u32::MAX.to_be_bytes(), &[0, 0, 0, 1, b'z']].concat();
+    let bound = message(b'B', &[&b"\0\0\0\0\0\x03"[..], &values, &[0, 0]].concat());
+    let sync = message(b'S', b"");
+    session.up(&[parse("", "select $1, $2, $3"), bound, execute(""), sync].concat(), 2);
+    let said = [message(b'1', b""), message(b'2', b""), message(b'C', b"SELECT 0\0"), message(b'Z', b"I")];
+    session.down(&said.concat(), 3);
+    let run = std::iter::from_fn(|| session.told()).find_map(|told| match told {
+        Message::Executed(run) => Some(run),
+        _ => None,
+    });
+    let kept = run.unwrap().portal.as_ref().unwrap().parameters().unwrap();
+    let seen: Vec<_> = kept.values.iter().map(|v| v.as_ref().map(|v| (v.front.len(), v.length))).collect();
+    assert_eq!(seen, [Some((PARAMETER_MAX, 200_000)), None, Some((1, 1))]);
 }

@@ -7,6 +7,7 @@ use super::{class, set_error};
 use countersign_event::cbor::Value;
 use countersign_event::fields::detail::sql;
 use countersign_event::{Class, Event, LinkVia, Outcome, Payload, StatusSpace, Target};
+use countersign_wire::postgres::answer::DENIED_STATE;
 use countersign_wire::postgres::record::{CopyWay, End, Error, Executed, Form};
 use countersign_wire::postgres::statement::{Column, NAME_SHOWN, Statement};
 use countersign_wire::trace;
@@ -53,8 +54,11 @@ pub(super) fn fill(event: &mut Event, at: &At<'_>, run: &Executed, parameters: b
     }
     set_end(event, run);
     set_detail(event, at, run, meant);
-    if parameters && let Some(kept) = run.portal.as_ref().and_then(|p| p.parameters()) {
-        values::set(event, &kept, run.statement.as_deref());
+    if parameters
+        && let Some(portal) = &run.portal
+        && let Some(kept) = portal.parameters()
+    {
+        values::set(event, &kept, run.statement.as_deref(), (portal.count, run.bytes.0));
     }
     event.body.req = Some(Payload { size: Some(run.bytes.0), ..Payload::default() });
     event.body.rsp = Some(Payload { size: Some(run.bytes.1), ..Payload::default() });
@@ -138,21 +142,33 @@ fn set_end(event: &mut Event, run: &Executed) {
     event.core.outcome = match run.end {
         End::Done => Some(Outcome::Success),
         End::Failed if denied => Some(Outcome::Denied),
+        // A Query has one verdict: none of its statements came to the server.
+        End::NotRun if denied && run.form == Form::Simple => Some(Outcome::Denied),
         End::Failed => run.error.as_ref().map(outcome_of),
         End::NotRun => Some(Outcome::Cancelled),
         End::Unknown | End::Running => None,
     };
     match (&run.error, run.end) {
         (Some(_), _) if denied => {
-            event.core.status = Some((StatusSpace::Sqlstate, "42501".to_owned()));
+            event.core.status = Some((StatusSpace::Sqlstate, DENIED_STATE.to_owned()));
             event.content.err = "denied by policy".to_owned();
         }
         (Some(error), _) => set_error(event, error),
         (None, End::Done) => event.core.status = Some((StatusSpace::Sqlstate, "00000".to_owned())),
         (None, End::NotRun) => {
             event.content.detail.insert(sql::NOT_RUN, Value::Bool(true));
+            if event.core.outcome == Some(Outcome::Denied) {
+                event.core.status = Some((StatusSpace::Sqlstate, DENIED_STATE.to_owned()));
+                event.content.err = "denied by policy".to_owned();
+            }
         }
         _ => {}
+    }
+    // The server ends a transaction that has failed in one way only, and says so by its tag alone.
+    let commits = matches!(event.core.op.as_str(), "COMMIT" | "PREPARE TRANSACTION");
+    if commits && run.end == End::Done && run.tag == "ROLLBACK" {
+        event.core.outcome = Some(Outcome::CallerError);
+        event.content.err = "rolled back: the transaction had failed".to_owned();
     }
 }
 

@@ -16,8 +16,13 @@ const VALUES_MAX: usize = 256;
 const PARAMS_FIELD: u64 = 5 * 256 + 3;
 
 /// Puts the parameters in.
-pub(super) fn set(event: &mut Event, kept: &Kept, statement: Option<&Statement>) {
+///
+/// `count` = how many the Bind had, `bytes` = how long it was.
+pub(super) fn set(event: &mut Event, kept: &Kept, statement: Option<&Statement>, (count, bytes): (u16, u64)) {
     let mut hits = 0;
+    if kept.values.len().min(VALUES_MAX) < usize::from(count) {
+        event.content.cut.push((PARAMS_FIELD, bytes));
+    }
     for (at, value) in kept.values.iter().take(VALUES_MAX).enumerate() {
         let Some(value) = value else {
             event.content.params.push("NULL".to_owned());
@@ -25,15 +30,16 @@ pub(super) fn set(event: &mut Event, kept: &Kept, statement: Option<&Statement>)
         };
         let binary = kept.formats.get(at) == Some(&1);
         let oid = statement.map_or(0, |s| s.parameter_type(at));
-        let shown = text(oid, binary, value, VALUE_MAX);
+        let length = value.length as usize;
+        let shown = text(oid, binary, &value.front, length, VALUE_MAX);
         let (mut clean, found) = clean_text(shown.as_bytes(), VALUE_MAX);
         if found == 0 && looks_secret(&clean) {
             clean = super::super::redact::REDACTED.to_owned();
             hits += 1;
         }
         hits += found;
-        if shown.len() > VALUE_MAX || value.len() > VALUE_MAX {
-            event.content.cut.push((PARAMS_FIELD, value.len() as u64));
+        if shown.len() > VALUE_MAX || length > VALUE_MAX {
+            event.content.cut.push((PARAMS_FIELD, u64::from(value.length)));
         }
         cut_at(&mut clean, VALUE_MAX);
         event.content.params.push(clean);
