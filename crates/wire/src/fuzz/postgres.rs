@@ -1,7 +1,7 @@
 //! PostgreSQL's framer, session and parameter texts.
 
 use crate::postgres::session::{Digest, Digests, Options};
-use crate::postgres::{Framer, Session, values};
+use crate::postgres::{Framer, FramerOptions, Session, values};
 use crate::stream::{Call, Framer as _, Judge, OpClass, Out};
 
 /// No cryptography: for tests and fuzzing.
@@ -35,12 +35,13 @@ impl Judge for Reads {
     }
 }
 
-/// The first byte chooses the split and whether verdicts are asked; then directions take turns at 0xfe bytes.
+/// The first byte chooses the split, whether verdicts are asked and whether statements pass whole; then directions take turns at 0xfe bytes.
 pub fn postgres_conversation(data: &[u8]) {
     let Some((first, rest)) = data.split_first() else { return };
     let step = usize::from(*first % 17) + 1;
     let mut judge = Reads(first & 0x80 != 0);
-    let mut framer = Framer::default();
+    let whole = first & 0x40 != 0;
+    let mut framer = Framer::new(FramerOptions { whole, ..FramerOptions::default() });
     let mut session = Session::new(Box::new(NoDigests), Options { parameters: true, ..Options::default() });
     for (at, turn) in rest.split(|b| *b == 0xfe).enumerate() {
         let mut held: Vec<u8> = Vec::new();

@@ -116,8 +116,8 @@ struct Told {
 }
 
 /// Feeds all turns with blocks of the sizes in `sizes`, over and over.
-fn feed(turns: &[(Vec<u8>, Vec<u8>)], sizes: &[usize]) -> Told {
-    let mut framer = Framer::default();
+fn feed(turns: &[(Vec<u8>, Vec<u8>)], sizes: &[usize], whole: bool) -> Told {
+    let mut framer = Framer::new(FramerOptions { whole, ..FramerOptions::default() });
     let mut session = Session::new(Box::new(NoDigests), Options::default());
     let mut told = Told { framed: 0, bytes: Default::default(), records: Vec::new() };
     let mut sizes = sizes.iter().cycle();
@@ -177,7 +177,7 @@ fn feed(turns: &[(Vec<u8>, Vec<u8>)], sizes: &[usize]) -> Told {
 
 #[test]
 fn a_session_is_told_statement_by_statement() {
-    let told = feed(&turns(), &[1 << 20]);
+    let told = feed(&turns(), &[1 << 20], false);
     let expected = [
         "opened alice shop true",
         "Simple Done SELECT Some(1) 1  SELECT",
@@ -202,8 +202,8 @@ fn a_session_is_told_statement_by_statement() {
 
 proptest! {
     #[test]
-    fn any_split_tells_the_same(sizes in proptest::collection::vec(1_usize..40, 1..20)) {
-        prop_assert_eq!(feed(&turns(), &sizes), feed(&turns(), &[1 << 20]));
+    fn any_split_tells_the_same(sizes in proptest::collection::vec(1_usize..40, 1..20), whole: bool) {
+        prop_assert_eq!(feed(&turns(), &sizes, whole), feed(&turns(), &[1 << 20], false));
     }
 }
 
