@@ -45,6 +45,15 @@ pub(crate) fn psql(server: &Postgres, port: u16, script: &str) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
+/// The server's log, with all that it wrote before this was called: its collector is another process.
+pub(crate) fn settled_log(server: &Postgres) -> String {
+    static MARKS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    let mark = format!("logMark{}", MARKS.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+    server.sql("postgres", &format!("select '{mark}'")).unwrap();
+    until("the log to be written", || server.log().contains(&format!("'{mark}'")));
+    server.log()
+}
+
 /// Operations, without the session's own records.
 pub(crate) fn operations(events: &[Event]) -> Vec<&Event> {
     events.iter().filter(|e| matches!(e.core.rec, Some(Rec::Interaction | Rec::Outcome))).collect()

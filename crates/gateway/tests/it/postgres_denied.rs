@@ -1,7 +1,7 @@
 //! Denials in front of a real server, wherever a statement can stand: the client sees 42501, the server never
 //! gets the statement, and what becomes of the transaction is the server's own doing.
 
-use crate::postgres::{drained, operations, server};
+use crate::postgres::{drained, operations, server, settled_log};
 use crate::postgres_raw::{
     Raw, bind, call, completions, execute, message, parse, query, run, state, tags, transaction,
 };
@@ -84,7 +84,7 @@ impl World {
             assert_eq!((decision.verdict, decision.reason.as_str()), (Some(Verdict::Deny), REASON));
             assert_eq!(decision.policies, ["guard"]);
         }
-        let log = self.server.log();
+        let log = settled_log(&self.server);
         for text in never {
             assert!(!log.contains(text), "the server got {text}");
         }
@@ -229,7 +229,7 @@ fn a_call_by_oid_is_denied_inside_and_outside_of_transactions() {
     assert_eq!(said[0], (b'V', [&[0, 0, 0, 1][..], b"5"].concat()));
     assert_eq!(transaction(&said), 'I');
     drop(raw);
-    let log = world.server.log();
+    let log = settled_log(&world.server);
     assert_eq!(log.matches("fastpath function call").count(), 1, "only the one that was allowed");
     let events = world.events(2, &[]);
     let calls: Vec<_> = operations(&events).into_iter().filter(|e| e.core.op == "FUNCTION").collect();
