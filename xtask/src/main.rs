@@ -15,8 +15,8 @@ cargo xtask COMMAND
 
   test               everything CI runs: packages, format, lints, build, all tests; prints each stage's time
   lint               format check and clippy only
-  bench [WHAT]       ledger, gateway, store, policy, framers, verify or all (default); with --quick the
-                     gateway's takes 90 s instead of 6 minutes, and says less exactly
+  bench [WHAT]       ledger, gateway, hostile, store, policy, framers, verify or all (default); with
+                     --quick the gateway's takes 90 s instead of 6 minutes, and says less exactly
   torture [--full]   the long repetitions: a seeded tenth, or with --full all of them
   tidy               a report on the tree: lengths, unwraps, docs, tests; fails nothing
 

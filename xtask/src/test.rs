@@ -51,6 +51,9 @@ pub(crate) fn torture(full: bool) -> Result<(), XtaskError> {
             env,
         )
     })?;
+    if full {
+        stages.run("hostile", || crate::bench::run("hostile", false))?;
+    }
     stages.print();
     Ok(())
 }

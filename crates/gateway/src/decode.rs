@@ -5,12 +5,14 @@
 //! decoding panics. The recorder may block; the ring then fills and reading stops.
 
 mod bodies;
+mod ending;
 mod event;
 mod exchange;
 mod fold;
 mod grpc;
 pub(crate) mod grpc_fields;
 mod h2;
+mod headers;
 pub(crate) mod identify;
 pub(crate) mod mcp;
 pub(crate) mod path;
@@ -224,7 +226,7 @@ impl Decoder {
             }
             Err(e) => {
                 self.counters.lost.fetch_add(n, Ordering::Relaxed);
-                if self.counters.audit_blocked.swap(1, Ordering::Relaxed) == 0 {
+                if self.counters.audit_stopped.swap(1, Ordering::Relaxed) == 0 {
                     tracing::error!(error = %e, "gateway: traffic stops until the ledger is back");
                 }
             }
@@ -291,6 +293,10 @@ impl Decoder {
 
     fn decode(&mut self, tap: Tap) {
         let strict = self.conns.get(&tap.conn).is_some_and(|conn| conn.open.gate.is_some());
+        if strict && ends(&tap.what) && !self.context.intents.is_empty() {
+            // What ends without having been let through may be in one batch with its intent, whose id it names.
+            self.hand_over_all();
+        }
         let events = if strict { &mut self.strict_events } else { &mut self.events };
         match tap.what {
             What::Open(open) => {
@@ -355,6 +361,17 @@ impl Decoder {
 
     fn limited(&mut self, id: u64, t: u64, open: ConnOpen, n: u64, which: &str) -> Event {
         Conn::new(&self.context, id, open).limited(&self.context, t, n, which)
+    }
+}
+
+/// Whether an exchange may end by this tap before its intent was durable.
+fn ends(what: &What) -> bool {
+    match what {
+        What::Close { .. } | What::Refused { current: true, .. } => true,
+        What::H2 { what, .. } => {
+            matches!(what, H2What::Answered { .. } | H2What::Reset { .. } | H2What::Cut { .. })
+        }
+        _ => false,
     }
 }
 

@@ -5,6 +5,7 @@ use crate::decode::grpc_fields::PayloadFields;
 use crate::decode::mcp::Sessions;
 use crate::decode::{Context, Decoder, RouteFacts};
 use crate::error::GatewayError;
+use crate::health::{Health, Watch};
 use crate::listen::accept;
 use crate::pump::Worker;
 use crate::pump::door::{self, Door};
@@ -59,6 +60,7 @@ pub struct Gateway {
     sockets: Vec<TcpListener>,
     files: TlsFiles,
     counters: Arc<Counters>,
+    watch: Arc<Watch>,
     drain: Arc<Drain>,
     stop: watch::Sender<Stop>,
     rings: Vec<Arc<Ring>>,
@@ -139,6 +141,7 @@ impl Gateway {
         let addresses = config.listeners.iter().zip(&sockets);
         let addresses = addresses.filter_map(|(l, s)| Some((l.name.clone(), s.local_addr().ok()?))).collect();
         let (stop, _) = watch::channel(Stop::Run);
+        let recorders = parts.recorders.iter().chain(&parts.strict).map(Arc::clone).collect();
         let kept = sockets.iter().map(TcpListener::try_clone).collect::<Result<_, _>>();
         let kept = kept.map_err(|source| GatewayError::Thread { what: "data", source })?;
         let mut gateway = Gateway {
@@ -146,6 +149,7 @@ impl Gateway {
             sockets: kept,
             files: TlsFiles::new(followed),
             counters: Arc::default(),
+            watch: Arc::new(Watch::new(recorders)),
             drain: Arc::default(),
             stop,
             rings: Vec::new(),
@@ -204,7 +208,14 @@ impl Gateway {
 
     /// Counters since start.
     pub fn stats(&self) -> GatewayStats {
-        self.counters.read()
+        let blocked = u64::from(self.health() != Health::Ok);
+        let ring_bytes = self.rings.iter().map(|ring| ring.waiting() as u64).sum();
+        GatewayStats { audit_blocked: blocked, ring_bytes, ..self.counters.read() }
+    }
+
+    /// Whether records are taken, and if not, why.
+    pub fn health(&self) -> Health {
+        self.watch.health()
     }
 
     /// Stops accepting, lets open exchanges end for at most `drain`, cuts the rest, and returns when every
@@ -287,6 +298,7 @@ impl Gateway {
         let fail = |source| GatewayError::Thread { what: "data", source };
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(fail)?;
         let mut stop = self.stop.subscribe();
+        let watcher = Arc::clone(&self.watch);
         let mut listeners = Vec::new();
         for (door, socket) in doors.iter().zip(sockets) {
             // One socket for all threads, so that a port in use is an error and not silently shared.
@@ -302,11 +314,13 @@ impl Gateway {
                     .map(|(door, listener)| tokio::spawn(accept(Arc::clone(&worker), door, listener)))
                     .collect();
                 let reports = Arc::clone(&worker);
+                let watch = watcher;
                 tokio::spawn(async move {
                     let mut every = tokio::time::interval(REPORT);
                     loop {
                         every.tick().await;
                         reports.report_dropped();
+                        watch.look();
                     }
                 });
                 let _ = stop.wait_for(|s| *s >= Stop::Drain).await;

@@ -15,6 +15,7 @@ mod config;
 mod decode;
 mod error;
 mod gateway;
+mod health;
 mod listen;
 mod login;
 mod pump;
@@ -32,6 +33,7 @@ pub use config::{
 };
 pub use error::GatewayError;
 pub use gateway::{Gateway, Parts};
-pub use recorder::{BodyKey, Durable, RecordError, Recorder, SourceRecorder};
+pub use health::Health;
+pub use recorder::{BodyKey, Durable, RecordError, Recorder, SourceRecorder, Taking};
 pub use stats::GatewayStats;
 pub use tls::TlsFiles;

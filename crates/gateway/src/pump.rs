@@ -2,6 +2,7 @@
 //! verdicts, never a message's meaning.
 
 mod answers;
+mod closing;
 mod connect;
 pub(crate) mod door;
 mod flow;
@@ -14,6 +15,7 @@ mod login;
 mod mcp;
 pub(crate) mod postgres;
 mod queue;
+mod reading;
 pub(crate) mod serve;
 mod stream;
 mod strict;

@@ -5,6 +5,7 @@ use countersign_ledger::{DigestContext, DigestKey, GapReason, Source};
 use ring::hmac;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// The recorder cannot take events any more; the reading of traffic stops.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +36,21 @@ pub trait Recorder: Send + Sync + 'static {
     /// # Errors
     /// When it could not be declared; the promise then stands, and the next start declares it.
     fn dropped(&self, n: u64) -> Result<(), RecordError>;
+    /// Whether records are taken now.
+    fn taking(&self) -> Taking {
+        Taking::Yes
+    }
+}
+
+/// What a recorder does with records now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taking {
+    /// It takes them.
+    Yes,
+    /// They wait, and why.
+    Waits(&'static str),
+    /// It will take none until the process is started again.
+    Stopped,
 }
 
 /// Told once which of the events handed over are durable: their positions that were rejected, or `None` when
@@ -45,12 +61,54 @@ pub type Durable = Box<dyn FnOnce(Option<Vec<usize>>) + Send>;
 pub struct SourceRecorder {
     source: Source,
     rejected: Arc<AtomicU64>,
+    flight: Arc<Flight>,
+}
+
+/// Records that were handed over this long ago, with none acknowledged since, wait.
+const SILENT: Duration = Duration::from_secs(1);
+
+/// What was handed over and is not acknowledged.
+struct Flight {
+    began: Instant,
+    handed: AtomicU64,
+    settled: AtomicU64,
+    /// Last time that something was acknowledged, or handed over when nothing was in flight; ns since `began`.
+    moved: AtomicU64,
+}
+
+impl Flight {
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.handed.load(Ordering::Acquire) == self.settled.load(Ordering::Acquire)
+    }
+
+    fn take_off(&self) {
+        if self.is_empty() {
+            self.moved.store(self.now(), Ordering::Release);
+        }
+        self.handed.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn land(&self) {
+        self.moved.store(self.now(), Ordering::Release);
+        self.settled.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn is_silent(&self) -> bool {
+        let silent = self.now().saturating_sub(self.moved.load(Ordering::Acquire));
+        !self.is_empty() && u128::from(silent) > SILENT.as_nanos()
+    }
 }
 
 impl SourceRecorder {
     /// Wraps `source`.
     pub fn new(source: Source) -> SourceRecorder {
-        SourceRecorder { source, rejected: Arc::default() }
+        let (handed, settled, moved) = Default::default();
+        let flight = Arc::new(Flight { began: Instant::now(), handed, settled, moved });
+        SourceRecorder { source, rejected: Arc::default(), flight }
     }
 
     /// Wraps a source whose records are never promised: what must not be lost is durable before it happens.
@@ -70,8 +128,10 @@ impl SourceRecorder {
 
 impl Recorder for SourceRecorder {
     fn record(&self, events: Vec<Event>) -> Result<(), RecordError> {
-        let rejected = Arc::clone(&self.rejected);
+        let (rejected, flight) = (Arc::clone(&self.rejected), Arc::clone(&self.flight));
+        self.flight.take_off();
         let done = Box::new(move |ack: Result<countersign_ledger::Ack, _>| {
+            flight.land();
             if let Ok(ack) = ack {
                 rejected.fetch_add(ack.rejected.len() as u64, Ordering::Relaxed);
             }
@@ -85,8 +145,10 @@ impl Recorder for SourceRecorder {
 
     fn record_intents(&self, events: Vec<Event>, durable: Durable) -> Result<Vec<[u8; 16]>, RecordError> {
         let n = events.len() as u64;
-        let counter = Arc::clone(&self.rejected);
+        let (counter, flight) = (Arc::clone(&self.rejected), Arc::clone(&self.flight));
+        self.flight.take_off();
         let done = Box::new(move |ack: Result<countersign_ledger::Ack, _>| {
+            flight.land();
             durable(ack.ok().map(|ack| {
                 counter.fetch_add(ack.rejected.len() as u64, Ordering::Relaxed);
                 ack.rejected.into_iter().map(|(position, _)| position).collect()
@@ -103,6 +165,17 @@ impl Recorder for SourceRecorder {
 
     fn dropped(&self, n: u64) -> Result<(), RecordError> {
         self.source.dropped(n, GapReason::Overload).map_err(|e| RecordError(e.to_string()))
+    }
+
+    fn taking(&self) -> Taking {
+        if self.source.stopped() {
+            return Taking::Stopped;
+        }
+        match self.source.held_back() {
+            Some(why) => Taking::Waits(why),
+            None if self.flight.is_silent() => Taking::Waits("the ledger does not acknowledge"),
+            None => Taking::Yes,
+        }
     }
 }
 

@@ -68,6 +68,9 @@ pub(crate) enum What {
     /// Bytes as they were received, both ways in the order they were let through, which promise `records` more
     /// records. `decided` = the verdict on the one message that they are.
     Bytes { way: Way, bytes: Bytes, records: u32, decided: Option<Box<Decided>> },
+    /// The request whose head was tapped last was held until what it asks for was known, and no longer: on a
+    /// strict route its intents are asked for now.
+    Announced,
     /// The verdict on the request whose head was tapped last, reached on its body.
     Verdict(Box<Decided>),
     /// What a side sent broke a rule of the stream protocol; the connection ends. Promises a record.

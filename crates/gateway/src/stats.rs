@@ -58,8 +58,14 @@ counters! {
     bytes_up,
     /// Bytes to clients.
     bytes_down,
-    /// 1 when the ledger takes no records and traffic waits.
+    /// 1 while records wait for the ledger or it takes none: [`crate::Gateway::health`] says why.
     audit_blocked,
+    /// 1 once the ledger has stopped: nothing more passes, but on gap routes.
+    audit_stopped,
+    /// Answers held back because their records could not be promised.
+    owe_failed,
+    /// Bytes that wait for the decoders now.
+    ring_bytes,
 }
 
 /// Adds one.

@@ -307,6 +307,20 @@ impl Source {
         }
     }
 
+    /// Why events have to wait now although the queue may have room, in fixed words.
+    pub fn held_back(&self) -> Option<&'static str> {
+        let counters = &self.core.counters;
+        if counters.disk_full.load(Ordering::Relaxed) {
+            return Some("the disk is full");
+        }
+        counters.wal_full.load(Ordering::Relaxed).then_some("the write-ahead log has reached its bound")
+    }
+
+    /// Whether the ledger takes nothing more until it is started again. What is owed is still written down.
+    pub fn stopped(&self) -> bool {
+        self.core.is_stopped()
+    }
+
     /// Agent of its events.
     pub fn agent(&self) -> &str {
         &self.state.reg.identity

@@ -19,6 +19,9 @@ pub const STATELESS: &str = "2026-07-28";
 /// Error code of a denied request: of the range that JSON-RPC leaves to implementations (section 5.1), and
 /// none of those that the protocol gives a meaning.
 pub const DENIED: i32 = -32_003;
+/// JSON-RPC error code of a call that was not sent on because it could not be recorded. Of the range that
+/// JSON-RPC leaves to implementations (section 5.1).
+pub const UNRECORDED: i32 = -32_004;
 
 /// The released revision of that name; `None` = not one that is known, so not to be repeated in a record.
 pub fn revision(name: &str) -> Option<&'static str> {

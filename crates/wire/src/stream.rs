@@ -176,4 +176,10 @@ pub trait Framer: Send {
 
     /// What a client is told last when the gateway ends the connection; may be empty.
     fn farewell(&self, why: Farewell) -> Vec<u8>;
+
+    /// As [`Framer::farewell`], when the youngest `withheld` operations were taken and never went to the server,
+    /// because they could not be recorded.
+    fn refuse_withheld(&self, _withheld: usize) -> Vec<u8> {
+        self.farewell(Farewell::Unrecorded)
+    }
 }

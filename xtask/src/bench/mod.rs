@@ -17,7 +17,7 @@ use std::process::{Command, Output};
 
 /// Runs one bench, or all; `quick` = the long ones with fewer and shorter rounds.
 pub(crate) fn run(what: &str, quick: bool) -> Result<(), XtaskError> {
-    let known = ["all", "ledger", "gateway", "store", "verify", "policy", "framers"];
+    let known = ["all", "ledger", "gateway", "hostile", "store", "verify", "policy", "framers"];
     if !known.contains(&what) {
         return Err(XtaskError::Wrong(format!("no bench named `{what}`; known: {}", known.join(", "))));
     }
@@ -28,6 +28,9 @@ pub(crate) fn run(what: &str, quick: bool) -> Result<(), XtaskError> {
     }
     if matches!(what, "all" | "gateway") {
         gateway::run(gateway::Scale { quick })?;
+    }
+    if matches!(what, "all" | "hostile") {
+        gateway::hostile()?;
     }
     if matches!(what, "all" | "policy") {
         policy::run()?;
@@ -46,7 +49,7 @@ pub(crate) fn run(what: &str, quick: bool) -> Result<(), XtaskError> {
 fn build(what: &str) -> Result<(), XtaskError> {
     let quick = ["build", "--profile", "quick"];
     let targets: &[&str] = match what {
-        "gateway" => &["-p", "countersign-gateway", "--example", "edge"],
+        "gateway" | "hostile" => &["-p", "countersign-gateway", "--example", "edge"],
         "framers" => &["-p", "countersign-wire", "--example", "framers"],
         _ => &["--workspace", "--bins", "--examples"],
     };

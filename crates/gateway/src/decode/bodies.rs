@@ -1,6 +1,6 @@
 //! The hook by which the content of an exchange's bodies is read beside the counting and digesting of bytes.
 
-use super::Context;
+use super::{Context, Intent};
 use crate::ring::Way;
 use countersign_event::Event;
 use countersign_wire::http1::fields::Fields;
@@ -34,6 +34,12 @@ pub(super) trait Bodies: Send {
     /// The exchange ended, or was cut, and `here.event` is its record; `made` = events made before that stand
     /// for it.
     fn finish(self: Box<Self>, here: &mut Here<'_>, made: u64);
+
+    /// On strict routes, before the request goes on: one intent for each thing that it asks for; none = what is
+    /// asked for does not stand in the body. The event's record becomes the outcome of the first.
+    fn intents(&mut self, _here: &mut Here<'_>) -> Vec<Intent> {
+        Vec::new()
+    }
 
     /// The gateway decided on what the bodies ask for, before they passed.
     fn decided(&mut self) {}

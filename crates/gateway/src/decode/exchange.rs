@@ -1,15 +1,16 @@
 //! One connection as the decoder sees it: requests in order, each with the response that answers it.
 
 use super::bodies::{Bodies, Here};
-use super::event::{connection_event, endpoint, finish, intent_event, opaque_event, session_event};
+use super::event::{connection_event, endpoint, finish, intent_event, session_event};
 use super::h2::{self, Streams};
+use super::mcp::in_body;
 use super::request::{agreed, begin, begin_refused, read_response, upgrade_of};
 use super::session::{self, At, Session};
 use super::sse::Counting;
 use super::websocket::Agreed;
 use super::{Asked, Context, Intent, identify};
 use crate::recorder::BodyDigest;
-use crate::ring::{ConnOpen, H2What, Way, What, Why};
+use crate::ring::{ConnOpen, Gate, H2What, Way, What};
 use bytes::Bytes;
 use countersign_event::{Event, Outcome, Principal, Rec, Tls, Who};
 use countersign_identity::TlsIdentity;
@@ -79,13 +80,13 @@ pub(crate) struct Conn {
     pub(super) seq: u64,
     /// At most as many as the framer lets be open, plus those whose body is still on its way.
     /// Boxed: a record is kilobytes, and moving it through the queue would copy it twice.
-    exchanges: VecDeque<Box<Exchange>>,
-    opaque: Option<(&'static str, (u64, u64), u64)>,
+    pub(super) exchanges: VecDeque<Box<Exchange>>,
+    pub(super) opaque: Option<(&'static str, (u64, u64), u64)>,
     /// Set on a stream protocol, and after a switch to one that has a decoder.
     session: Option<Box<dyn Session>>,
     /// Records that the session's framer promised, and those that it has made.
-    promised: usize,
-    made: usize,
+    pub(super) promised: usize,
+    pub(super) made: usize,
     /// Set on HTTP/2.
     streams: Option<Box<Streams>>,
     /// Word of the `Upgrade` field that was accepted, and on what terms.
@@ -170,11 +171,9 @@ impl Conn {
                 self.seq += 1;
                 let denied = decided.as_ref().is_some_and(|d| countersign_policy::refuses(&d.decision));
                 let mut exchange = begin(self, context, t, &head, decided);
-                if let Some(gate) = self.open.gate.as_ref().filter(|_| !denied) {
-                    let id = Arc::<OnceLock<_>>::default();
-                    let intent = Intent { event: intent_event(&exchange.event), id: Arc::clone(&id) };
-                    context.intents.push(Asked { intents: vec![intent], gate: Arc::clone(gate) });
-                    exchange.intent = Some(id);
+                let later = context.routes.get(self.open.route).is_some_and(|r| r.mcp) && in_body(&head, end);
+                if let Some(gate) = self.open.gate.as_ref().filter(|_| !denied && !later) {
+                    exchange.announce(context, gate, Vec::new());
                 }
                 exchange.request.ended = end.then_some(t);
                 self.exchanges.push_back(exchange);
@@ -243,6 +242,15 @@ impl Conn {
                 self.session = session::of_protocol(protocol);
                 self.promised += records as usize;
             }
+            What::Announced => {
+                let up = self.upstream;
+                if let (Some(exchange), Some(gate)) = (self.exchanges.back_mut(), &self.open.gate) {
+                    let mut intents = Vec::new();
+                    let ask = |bodies: &mut dyn Bodies, here: &mut Here<'_>| intents = bodies.intents(here);
+                    exchange.read_bodies(up, context, t, out, ask);
+                    exchange.announce(context, gate, intents);
+                }
+            }
             What::Verdict(decided) => {
                 if let Some(exchange) = self.exchanges.back_mut() {
                     exchange.event.who = decided.who;
@@ -289,7 +297,7 @@ impl Conn {
         }
     }
 
-    fn with_streams(
+    pub(super) fn with_streams(
         &mut self,
         context: &mut Context,
         t: u64,
@@ -336,7 +344,7 @@ impl Conn {
     }
 
     /// Lets the session of a stream protocol make events, and keeps count of them.
-    fn with_session(
+    pub(super) fn with_session(
         &mut self,
         context: &mut Context,
         t: u64,
@@ -392,100 +400,18 @@ impl Conn {
             self.finish_front(context, out);
         }
     }
-
-    /// Emits what is complete, oldest first.
-    fn finish_front(&mut self, context: &mut Context, out: &mut Vec<Event>) {
-        let done = |e: &Exchange| e.request.ended.is_some() && e.response.ended.is_some();
-        while self.exchanges.front().is_some_and(|e| done(e)) {
-            let Some(exchange) = self.exchanges.pop_front() else { return };
-            let t = exchange.request.ended.max(exchange.response.ended).unwrap_or(exchange.started);
-            self.conclude(context, exchange, t, None, out);
-        }
-    }
-
-    /// Makes what is left to be recorded of an exchange that has ended.
-    fn conclude(
-        &self,
-        context: &mut Context,
-        mut exchange: Box<Exchange>,
-        t: u64,
-        cut: Option<&str>,
-        out: &mut Vec<Event>,
-    ) {
-        let (bodies, started, made) = (exchange.bodies.take(), exchange.started, exchange.made);
-        let whole = exchange.own.is_none() && cut.is_none();
-        // In place: a record is kilobytes, and each move copies it.
-        finish(self, context, &mut exchange, t, cut);
-        // Only calls that succeeded teach the templates, so a scanner's guesses do not.
-        if whole && exchange.event.core.outcome == Some(Outcome::Success) {
-            context.templates.learn(self.open.route, &exchange.event.target.raw);
-        }
-        let before = out.len();
-        match bodies {
-            None => out.push(exchange.event),
-            Some(bodies) => {
-                bodies.finish(&mut Here { event: &exchange.event, context, t, started, out }, made);
-                if made == 0 && out.len() == before {
-                    out.push(exchange.event);
-                }
-            }
-        }
-        let promised = usize::from(made == 0);
-        context.extra += (out.len() - before).saturating_sub(promised) as u64;
-    }
-
-    /// The connection ended: everything still open ends with it.
-    pub(super) fn close(
-        mut self,
-        context: &mut Context,
-        t: u64,
-        up: u64,
-        down: u64,
-        why: Why,
-        out: &mut Vec<Event>,
-    ) {
-        let reason = match why {
-            Why::Cut(reason) => Some(reason),
-            Why::Done => None,
-        };
-        self.with_session(context, t, out, |session, at| session.close(at, up, down, why));
-        self.with_streams(context, t, out, |streams, at| streams.close(at, reason));
-        for _ in self.made..self.promised {
-            let mut event = connection_event(&self, context, t);
-            event.core.rec = Some(Rec::Cut);
-            event.content.err = reason.unwrap_or("connection ended before this was understood").to_owned();
-            out.push(event);
-        }
-        while let Some(exchange) = self.exchanges.pop_front() {
-            let ended = exchange.response.ended.unwrap_or(t);
-            let missing = exchange.response.ended.is_none();
-            let why = if missing {
-                Some(exchange.fault.or(reason).unwrap_or("connection ended before the answer was complete"))
-            } else {
-                None
-            };
-            self.conclude(context, exchange, ended, why, out);
-        }
-        if let Some((first, before, since)) = self.opaque.take() {
-            let bytes = (up.saturating_sub(before.0), down.saturating_sub(before.1));
-            out.push(opaque_event(&self, context, (since, t), first, bytes, reason));
-        }
-    }
-
-    pub(super) fn limited(&self, context: &Context, t: u64, n: u64, which: &str) -> Event {
-        let mut event = connection_event(self, context, t);
-        event.core.rec = Some(Rec::SessionOpen);
-        event.core.kind = Some(countersign_event::Kind::L4);
-        event.core.op = "accept".to_owned();
-        event.core.class = Some(countersign_event::Class::Connect);
-        event.core.outcome = Some(Outcome::Denied);
-        event.core.n = (n > 1).then_some(n);
-        event.content.err = format!("limit: {which}");
-        event
-    }
 }
 
 impl Exchange {
+    /// Asks for its intents, or for the one that its head makes.
+    fn announce(&mut self, context: &mut Context, gate: &Arc<Gate>, mut intents: Vec<Intent>) {
+        if intents.is_empty() {
+            intents.push(Intent { event: intent_event(&self.event), id: Arc::default() });
+        }
+        self.intent = intents.first().map(|intent| Arc::clone(&intent.id));
+        context.intents.push(Asked { intents, gate: Arc::clone(gate) });
+    }
+
     /// Lets the bodies' reader make events, and keeps count of them.
     fn read_bodies(
         &mut self,
@@ -504,6 +430,12 @@ impl Exchange {
         let n = (out.len() - before) as u64;
         // The first that stands for the exchange's record is the promised one.
         let promised = u64::from(bodies.replaces() && self.made == 0 && n > 0);
+        if promised == 1
+            && let (Some(intent), Some(first)) = (&self.intent, out.get_mut(before))
+        {
+            first.core.rec = Some(Rec::Outcome);
+            first.links.of = intent.get().copied();
+        }
         self.made += if bodies.replaces() { n } else { 0 };
         context.extra += n - promised;
         self.bodies = Some(bodies);

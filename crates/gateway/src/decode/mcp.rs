@@ -12,11 +12,13 @@ mod sessions;
 
 pub(crate) use sessions::Sessions;
 
+use super::Intent;
 use super::bodies::{Bodies, Here};
+use super::event::intent_event;
 use super::talk;
 use crate::recorder::BodyDigest;
 use crate::ring::Way;
-use countersign_event::{Class, Decision, Event};
+use countersign_event::{Class, Decision, Event, Rec};
 use countersign_wire::http1::fields::Fields;
 use countersign_wire::http1::target;
 use countersign_wire::jsonrpc::{Fault, Kind, Message, Reader};
@@ -24,6 +26,7 @@ use countersign_wire::mcp::{self, Headers};
 use countersign_wire::sse;
 use record::{Answer, Facts, Said};
 use sessions::Key;
+use std::sync::{Arc, OnceLock};
 
 /// Longest value of a routing header that is compared; a longer one is taken for another value.
 const HEADER_MAX: usize = 8 << 10;
@@ -33,6 +36,8 @@ pub(super) struct Sent {
     pub(super) message: Message,
     pub(super) digest: Option<[u8; 32]>,
     pub(super) answer: Option<Answer>,
+    /// On strict routes: its intent, once that is handed over.
+    intent: Option<Arc<OnceLock<[u8; 16]>>>,
 }
 
 /// What a response's body is.
@@ -138,7 +143,7 @@ impl Reading {
             {
                 here.context.mcp.expect(&key, id, &message, digest);
             }
-            self.sent.push(Sent { message, digest, answer: None });
+            self.sent.push(Sent { message, digest, answer: None, intent: None });
         }
     }
 
@@ -226,6 +231,10 @@ impl Reading {
         if let Some(req) = &mut made.body.req {
             req.messages = Some(self.sent.len() as u64);
         }
+        if let Some(intent) = &sent.intent {
+            made.core.rec = Some(Rec::Outcome);
+            made.links.of = intent.get().copied();
+        }
         made.core.decision = match (self.decided, sent.message.kind()) {
             (true, _) => event.core.decision.clone(),
             // An answer asks for nothing, so nothing is weighed.
@@ -296,6 +305,21 @@ impl Bodies for Reading {
 
     fn replaces(&self) -> bool {
         true
+    }
+
+    fn intents(&mut self, here: &mut Here<'_>) -> Vec<Intent> {
+        let mut out = Vec::new();
+        for sent in &mut self.sent {
+            let said = Said { message: &sent.message, digest: None, answer: None };
+            let mut event = record::build(here.event, &self.facts, &said);
+            if !self.decided && sent.message.kind() != Kind::Response {
+                event.core.decision = Some(record::decide(&event, &sent.message, here.context));
+            }
+            let id = Arc::<OnceLock<_>>::default();
+            sent.intent = Some(Arc::clone(&id));
+            out.push(Intent { event: intent_event(&event), id });
+        }
+        out
     }
 
     fn decided(&mut self) {
@@ -373,6 +397,11 @@ impl sse::Events for Events {
             _ => {}
         }
     }
+}
+
+/// Whether what a request asks for stands in its body, which is still to come.
+pub(crate) fn in_body(head: &[u8], end: bool) -> bool {
+    head.starts_with(b"POST ") && !end
 }
 
 /// The headers that say what the body holds.

@@ -1,6 +1,8 @@
 //! One connection: two independent directions, each read only while the other side takes bytes and the ring
-//! has room. [`Flow::poll`] moves what can move and returns; it never waits inside.
+//! has room. [`Flow::poll`] moves what can move and returns; it never waits inside. Reading is in `reading.rs`,
+//! the end in `closing.rs`.
 
+use super::closing::Closing;
 use super::connect::{Upstream, connect};
 use super::h2::Start;
 use super::io::Io;
@@ -10,24 +12,16 @@ use super::strict::Intents;
 use super::timers::Timers;
 use super::worker::{Route, Worker};
 use crate::config::Protocol;
-use crate::ring::{ConnOpen, Tap, Way, What, Why};
+use crate::ring::{ConnOpen, Tap, What, Why};
 use crate::stats::count;
 use bytes::{Bytes, BytesMut};
-use countersign_wire::detect::{Detected, PEEK_MAX, detect};
 use countersign_wire::http1::{Framer, Piece};
-use countersign_wire::proxy::{self, Proxied};
-use countersign_wire::stream::Farewell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use tokio::io::AsyncWrite;
-
-/// On gap routes the ring may hold so many times its bound before reading stops after all.
-const GAP_OVERSHOOT: usize = 2;
-/// After the last answer, bytes of the client that are read and thrown away so that it can read the answer.
-const LINGER_MAX: usize = 256 << 10;
 
 /// What the connection is taken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,19 +68,6 @@ pub(super) enum About {
     Current,
     /// A request that was never let through.
     Unseen,
-}
-
-/// How far the end of the connection has come once [`Flow::close_after_flush`] was called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Closing {
-    No,
-    /// `linger`: an answer of ours is the last thing written, and must not be eaten by a reset.
-    Flushing {
-        linger: bool,
-    },
-    Lingering {
-        read: usize,
-    },
 }
 
 /// See the module's documentation.
@@ -136,9 +117,9 @@ pub(crate) struct Flow {
     pub(super) waiting: Arc<AtomicUsize>,
     pub(super) now: u64,
     pub(super) timers: Timers,
-    room: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    pub(super) room: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// The client speaks HTTP/2: what it sent so far. The connection goes on in another engine.
-    http2: Option<Bytes>,
+    pub(super) http2: Option<Bytes>,
 }
 
 impl Flow {
@@ -212,6 +193,9 @@ impl Flow {
     /// Moves what can move; Ready when the connection has ended.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Why> {
         self.now = self.worker.clock.monotonic_ns();
+        if self.worker.stopped() && !self.is_gap() {
+            return Poll::Ready(Why::Cut("the ledger has stopped"));
+        }
         loop {
             let mut moved = self.read_client(cx);
             moved |= self.drive_upstream(cx);
@@ -281,166 +265,6 @@ impl Flow {
         }
     }
 
-    /// Whether the ring has room for what would be read; registers for the next time when not.
-    fn ring_has_room(&mut self, cx: &mut Context<'_>) -> bool {
-        // What is above the bound there is heads and the messages of open exchanges, which have bounds.
-        if self.is_gap() && self.worker.ring.waiting() < GAP_OVERSHOOT * self.worker.ring.bound() {
-            return true;
-        }
-        let most = self.worker.limits.ring_connection;
-        loop {
-            if !self.worker.ring.full() && self.waiting.load(Ordering::Relaxed) < most {
-                self.room = None;
-                return true;
-            }
-            let room = self.room.get_or_insert_with(|| {
-                let (worker, waiting) = (Arc::clone(&self.worker), Arc::clone(&self.waiting));
-                Box::pin(async move {
-                    let drained = worker.ring.drained(&worker.counters);
-                    // Between the first look and the registration the decoder may have made room.
-                    if worker.ring.full() || waiting.load(Ordering::Relaxed) >= most {
-                        drained.await;
-                    }
-                })
-            });
-            if room.as_mut().poll(cx).is_pending() {
-                return false;
-            }
-            self.room = None;
-        }
-    }
-
-    fn read_client(&mut self, cx: &mut Context<'_>) -> bool {
-        match self.closing {
-            Closing::Lingering { read } => return self.linger(read, cx),
-            Closing::Flushing { .. } => return false,
-            Closing::No => {}
-        }
-        let stopped = self.up.eof || self.last_answer.is_some() || self.blocked || self.last_said;
-        if stopped || self.up.out.len() >= self.worker.limits.write_high || !self.ring_has_room(cx) {
-            return false;
-        }
-        match self.worker.poll_read(&mut self.client, cx) {
-            Poll::Pending => false,
-            Poll::Ready(Ok(bytes)) if bytes.is_empty() => {
-                self.up.eof = true;
-                self.client_ended();
-                true
-            }
-            Poll::Ready(Ok(bytes)) => {
-                self.up.total += bytes.len() as u64;
-                self.worker.counters.bytes_up.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-                self.client_sent(bytes);
-                true
-            }
-            Poll::Ready(Err(_)) => {
-                self.cut = Some("client reset the connection");
-                true
-            }
-        }
-    }
-
-    /// Reads and drops, so that unread input does not turn our close into a reset that eats the last answer.
-    fn linger(&mut self, read: usize, cx: &mut Context<'_>) -> bool {
-        match self.worker.poll_read(&mut self.client, cx) {
-            Poll::Pending => false,
-            Poll::Ready(Ok(bytes)) if !bytes.is_empty() && read + bytes.len() < LINGER_MAX => {
-                self.closing = Closing::Lingering { read: read + bytes.len() };
-                true
-            }
-            Poll::Ready(_) => {
-                self.up.eof = true;
-                self.closing = Closing::Lingering { read: LINGER_MAX };
-                true
-            }
-        }
-    }
-
-    fn client_sent(&mut self, bytes: Bytes) {
-        match self.mode {
-            Mode::Opaque => self.up.out.push(bytes),
-            Mode::Switched => self.pass_switched(Way::Up, bytes),
-            Mode::Framed => self.frame_stream(Way::Up, &bytes),
-            Mode::Http => self.frame_requests(&bytes),
-            Mode::Detecting => {
-                let enough = self.up.held.len() + bytes.len() >= PEEK_MAX;
-                if self.up.held.is_empty() {
-                    self.judge_first(&bytes.clone(), bytes, enough);
-                } else {
-                    self.up.held.extend_from_slice(&bytes);
-                    let all = self.up.held.split().freeze();
-                    self.judge_first(&all.clone(), all, enough);
-                }
-            }
-        }
-    }
-
-    fn judge_first(&mut self, first: &[u8], all: Bytes, enough: bool) {
-        // From a peer that is not listed for it, a PROXY header is a claim that must not pass: as HTTP it is none,
-        // so it is refused by name.
-        let claimed = matches!(proxy::parse(first), Ok(Proxied::Header { .. }) | Err(_));
-        match detect(first) {
-            _ if claimed => {
-                self.mode = Mode::Http;
-                self.frame_requests(&all);
-            }
-            Detected::Http1 => {
-                self.mode = Mode::Http;
-                self.frame_requests(&all);
-            }
-            Detected::Http2 => self.http2 = Some(all),
-            Detected::Undecided if !enough && !self.up.eof => {
-                self.up.held.extend_from_slice(&all);
-                self.timers.undecided(self.now, self.worker.limits.detect);
-            }
-            other => {
-                self.turn_opaque(other.word());
-                self.up.out.push(all);
-            }
-        }
-    }
-
-    /// The first bytes have not decided in time: they pass unread.
-    pub(super) fn give_up_detecting(&mut self) {
-        let all = self.up.held.split().freeze();
-        self.judge_first(&all.clone(), all, true);
-    }
-
-    /// From here on bytes pass unread, and one record says so.
-    pub(super) fn turn_opaque(&mut self, first: &'static str) {
-        self.mode = Mode::Opaque;
-        self.blocked = false;
-        self.will_record(1);
-        count(&self.worker.counters.opaque);
-        let before = if self.framer.is_tunnel() { self.before_tunnel() } else { (0, 0) };
-        self.tap(What::Opaque { first, before });
-        if !self.up.held.is_empty() {
-            let held = self.up.held.split().freeze();
-            self.up.out.push(held);
-        }
-    }
-
-    /// Bytes up and down that were read as messages before the tunnel began.
-    pub(super) fn before_tunnel(&self) -> (u64, u64) {
-        (self.up.total - self.up.held.len() as u64, self.down.total - self.tunnelled)
-    }
-
-    fn client_ended(&mut self) {
-        if self.mode == Mode::Detecting {
-            if self.up.held.is_empty() {
-                return;
-            }
-            let all = self.up.held.split().freeze();
-            self.judge_first(&all.clone(), all, true);
-        }
-        match self.mode {
-            Mode::Http => self.requests_ended(),
-            // The rest of a message that never became whole.
-            Mode::Framed => self.up.held.clear(),
-            Mode::Detecting | Mode::Opaque | Mode::Switched => {}
-        }
-    }
-
     fn drive_upstream(&mut self, cx: &mut Context<'_>) -> bool {
         match &mut self.upstream {
             Upstream::Gone => false,
@@ -505,133 +329,5 @@ impl Flow {
                 }
             }
         }
-    }
-
-    fn read_upstream(&mut self, cx: &mut Context<'_>) -> bool {
-        let stopped =
-            self.down.eof || self.closing != Closing::No || !matches!(self.upstream, Upstream::Ready(_));
-        if stopped || self.down.out.len() >= self.worker.limits.write_high || !self.ring_has_room(cx) {
-            return false;
-        }
-        let Upstream::Ready(io) = &mut self.upstream else { return false };
-        match self.worker.poll_read(io, cx) {
-            Poll::Pending => false,
-            Poll::Ready(Ok(bytes)) if !bytes.is_empty() => {
-                self.down.total += bytes.len() as u64;
-                self.worker.counters.bytes_down.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-                match self.mode {
-                    Mode::Opaque => self.down.out.push(bytes),
-                    Mode::Switched => self.pass_switched(Way::Down, bytes),
-                    Mode::Framed => self.frame_stream(Way::Down, &bytes),
-                    Mode::Http => self.frame_responses(&bytes),
-                    Mode::Detecting => {
-                        self.turn_opaque("server-first");
-                        self.down.out.push(bytes);
-                    }
-                }
-                true
-            }
-            Poll::Ready(ended) => {
-                self.down.eof = true;
-                if self.mode == Mode::Framed {
-                    let held = self.down.held.split().freeze();
-                    self.down.out.push(held);
-                }
-                if self.mode == Mode::Http {
-                    self.responses_ended(ended.is_err());
-                } else if ended.is_err() {
-                    self.cut = Some("server reset the connection");
-                }
-                true
-            }
-        }
-    }
-
-    fn write_client(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.down.out.is_clear() {
-            let closing = matches!(self.closing, Closing::Flushing { .. });
-            let ended = self.down.eof && self.down.held.is_empty() && self.last_answer.is_none();
-            if self.down.shut || !(closing || ended) {
-                return false;
-            }
-            if Pin::new(&mut self.client).poll_shutdown(cx).is_pending() {
-                return false;
-            }
-            self.down.shut = true;
-            match self.closing {
-                Closing::Flushing { linger: true } => self.closing = Closing::Lingering { read: 0 },
-                Closing::Flushing { linger: false } => self.closing = Closing::Lingering { read: LINGER_MAX },
-                _ => {}
-            }
-            return true;
-        }
-        if self.worker.owe().is_err() {
-            self.cut = Some("the ledger does not take records");
-            return true;
-        }
-        match self.down.out.poll_write(&mut self.client, cx) {
-            Poll::Pending => false,
-            Poll::Ready(Ok(n)) => n > 0,
-            Poll::Ready(Err(_)) => {
-                self.cut = Some("client closed while it was answered");
-                true
-            }
-        }
-    }
-
-    /// Writes what is queued for the client and closes.
-    pub(super) fn close_after_flush(&mut self) {
-        self.close(false);
-    }
-
-    /// As [`Flow::close_after_flush`]; with `linger`, the rest of the client's direction is read before the end.
-    pub(super) fn close(&mut self, linger: bool) {
-        if self.closing == Closing::No {
-            self.closing = Closing::Flushing { linger };
-            self.upstream = Upstream::Gone;
-            self.up.out.clear();
-            self.timers.linger(self.now);
-        }
-    }
-
-    /// Orderly shutdown of the gateway: an idle connection ends now, a busy one after its answers.
-    fn drained(&mut self) -> bool {
-        if !self.worker.drain.ending() || self.closing != Closing::No {
-            return false;
-        }
-        let idle = match self.mode {
-            Mode::Opaque | Mode::Switched => false,
-            Mode::Framed => self.stream.as_ref().is_none_or(Stream::idle),
-            Mode::Detecting | Mode::Http => self.framer.open() == 0 && !self.framer.is_tunnel(),
-        };
-        let cutting = self.worker.drain.cutting();
-        let clear = self.up.held.is_empty() && self.up.out.is_clear() && self.down.out.is_clear();
-        if idle && clear && (cutting || !self.worker.drain.gentle() || self.mode == Mode::Framed) {
-            self.say_farewell(Farewell::Shutdown);
-            self.close_after_flush();
-            return true;
-        }
-        if cutting {
-            self.cut = Some("gateway shut down");
-        }
-        cutting
-    }
-
-    fn ended(&mut self) -> Option<Why> {
-        if self.http2.is_some() {
-            return Some(Why::Done);
-        }
-        if let Some(why) = self.cut {
-            return Some(Why::Cut(why));
-        }
-        if let Closing::Lingering { read } = self.closing {
-            return (read >= LINGER_MAX || self.timers.linger_over(self.now)).then_some(Why::Done);
-        }
-        // A client that came and went without a byte.
-        let nothing = self.up.eof && self.up.out.is_clear() && matches!(self.upstream, Upstream::Idle);
-        if nothing && self.last_answer.is_none() && self.down.out.is_clear() {
-            return Some(Why::Done);
-        }
-        (self.up.eof && self.up.shut && self.down.eof && self.down.shut).then_some(Why::Done)
     }
 }

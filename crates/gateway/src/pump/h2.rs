@@ -56,8 +56,9 @@ const CLOCK: usize = 2;
 const ROOM: usize = 3;
 const INTENT: usize = 4;
 const FIRST: usize = 5;
-/// On gap routes the ring may hold so many times its bound before reading stops after all.
-const GAP_OVERSHOOT: usize = 2;
+/// On gap and strict routes the ring may hold so many times its bound before reading stops after all: requests of
+/// a strict route that are never read could not be refused in time.
+const OVERSHOOT: usize = 2;
 
 /// What a connection begins with.
 pub(crate) struct Start {
@@ -177,6 +178,9 @@ impl Http2 {
             self.started = true;
             self.wakers.wake(CLIENT);
             self.wakers.wake(CLOCK);
+        }
+        if self.worker.stopped() && self.route.durability != Durability::Gap {
+            self.end = Some(Why::Cut("the ledger has stopped"));
         }
         self.drain();
         for _ in 0..TURNS {
@@ -352,10 +356,10 @@ impl Http2 {
     /// Stops the reading of both sockets while the ring is full, and begins it again.
     fn look_at_ring(&mut self) {
         let most = self.worker.limits.ring_connection;
-        let gap = self.route.durability == Durability::Gap;
-        let full = move |w: &Worker, waiting: &AtomicUsize| match gap {
+        let beyond = self.route.durability != Durability::Bounded;
+        let full = move |w: &Worker, waiting: &AtomicUsize| match beyond {
             // Heads and messages of open streams, which have bounds, are all that is above it there.
-            true => w.ring.waiting() >= GAP_OVERSHOOT * w.ring.bound(),
+            true => w.ring.waiting() >= OVERSHOOT * w.ring.bound(),
             false => w.ring.full() || waiting.load(Ordering::Relaxed) >= most,
         };
         let mut shut = full(&self.worker, &self.waiting);
@@ -389,6 +393,7 @@ impl Http2 {
         }
         if !shut {
             self.room = None;
+            self.clocks_go_on();
             self.wakers.wake(CLIENT);
             self.wakers.wake(SERVER);
             for index in std::mem::take(&mut self.gate.parked) {

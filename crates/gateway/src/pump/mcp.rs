@@ -1,16 +1,20 @@
-//! Verdicts on MCP: what a request asks for stands in its body, so where calls can be denied the body is held
-//! until it is complete and every message in it is permitted.
+//! Verdicts and intents of MCP: what a request asks for stands in its body, so where calls can be denied the body
+//! is held until it is complete and every message in it is permitted, and on strict routes until every message's
+//! intent is durable.
 //!
 //! Not for routes that only record: there nothing is held. Invariants: no byte of a request reaches the server
-//! before the verdict on all of its messages; at most [`HELD_MAX`] bytes of a body are held; the client is told
-//! in a JSON-RPC error with the id of its request. What readers could take for different calls (broken JSON,
-//! duplicate keys, headers that disagree with the body) has no verdict that could hold, so it is refused too.
+//! before the verdict on all of its messages, and their intents; at most [`HELD_MAX`] bytes of a body are held for
+//! that; the client is told in a JSON-RPC error with the id of its request. What readers could take for different
+//! calls (broken JSON, duplicate keys, headers that disagree with the body) has no verdict that could hold, so it
+//! is refused too. On a strict route without verdicts it is announced as what it is, an HTTP request, and so is a
+//! body that is too large to hold.
 
 use super::answers::rejected;
 use super::flow::Flow;
+use super::timers::UNRECORDED;
 use crate::config::Protocol;
 use crate::decode::identify::{self, Checks, Head};
-use crate::decode::mcp::{record, routing};
+use crate::decode::mcp::{in_body, record, routing};
 use crate::ring::{Decided, Way, What};
 use crate::stats::count;
 use bytes::Bytes;
@@ -47,12 +51,11 @@ struct Refusal {
 }
 
 impl Flow {
-    /// Whether the request with this head waits for a verdict on its body.
+    /// Whether the request with this head waits for a verdict on its body, or for intents that the body names.
     pub(super) fn must_hold(&self, head: &[u8], end: bool) -> bool {
         self.route.protocol == Protocol::Mcp
-            && self.worker.holds(&self.route).is_some()
-            && head.starts_with(b"POST ")
-            && !end
+            && (self.intents.is_some() || self.worker.holds(&self.route).is_some())
+            && in_body(head, end)
     }
 
     /// Takes a piece of a request that is held. `false` = it was refused.
@@ -65,11 +68,9 @@ impl Flow {
                 self.unrecorded.push_back(false);
             }
             self.will_record(1);
-            let (who, failures) = self.caller(&bytes);
-            let undecided = Decided { who: who.clone(), decision: Decision::default(), failures };
-            let decided = Some(Box::new(undecided));
+            let decided = self.worker.holds(&self.route).is_some().then(|| self.undecided(&bytes));
+            let who = decided.as_ref().map_or_else(Who::default, |d| d.who.clone());
             self.tap(What::Request { head: bytes.clone(), end: piece.end, decided });
-            self.ask_intent(self.request_start);
             count(&self.worker.counters.requests);
             self.invite(&bytes);
             let (head, bytes) = (bytes.clone(), vec![bytes]);
@@ -87,6 +88,10 @@ impl Flow {
             _ => {}
         }
         held.bytes.push(bytes);
+        if held.size > HELD_MAX && self.worker.holds(&self.route).is_none() {
+            self.let_through(held.bytes, &[]);
+            return true;
+        }
         if held.size > HELD_MAX {
             let refusal = Refusal { rule: "message-too-large-to-decide", status: 403, code: mcp::DENIED };
             let messages = held.reader.take();
@@ -114,15 +119,26 @@ impl Flow {
     fn judge(&mut self, mut held: Held) -> bool {
         let end = held.reader.finish();
         let messages = held.reader.take();
-        let (decided, refusal) = self.verdict(&held.head, held.who, &messages, end);
-        if let Some(refusal) = refusal {
-            return self.turn_away(decided, &messages, &refusal);
+        if self.worker.holds(&self.route).is_some() {
+            let (decided, refusal) = self.verdict(&held.head, held.who, &messages, end);
+            if let Some(refusal) = refusal {
+                return self.turn_away(decided, &messages, &refusal);
+            }
+            self.tap(What::Verdict(decided));
         }
-        self.tap(What::Verdict(decided));
-        for bytes in held.bytes {
-            self.up.out.push(bytes);
-        }
+        self.let_through(held.bytes, &messages);
         true
+    }
+
+    /// What was held goes on; on a strict route as soon as the intents are durable that it makes.
+    fn let_through(&mut self, held: Vec<Bytes>, messages: &[Message]) {
+        if let Some(intents) = &mut self.intents {
+            let refusal = Refusal { rule: UNRECORDED, status: 503, code: mcp::UNRECORDED };
+            intents.answer = Some(Box::new(answer(messages, &refusal)));
+            self.tap(What::Announced);
+            self.ask_intent(self.request_start);
+        }
+        held.into_iter().for_each(|bytes| self.up.out.push(bytes));
     }
 
     fn turn_away(&mut self, decided: Box<Decided>, messages: &[Message], refusal: &Refusal) -> bool {
@@ -130,6 +146,12 @@ impl Flow {
         self.answer = Some(answer(messages, refusal));
         self.refuse_current(refusal.rule, refusal.status);
         false
+    }
+
+    /// Who asks, before it is known what for.
+    fn undecided(&self, head: &[u8]) -> Box<Decided> {
+        let (who, failures) = self.caller(head);
+        Box::new(Decided { who, decision: Decision::default(), failures })
     }
 
     fn caller(&self, head: &[u8]) -> (Who, Vec<String>) {

@@ -3,7 +3,8 @@
 //!
 //! Adding a protocol: one line in [`framer`], one in `decode/session.rs`.
 
-use super::flow::{Closing, Flow, Mode};
+use super::closing::Closing;
+use super::flow::{Flow, Mode};
 use super::login::{self, Entry};
 use super::worker::Route;
 use crate::config::Protocol;
@@ -29,6 +30,10 @@ impl Stream {
     pub(super) fn idle(&self) -> bool {
         self.framer.idle()
     }
+
+    pub(super) fn refuse_withheld(&self, withheld: usize) -> Vec<u8> {
+        self.framer.refuse_withheld(withheld)
+    }
 }
 
 /// The framer of the route's protocol, and the records that a connection of it makes in any case.
@@ -47,12 +52,14 @@ struct Verdicts<'a> {
     policy: Option<&'a Arc<dyn Policy>>,
     caller: identify::Caller<'a>,
     protocol: &'static str,
+    /// No byte of a command passes before it is whole: its intent names it, and it waits for that.
+    announces: bool,
     decided: Option<Box<Decided>>,
 }
 
 impl Judge for Verdicts<'_> {
     fn asks(&self) -> bool {
-        self.policy.is_some()
+        self.policy.is_some() || self.announces
     }
 
     fn denies(&mut self, call: &Call<'_>) -> bool {
@@ -154,6 +161,7 @@ impl Flow {
                 proved: stream.proved.as_deref(),
             },
             protocol: self.route.protocol.word(),
+            announces: self.intents.is_some() && self.route.protocol == Protocol::Redis,
             decided: None,
         };
         let step = stream.framer.up(buf, &mut verdicts)?;

@@ -6,6 +6,7 @@
 //! written, whatever else happens; when waiting ends without an answer it is taken back.
 
 use crate::ring::Gate;
+use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,11 +18,14 @@ pub(super) struct Intents {
     /// Offset in the queue to the server where the request begins, and when it was asked for. As many as the
     /// framer lets be open.
     pending: VecDeque<(u64, u64)>,
+    /// What refuses the request that waits in the words of its own protocol, where HTTP's are not those.
+    /// Boxed: every connection has room for this.
+    pub(super) answer: Option<Box<Bytes>>,
 }
 
 impl Intents {
     pub(super) fn new(gate: Arc<Gate>) -> Intents {
-        Intents { gate, released: 0, pending: VecDeque::new() }
+        Intents { gate, released: 0, pending: VecDeque::new(), answer: None }
     }
 
     /// The gate alone, of a connection that goes on elsewhere. Nothing is asked for yet.

@@ -1,10 +1,11 @@
 //! Deadlines of one connection. One coarse timer looks at all of them, so that moving a deadline costs nothing.
 
+use super::closing::Closing;
 use super::connect::Upstream;
-use super::flow::{About, Closing, Flow, LastAnswer, Mode};
+use super::flow::{About, Flow, LastAnswer, Mode};
 use crate::config::Limits;
+use bytes::Bytes;
 use countersign_wire::http1::Rule;
-use countersign_wire::stream::Farewell;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -15,7 +16,7 @@ use tokio::time::{Instant, Sleep, sleep};
 const TICK_MIN: Duration = Duration::from_millis(10);
 const TICK_MAX: Duration = Duration::from_secs(2);
 /// Why a request of a strict route was refused.
-const UNRECORDED: &str = "the ledger does not take records";
+pub(super) const UNRECORDED: &str = "the ledger does not take records";
 /// How long the rest of a client's direction is read after the last answer.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -83,6 +84,13 @@ impl Timers {
         self.body = (now, total);
     }
 
+    /// Nothing is read, so no time of the peers passes.
+    fn stand_still(&mut self, now: u64, total: u64) {
+        (self.active, self.sent) = (now, now);
+        self.head = self.head.map(|_| now);
+        self.body = (now, total);
+    }
+
     pub(super) fn linger(&mut self, now: u64) {
         self.linger = Some(now);
     }
@@ -147,6 +155,10 @@ impl Flow {
         if self.gives_up_intent(limits.strict_wait) {
             return true;
         }
+        if self.ring_holds() {
+            self.timers.stand_still(self.now, self.up.total);
+            return false;
+        }
         if over(self.timers.active, limits.idle) {
             self.cut = Some("idle");
             return true;
@@ -165,9 +177,10 @@ impl Flow {
     fn gives_up_intent(&mut self, at_most: Duration) -> bool {
         let Some(intents) = &self.intents else { return false };
         let Some(offset) = intents.given_up(self.now, at_most) else { return false };
-        let waiting = intents.waiting();
+        let (waiting, answer) = (intents.waiting(), intents.answer.clone());
         crate::stats::count(&self.worker.counters.unrecorded);
         if self.mode == Mode::Http && waiting == 1 && offset == self.request_start {
+            self.answer = answer.map(|answer| *answer);
             self.refuse_current(UNRECORDED, 503);
         } else if self.mode == Mode::Http {
             // Several wait behind each other: none of them was sent, and the connection says so by ending.
@@ -175,7 +188,8 @@ impl Flow {
             self.cut = Some(UNRECORDED);
         } else {
             self.up.out.take_back(offset);
-            self.say_farewell(Farewell::Unrecorded);
+            let told = self.stream.as_ref().map(|stream| stream.refuse_withheld(waiting)).unwrap_or_default();
+            self.down.out.push(Bytes::from(told));
             self.close(true);
         }
         self.intents = None;

@@ -7,7 +7,7 @@ use crate::config::{Durability, Limits, Listener, PostgresOptions, Protocol, Pur
 use crate::error::GatewayError;
 use crate::recorder::{RecordError, Recorder};
 use crate::ring::{Ring, Tap};
-use crate::stats::Counters;
+use crate::stats::{Counters, count};
 use crate::tls::RouteTls;
 use arc_swap::ArcSwap;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -159,11 +159,16 @@ impl Worker {
         }
         let n = self.pending.swap(0, Ordering::Relaxed);
         if let Err(e) = self.recorder.owe(n) {
-            self.counters.audit_blocked.store(1, Ordering::Relaxed);
+            count(&self.counters.owe_failed);
             return Err(e);
         }
         self.counters.owed.fetch_add(n, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// The ledger takes nothing more until the process is started again.
+    pub(crate) fn stopped(&self) -> bool {
+        self.counters.audit_stopped.load(Ordering::Relaxed) == 1
     }
 
     /// Reads what is there, at most a block; an empty result is the end of the stream.

@@ -143,6 +143,32 @@ fn a_stalled_ledger_stops_the_reading_and_loses_nothing() {
 }
 
 #[test]
+fn while_the_ring_is_full_no_time_of_the_peers_passes() {
+    let (upstream, _) = ok("x");
+    let rig = Rig::with(upstream, |c| {
+        c.limits.ring = 4 << 10;
+        (c.limits.body_window, c.limits.head_time) = (Duration::from_secs(1), Duration::from_secs(1));
+    });
+    let (mut body, mut head) = (rig.client(), rig.client());
+    body.send("POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n123");
+    until("the request passed", || rig.gateway.stats().requests == 1);
+    rig.memory.stalled.store(true, Ordering::Relaxed);
+    head.send("GET /half HTTP/1.1\r\nHost: a\r\n");
+    let mut other = rig.client();
+    other.send(get("/s").repeat(60));
+    until("the ring is full", || rig.gateway.stats().ring_full > 0);
+    body.send("4567890");
+    head.send("\r\n");
+    std::thread::sleep(Duration::from_millis(2_500));
+    rig.memory.stalled.store(false, Ordering::Relaxed);
+    body.expect(response("x"));
+    head.expect(response("x"));
+    (0..60).for_each(|_| other.expect(response("x")));
+    let events = rig.memory.wait(62);
+    assert!(events.iter().all(|e| e.core.outcome == Some(Outcome::Success)));
+}
+
+#[test]
 fn an_orderly_shutdown_lets_answers_end_and_hands_over_every_record() {
     let upstream = server(|mut s| {
         let _ = s.read(&mut [0; 4096]).unwrap();

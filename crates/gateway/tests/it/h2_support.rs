@@ -25,7 +25,14 @@ pub(crate) fn serve(
     handle: impl Fn(Request<RecvStream>, SendResponse<Bytes>) -> Handled + Send + Sync + 'static,
 ) -> (SocketAddr, Log) {
     let log = Log::default();
-    let keep = log.clone();
+    (serve_quiet(handle, Some(log.clone())), log)
+}
+
+/// As [`serve`]; what is asked is noted only where somebody wants it.
+pub(crate) fn serve_quiet(
+    handle: impl Fn(Request<RecvStream>, SendResponse<Bytes>) -> Handled + Send + Sync + 'static,
+    log: Option<Log>,
+) -> SocketAddr {
     let handle = Arc::new(handle);
     let (told, address) = std::sync::mpsc::sync_channel(64);
     std::thread::spawn(move || {
@@ -35,13 +42,16 @@ pub(crate) fn serve(
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 stream.set_nodelay(true).unwrap();
-                let (handle, log) = (handle.clone(), keep.clone());
+                let (handle, log) = (handle.clone(), log.clone());
                 tokio::spawn(async move {
                     let mut builder = h2::server::Builder::new();
                     builder.max_concurrent_streams(1000);
                     let Ok(mut connection) = builder.handshake::<_, Bytes>(stream).await else { return };
                     while let Some(Ok((request, respond))) = connection.accept().await {
-                        log.lock().unwrap().push(format!("{} {}", request.method(), request.uri().path()));
+                        if let Some(log) = &log {
+                            let line = format!("{} {}", request.method(), request.uri().path());
+                            log.lock().unwrap().push(line);
+                        }
                         if request.uri().path() == "/leave" {
                             connection.graceful_shutdown();
                         }
@@ -51,7 +61,7 @@ pub(crate) fn serve(
             }
         });
     });
-    (address.recv().unwrap(), log)
+    address.recv().unwrap()
 }
 
 /// Answers every request with 200 and `body`.

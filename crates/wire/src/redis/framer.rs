@@ -19,6 +19,8 @@ pub const HOLD_MAX: usize = 1 << 20;
 pub const OPEN_MAX: usize = 16_384;
 /// Longest answer to a denied command that is waited for, bytes.
 pub const DENIED_LINE_MAX: usize = 1_024;
+/// What a client is told of commands that were not sent on for want of a record.
+const UNRECORDED: &str = "commands cannot be recorded now";
 /// Databases of which any may be the one that a queued command meets.
 const DATABASES_MAX: usize = 8;
 
@@ -443,9 +445,18 @@ impl Inline for Framer {
         let text = match why {
             Farewell::Shutdown => "the gateway is shutting down",
             Farewell::Unreachable => "the server cannot be reached",
-            Farewell::Unrecorded => "commands cannot be recorded now",
+            Farewell::Unrecorded => UNRECORDED,
             Farewell::Limit => "a limit of the gateway is reached",
         };
         format!("-ERR countersign: {text}\r\n").into_bytes()
+    }
+
+    fn refuse_withheld(&self, withheld: usize) -> Vec<u8> {
+        // Where the server still owes a reply, an error would be taken for that one.
+        let next = self.link.pairs.open() == withheld && self.link.pairs.replies() && self.link.quiet();
+        if !next || self.link.replica {
+            return Vec::new();
+        }
+        format!("-ERR countersign: {UNRECORDED}\r\n").into_bytes()
     }
 }

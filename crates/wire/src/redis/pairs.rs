@@ -163,6 +163,11 @@ impl<V> Pairs<V> {
         self.queue.len()
     }
 
+    /// Whether every one of them is replied to.
+    pub(super) fn replies(&self) -> bool {
+        self.silent == 0 && self.mode == Mode::On
+    }
+
     /// Nothing is owed to the client and no transaction is open.
     pub(super) fn idle(&self) -> bool {
         !self.in_multi && self.mode == Mode::On && self.queue.len() == self.silent

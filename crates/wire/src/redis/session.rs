@@ -264,6 +264,8 @@ impl Session {
         if self.announce {
             let mut early = command.clone();
             self.state.fill(&mut early);
+            // Whether the server knows it shows later.
+            early.settle_name(false);
             self.state.found.push(Found::Sent(Box::new(early)));
         }
         let len = command.bytes;

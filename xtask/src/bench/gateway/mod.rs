@@ -8,6 +8,7 @@
 mod clients;
 mod cost;
 mod grpc;
+mod hostile;
 mod peers;
 mod pg;
 mod slow;
@@ -75,6 +76,11 @@ pub(super) struct Results {
     costs: Vec<Cost>,
     latencies: Vec<Latency>,
     requests: u64,
+}
+
+/// What others notice of hostile clients.
+pub(super) fn hostile() -> Result<(), XtaskError> {
+    hostile::run(temp("bench-hostile")?.path())
 }
 
 pub(super) fn run(scale: Scale) -> Result<(), XtaskError> {

@@ -131,7 +131,7 @@ fn failed(error: std::io::Error) -> XtaskError {
 }
 
 /// Answers every connection's first request with [`HUGE`] bytes.
-fn huge_server() -> Result<SocketAddr, XtaskError> {
+pub(super) fn huge_server() -> Result<SocketAddr, XtaskError> {
     let listener = TcpListener::bind("127.0.0.1:0").map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     std::thread::spawn(move || {

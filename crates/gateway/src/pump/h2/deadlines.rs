@@ -71,8 +71,23 @@ impl Http2 {
         self.now.saturating_sub(since) > ns(limit)
     }
 
+    /// Reading begins again after the ring was full: what peers sent meanwhile was not looked at, so no time of
+    /// theirs has passed.
+    pub(super) fn clocks_go_on(&mut self) {
+        let now = self.now;
+        self.deadlines.active = now;
+        self.deadlines.started = now;
+        self.deadlines.connecting = now;
+        let block = &mut self.client.lock().seen.block_since;
+        *block = block.map(|_| now);
+        self.bridges.iter_mut().flatten().for_each(|bridge| bridge.ask_again(now));
+    }
+
     fn past_deadlines(&mut self) {
         let limits = std::sync::Arc::clone(&self.worker.limits);
+        if self.gate.blocked && self.deadlines.closing.is_none() {
+            return self.intents_past_deadlines(limits.strict_wait);
+        }
         if let Some(since) = self.deadlines.closing {
             if self.over(since, LINGER) {
                 self.end = Some(Why::Done);
@@ -104,18 +119,27 @@ impl Http2 {
         self.streams_past_deadlines(&limits);
     }
 
+    /// Requests of a strict route whose intent is not durable in time.
+    fn intents_past_deadlines(&mut self, at_most: Duration) {
+        let Some(durable) = self.intents.as_ref().map(|gate| gate.acknowledged()) else { return };
+        for slot in 0..self.bridges.len() {
+            let bridge = self.bridges.get(slot).and_then(Option::as_ref);
+            let since = bridge.and_then(|bridge| bridge.waits_for_intent(durable));
+            if since.is_some_and(|since| self.over(since, at_most)) {
+                self.with_bridge(slot, |bridge, _, env| bridge.give_up_intent(env));
+            }
+        }
+    }
+
     fn streams_past_deadlines(&mut self, limits: &Limits) {
+        self.intents_past_deadlines(limits.strict_wait);
         for slot in 0..self.bridges.len() {
             let Some(bridge) = self.bridges.get(slot).and_then(Option::as_ref) else { continue };
             // A call of gRPC says itself how long it may take, or that it may take for ever.
             let late =
                 !bridge.grpc && bridge.asked().is_some_and(|since| self.over(since, limits.response_time));
-            let durable = self.intents.as_ref().map_or(u64::MAX, |gate| gate.acknowledged());
-            let stuck = bridge.waits_for_intent(durable).is_some_and(|t| self.over(t, limits.strict_wait));
             let mark = self.over(bridge.marked.0, limits.h2_progress);
-            if stuck {
-                self.with_bridge(slot, |bridge, _, env| bridge.give_up_intent(env));
-            } else if late {
+            if late {
                 self.with_bridge(slot, |bridge, _, env| bridge.answer_late(env));
             } else if mark && let Some(mut bridge) = self.bridges.get_mut(slot).and_then(Option::take) {
                 self.progress(&mut bridge);

@@ -175,6 +175,11 @@ impl Bridge {
         self.response.as_ref().and(self.asked)
     }
 
+    /// The time for an answer begins again.
+    pub(super) fn ask_again(&mut self, now: u64) {
+        self.asked = self.asked.map(|_| now);
+    }
+
     /// Moves what can move.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, env: &mut Env<'_>) {
         self.client_reset(cx, env);
