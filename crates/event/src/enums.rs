@@ -78,7 +78,7 @@ words! { /// Transport protocol.
 Transport { Tcp = 1 "tcp", Udp = 2 "udp", Quic = 3 "quic", Unix = 4 "unix", Vsock = 5 "vsock" } }
 words! { /// Where a correlation id was read.
 LinkVia { Traceparent = 1 "traceparent", B3 = 2 "b3", VendorHeader = 3 "vendor_header", MessageHeader = 4 "message_header",
-    Meta = 5 "meta", SqlComment = 6 "sql_comment", Inferred = 7 "inferred" } }
+    Meta = 5 "meta", SqlComment = 6 "sql_comment", Inferred = 7 "inferred", SessionName = 8 "session_name" } }
 words! { /// How a record was captured.
 CaptureMode { Inline = 1 "inline", Mirror = 2 "mirror", Pull = 3 "pull", Push = 4 "push", File = 5 "file", Replay = 6 "replay" } }
 words! { /// How much of the source was understood.

@@ -285,6 +285,9 @@ pub struct Links {
     pub via: Option<LinkVia>,
     /// 4.11 inferred causes: eid, how, score 0 to 1000; ≤ 8.
     pub causal: Vec<([u8; 16], LinkVia, u64)>,
+    /// 4.12 inferred causes that had no eid yet: connection (4.8), number on it (4.9), score 0 to 1000; best
+    /// first; ≤ 8.
+    pub cause: Vec<([u8; 16], u64, u64)>,
     /// Keys unknown to this version.
     pub other: Vec<(u64, Value)>,
 }

@@ -222,7 +222,17 @@ pub(super) fn write_links(links: &Links, e: &mut Enc) -> Done {
             e.out().uint(*score);
             Ok(())
         })?;
-        e.other(11, &links.other, "links")
+        e.list(12, &links.cause, bound::CAUSAL, "cause", |e, (conn, number, score)| {
+            if *number == 0 || *score > bound::SCORE {
+                return Err(refuse("cause", "the number counts from 1, the score is at most 1000"));
+            }
+            e.out().array(3);
+            e.out().bytes(conn);
+            e.out().uint(*number);
+            e.out().uint(*score);
+            Ok(())
+        })?;
+        e.other(12, &links.other, "links")
     })?;
     Ok(())
 }
@@ -245,6 +255,12 @@ pub(super) fn read_links(r: &mut Reader, links: &mut Links) -> Read<()> {
                 links.causal = dec::list(r, bound::CAUSAL, |r| {
                     r.array_of(3)?;
                     Ok((r.bytes_of()?, dec::word(r, LinkVia::from_code)?, r.uint()?))
+                })?;
+            }
+            12 => {
+                links.cause = dec::list(r, bound::CAUSAL, |r| {
+                    r.array_of(3)?;
+                    Ok((r.bytes_of()?, r.uint()?, r.uint()?))
                 })?;
             }
             _ => links.other.push((key, dec::value(r)?)),

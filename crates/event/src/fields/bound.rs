@@ -36,9 +36,9 @@ pub const TARGET_RAW: usize = 4096;
 pub const MORE: usize = 64;
 /// 4.4 `corr`, 4.5 `sess`, 4.6 `msg`.
 pub const LINK: usize = 256;
-/// 4.11 `causal`, items.
+/// 4.11 `causal`, 4.12 `cause`, items.
 pub const CAUSAL: usize = 8;
-/// 4.11 the score of one cause.
+/// 4.11, 4.12 the score of one cause.
 pub const SCORE: u64 = 1000;
 /// 5.1 `stmt`.
 pub const STMT: usize = 64 << 10;

@@ -213,6 +213,8 @@ fields! {
         "where the ids were read";
     links 11 "causal" "[[b16, e LinkVia, u]]" CAUSAL optional "causal" "ext" "span links"
         "eid, how, score 0 to 1000; always inferred";
+    links 12 "cause" "[[b16, u, u]]" CAUSAL optional "" "ext" "span links"
+        "conn and conn_seq of a request that this was probably made for, score 0 to 1000; always inferred, best first";
 
     content 0 "detail" "map" NONE optional "detail.<key>" "class-specific, ext" "semconv"
         "keys registered per kind";

@@ -391,6 +391,10 @@ fn links(o: &mut Object) -> Read<Links> {
             let [eid, how, score] = tuple(json)?;
             Some((hex(eid)?, word(how, words!(LinkVia))?, int(score)?))
         })?,
+        cause: o.list("cause", "expected [[conn, conn_seq, score], …]", |json| {
+            let [conn, number, score] = tuple(json)?;
+            Some((hex(conn)?, int(number)?, int(score)?))
+        })?,
         other: o.other()?,
     })
 }

@@ -377,6 +377,12 @@ fn links(links: &Links, j: &mut Json) {
             j.raw(format_args!(",{score}"));
         });
     });
+    j.list("cause", &links.cause, |j, (conn, number, score)| {
+        j.within('[', ']', |j| {
+            j.string(&hex(conn));
+            j.raw(format_args!(",{number},{score}"));
+        });
+    });
     j.other(&links.other);
 }
 

@@ -327,7 +327,12 @@ impl Random {
                 let score = if r.wild() { 1001 } else { r.uint() % 1001 };
                 (r.bytes(), r.word(LinkVia::ALL, LinkVia::from_code), score)
             }),
-            other: self.other(11),
+            cause: self.items(8, |r| {
+                let score = if r.wild() { 1001 } else { r.uint() % 1001 };
+                let number = if r.wild() { 0 } else { r.uint().max(1) };
+                (r.bytes(), number, score)
+            }),
+            other: self.other(12),
         }
     }
     fn content(&mut self) -> Content {

@@ -423,7 +423,7 @@ def nanoseconds(text):
 
 ANY = Any()
 VERIFIED = Enum("claimed asserted checked bound")
-VIA = Enum("traceparent b3 vendor_header message_header meta sql_comment inferred")
+VIA = Enum("traceparent b3 vendor_header message_header meta sql_comment inferred session_name")
 DIGEST = Enum("sha256 hmac_sha256")
 U, I, T, B = Uint(), Int(), Text(), Flag()
 ONE = Text(element=True)
@@ -529,7 +529,8 @@ TARGET = target(List(target(Never()), 64))
 LINKS = Struct(fields(
     ("trace", Fixed(16, False)), ("span", Fixed(8, False)), ("parent", Fixed(8, False)), ("tflags", U), ("corr", Text(256)),
     ("sess", Text(256)), ("msg", Text(256)), ("of", Fixed(16)), ("conn", Fixed(16)), ("conn_seq", Uint(1)), ("via", VIA),
-    ("causal", List(Tuple(Fixed(16), VIA, Uint(0, 1000)), 8))), may_be_empty=True)
+    ("causal", List(Tuple(Fixed(16), VIA, Uint(0, 1000)), 8)),
+    ("cause", List(Tuple(Fixed(16), Uint(1), Uint(0, 1000)), 8))), may_be_empty=True)
 CONTENT = Struct(fields(
     ("detail", Keyed()), ("stmt", Text(64 << 10)), ("stmt_fp", Fixed(16)), ("params", List(ONE)),
     ("headers", List(Tuple(ONE, ONE), 64)), ("err", Text(4096)), ("unmapped", Unmapped()), ("redacted", List(Tuple(ONE, U))),

@@ -70,6 +70,8 @@ def events():
         "trace": "0af7651916cd43dd8448eb211c80319c", "span": "b7ad6b7169203331", "parent": "00f067aa0ba902b7", "tflags": 0,
         "corr": "req-1", "sess": "s", "msg": "m", "of": "01" * 16, "conn": "00" * 16, "conn_seq": 1, "via": "traceparent",
         "causal": [["02" * 16, "inferred", 1000], ["01" * 16, 9, 0]]}}
+    yield "probable causes", {"core": core(), "links": {
+        "conn": "00" * 16, "conn_seq": 1, "via": "inferred", "cause": [["02" * 16, 7, 450], ["01" * 16, 1, 0]]}}
     yield "trace of zeros is absent", {"core": core(), "links": {"trace": "00" * 16, "span": "00" * 8, "tflags": 1}}
     yield "http detail", {"core": core(kind="http"), "content": {"detail": {
         "scheme": "https", "query_keys": ["b", "a"], "auth_scheme": "Bearer", "upgrade": "websocket", "9": False}}}
