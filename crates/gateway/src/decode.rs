@@ -5,6 +5,7 @@
 //! decoding panics. The recorder may block; the ring then fills and reading stops.
 
 mod bodies;
+pub(crate) mod causes;
 mod ending;
 mod event;
 mod exchange;
@@ -30,6 +31,7 @@ use crate::config::{BodyCapture, Purpose, Record};
 use crate::recorder::{BodyKey, RecordError, Recorder};
 use crate::ring::{ConnOpen, Gate, H2What, Ring, Tap, What};
 use crate::stats::{Counters, count};
+use causes::Causes;
 use countersign_event::{Event, Rec};
 use countersign_identity::{Disagreement, Identities, disagreement};
 use countersign_ledger::Clock;
@@ -97,6 +99,10 @@ pub(crate) struct Context {
     pub(crate) checks: Checks,
     /// Shared by all decoders of the gateway.
     pub(crate) mcp: Arc<mcp::Sessions>,
+    /// Shared by all decoders of the gateway.
+    pub(crate) causes: Arc<Causes>,
+    /// This decoder's own.
+    pub(crate) ring: Arc<Ring>,
     /// Wall time less monotonic time, set for each batch.
     pub(crate) wall_offset: u64,
     /// Records made since the last hand-over that nobody promised: they are owed before they are recorded.
@@ -156,7 +162,9 @@ impl Decoder {
             let mut weight = 0;
             for tap in batch.drain(..) {
                 weight += tap.weight();
+                let t = tap.t;
                 self.contained(tap);
+                self.ring.worked_off(t);
                 if weight >= RELEASE_STEP {
                     self.ring.release(weight);
                     weight = 0;

@@ -1,5 +1,6 @@
 //! Fuzz bodies: plain functions that must return for any input. Stable tests run them from seeds.
 
+use crate::decode::causes::Causes;
 use crate::decode::path::{Templates, clean};
 use crate::decode::redact::clean_text;
 use crate::decode::{Context, Decoder, RouteFacts};
@@ -165,6 +166,7 @@ impl Recorder for Nowhere {
 }
 
 fn decoder(mcp: bool) -> Option<Decoder> {
+    let ring = Arc::new(Ring::new(1 << 20));
     let context = Context {
         routes: vec![RouteFacts {
             name: "fuzz".to_owned(),
@@ -186,10 +188,12 @@ fn decoder(mcp: bool) -> Option<Decoder> {
         templates: Default::default(),
         checks: Default::default(),
         mcp: Arc::default(),
+        causes: Arc::new(Causes::new(vec![Arc::clone(&ring)], Arc::default(), &[])),
+        ring: Arc::clone(&ring),
         wall_offset: 1_000_000_000,
         extra: 0,
         intents: Vec::new(),
     };
     let recorder = Arc::new(Nowhere);
-    Some(Decoder::new(Arc::new(Ring::new(1 << 20)), recorder.clone(), recorder, Arc::default(), context))
+    Some(Decoder::new(ring, recorder.clone(), recorder, Arc::default(), context))
 }

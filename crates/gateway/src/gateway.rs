@@ -1,6 +1,7 @@
 //! A running gateway: its threads, its listeners, its end.
 
 use crate::config::{Durability, GatewayConfig, Listener, Protocol};
+use crate::decode::causes::Causes;
 use crate::decode::grpc_fields::PayloadFields;
 use crate::decode::mcp::Sessions;
 use crate::decode::{Context, Decoder, RouteFacts};
@@ -67,6 +68,7 @@ pub struct Gateway {
     threads: Vec<JoinHandle<()>>,
     decoders: Vec<JoinHandle<()>>,
     mcp: Arc<Sessions>,
+    causes: Arc<Causes>,
     /// For each listener, the fields of gRPC messages that are kept.
     grpc: Vec<Option<Arc<PayloadFields>>>,
 }
@@ -144,27 +146,30 @@ impl Gateway {
         let recorders = parts.recorders.iter().chain(&parts.strict).map(Arc::clone).collect();
         let kept = sockets.iter().map(TcpListener::try_clone).collect::<Result<_, _>>();
         let kept = kept.map_err(|source| GatewayError::Thread { what: "data", source })?;
+        let limits = Arc::new(config.limits.clone());
+        let counters = Arc::<Counters>::default();
+        let rings: Vec<_> = parts.recorders.iter().map(|_| Arc::new(Ring::new(limits.ring))).collect();
+        let causes = Causes::new(rings.clone(), Arc::clone(&counters), &config.listeners);
         let mut gateway = Gateway {
             addresses,
             sockets: kept,
             files: TlsFiles::new(followed),
-            counters: Arc::default(),
+            counters,
             watch: Arc::new(Watch::new(recorders)),
             drain: Arc::default(),
             stop,
-            rings: Vec::new(),
+            causes: Arc::new(causes),
+            rings,
             threads: Vec::new(),
             decoders: Vec::new(),
             mcp: Arc::default(),
             grpc: door::all_routes(&config).into_iter().map(payload_fields).collect::<Result<_, _>>()?,
         };
-        let limits = Arc::new(config.limits.clone());
         let by_identity = Arc::new(Mutex::new(std::collections::HashMap::new()));
         let run = random::<8>()?;
-        for (at, recorder) in parts.recorders.iter().enumerate() {
+        let rings = gateway.rings.clone();
+        for (at, (recorder, ring)) in parts.recorders.iter().zip(rings).enumerate() {
             let strict = parts.strict.get(at).unwrap_or(recorder);
-            let ring = Arc::new(Ring::new(limits.ring));
-            gateway.rings.push(Arc::clone(&ring));
             gateway.decoder(&config, &parts, Arc::clone(&ring), [recorder, strict].map(Arc::clone), run)?;
             let worker = Worker::new(WorkerParts {
                 ring,
@@ -278,6 +283,8 @@ impl Gateway {
             templates: Default::default(),
             checks: Default::default(),
             mcp: Arc::clone(&self.mcp),
+            causes: Arc::clone(&self.causes),
+            ring: Arc::clone(&ring),
             wall_offset: 0,
             extra: 0,
             intents: Vec::new(),

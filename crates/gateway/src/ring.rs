@@ -10,6 +10,7 @@ use bytes::Bytes;
 use countersign_event::{Decision, Tls, Who};
 use countersign_wire::h2::Packed;
 pub(crate) use countersign_wire::stream::Way;
+use rustls::pki_types::CertificateDer;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -44,8 +45,8 @@ pub(crate) enum What {
     Greeted { hop: Option<SocketAddr>, ja4: String, sni: String },
     /// The caller has proved to the gateway who it is, or has failed to, before its session begins.
     LoggedIn(Box<LoggedIn>),
-    /// The upstream connection is there.
-    Upstream(SocketAddr),
+    /// The upstream connection is there: its address, and the certificates that the server showed, leaf first.
+    Upstream(SocketAddr, Vec<CertificateDer<'static>>),
     /// A request head was let through.
     Request { head: Bytes, end: bool, decided: Option<Box<Decided>> },
     /// A final response head was let through; `closing`: with `Connection: close` added to it.
@@ -217,6 +218,8 @@ pub(crate) struct Ring {
     inner: Mutex<Inner>,
     wake: Condvar,
     bytes: AtomicUsize,
+    /// Time of the tap that the decoder worked off last, monotonic ns.
+    seen: AtomicU64,
     bound: usize,
     waiters: AtomicUsize,
     drained: Notify,
@@ -271,6 +274,7 @@ impl Ring {
             inner: Mutex::new(Inner { taps: Vec::new(), asleep: false, closed: false, urgent: false }),
             wake: Condvar::new(),
             bytes: AtomicUsize::new(0),
+            seen: AtomicU64::new(0),
             bound,
             waiters: AtomicUsize::new(0),
             drained: Notify::new(),
@@ -304,6 +308,16 @@ impl Ring {
     /// Bytes that wait.
     pub(crate) fn waiting(&self) -> usize {
         self.bytes.load(Ordering::Acquire)
+    }
+
+    /// Decoder: the tap of time `t` is worked off.
+    pub(crate) fn worked_off(&self, t: u64) {
+        self.seen.store(t, Ordering::Release);
+    }
+
+    /// Whether something of before `t` may still wait for the decoder.
+    pub(crate) fn is_behind(&self, t: u64) -> bool {
+        self.waiting() > 0 && self.seen.load(Ordering::Acquire) < t
     }
 
     /// Its bound, bytes.

@@ -54,6 +54,8 @@ counters! {
     unrecorded,
     /// Times reading stopped because the ring was full.
     ring_full,
+    /// Requests that there was no room to remember for the statements made for them.
+    causes_unlisted,
     /// Bytes from clients.
     bytes_up,
     /// Bytes to clients.

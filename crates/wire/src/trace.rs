@@ -16,6 +16,8 @@ pub struct TraceContext {
     pub flags: Option<u8>,
 }
 
+/// Bytes of a `traceparent` of version 00.
+const TRACEPARENT_LEN: usize = 55;
 /// Longest request id that is taken, in bytes.
 pub const REQUEST_ID_MAX: usize = 128;
 /// Longest `tracestate`, in bytes, and most members (W3C section 3.3).
@@ -39,6 +41,15 @@ pub fn traceparent(value: &[u8]) -> Option<TraceContext> {
         parent: None,
         flags: Some(hex::<1>(flags.strip_prefix(b"-")?)?[0]),
     })
+}
+
+/// A `traceparent` among the words of a name that a client gives itself: `application_name` (PostgreSQL keeps 63
+/// bytes of it, so little else fits in) or `CLIENT SETNAME` (Redis). Two different ones are none.
+pub fn named(name: &str) -> Option<TraceContext> {
+    let words = name.split([' ', ';', ',', '/', '=', '|']).filter(|word| word.len() == TRACEPARENT_LEN);
+    let mut found = words.filter_map(|word| traceparent(word.as_bytes()));
+    let first = found.next()?;
+    found.all(|other| other == first).then_some(first)
 }
 
 /// Whether `tracestate` is a list of `key=value` within its bounds. Its content belongs to vendors and is not kept.
@@ -163,6 +174,23 @@ mod tests {
             String::new(),
         ] {
             assert_eq!(traceparent(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn reads_a_traceparent_among_the_words_of_a_name() {
+        let good = std::str::from_utf8(GOOD).unwrap();
+        for name in [
+            good.to_owned(),
+            format!("shop/{good}"),
+            format!("app=shop;trace={good}"),
+            format!("{good} {good}"),
+        ] {
+            assert_eq!(named(&name), traceparent(GOOD), "{name}");
+        }
+        let other = good.replacen("0af7", "1af7", 1);
+        for name in ["", "shop", &good[..54], &format!("x{good}"), &format!("{good} {other}")] {
+            assert_eq!(named(name), None, "{name}");
         }
     }
 

@@ -28,6 +28,9 @@ impl Conn {
         out: &mut Vec<Event>,
     ) {
         let (bodies, started, made) = (exchange.bodies.take(), exchange.started, exchange.made);
+        if let Some(listed) = exchange.listed.take() {
+            listed.end(t);
+        }
         let whole = exchange.own.is_none() && cut.is_none();
         // In place: a record is kilobytes, and each move copies it.
         finish(self, context, &mut exchange, t, cut);

@@ -41,7 +41,7 @@ pub(super) fn event_by(conn: &Conn, context: &Context, t: u64, who: &Who) -> Eve
         who: who.clone(),
         peer: peer(conn),
         target: Target { svc: route.map_or(String::new(), |r| r.service.clone()), ..Target::default() },
-        links: Links { conn: Some(conn_id(conn, context)), ..Links::default() },
+        links: Links { conn: Some(conn_id(context.run, conn.id)), ..Links::default() },
         body: Body {
             cap: Some(Capture {
                 mode: Some(CaptureMode::Inline),
@@ -93,10 +93,10 @@ pub(super) fn endpoint(address: SocketAddr) -> Endpoint {
 }
 
 /// The run's random half, then the connection's number.
-fn conn_id(conn: &Conn, context: &Context) -> [u8; 16] {
+pub(super) fn conn_id(run: [u8; 8], conn: u64) -> [u8; 16] {
     let mut id = [0; 16];
-    id[..8].copy_from_slice(&context.run);
-    id[8..].copy_from_slice(&conn.id.to_be_bytes());
+    id[..8].copy_from_slice(&run);
+    id[8..].copy_from_slice(&conn.to_be_bytes());
     id
 }
 

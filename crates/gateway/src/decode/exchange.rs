@@ -1,6 +1,7 @@
 //! One connection as the decoder sees it: requests in order, each with the response that answers it.
 
 use super::bodies::{Bodies, Here};
+use super::causes::Listed;
 use super::event::{connection_event, endpoint, finish, intent_event, session_event};
 use super::h2::{self, Streams};
 use super::mcp::in_body;
@@ -53,6 +54,8 @@ pub(super) struct Exchange {
     pub(super) bodies: Option<Box<dyn Bodies>>,
     /// Events made so far that stand for the exchange's record.
     pub(super) made: u64,
+    /// While it is open: statements of the machine that it went to may be made for it.
+    pub(super) listed: Option<Listed>,
 }
 
 /// What the gateway did itself.
@@ -68,6 +71,8 @@ pub(crate) struct Conn {
     pub(super) id: u64,
     pub(super) open: ConnOpen,
     pub(super) upstream: Option<(SocketAddr, u64)>,
+    /// The upstream's principal by its certificate.
+    pub(super) upstream_id: Option<Box<str>>,
     pub(super) tls: Option<Box<Tls>>,
     /// Who a listed proxy says connected to it.
     pub(super) hop: Option<SocketAddr>,
@@ -102,6 +107,7 @@ impl Conn {
             id,
             open,
             upstream: None,
+            upstream_id: None,
             tls: None,
             hop: None,
             ja4: String::new(),
@@ -166,7 +172,7 @@ impl Conn {
             What::LoggedIn(by) => {
                 self.with_session(context, t, out, |session, _| session.logged_in(*by));
             }
-            What::Upstream(address) => self.upstream = Some((address, t)),
+            What::Upstream(address, certificates) => self.reached(context, t, address, &certificates, out),
             What::Request { head, end, decided } => {
                 self.seq += 1;
                 let denied = decided.as_ref().is_some_and(|d| countersign_policy::refuses(&d.decision));
@@ -174,6 +180,9 @@ impl Conn {
                 let later = context.routes.get(self.open.route).is_some_and(|r| r.mcp) && in_body(&head, end);
                 if let Some(gate) = self.open.gate.as_ref().filter(|_| !denied && !later) {
                     exchange.announce(context, gate, Vec::new());
+                }
+                if !denied {
+                    exchange.list(self, context);
                 }
                 exchange.request.ended = end.then_some(t);
                 self.exchanges.push_back(exchange);

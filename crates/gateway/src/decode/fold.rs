@@ -114,6 +114,9 @@ fn add(first: &mut Event, more: Event) {
     if first.target.raw != more.target.raw {
         first.target.raw.clone_from(&first.target.res);
     }
+    if first.links.cause != more.links.cause {
+        first.links.cause.clear();
+    }
     sum(&mut first.body.req, more.body.req);
     sum(&mut first.body.rsp, more.body.rsp);
 }

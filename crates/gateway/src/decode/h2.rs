@@ -101,6 +101,9 @@ impl Streams {
             at.context.intents.push(Asked { intents: vec![intent], gate: Arc::clone(gate) });
             exchange.intent = Some(eid);
         }
+        if !denied {
+            exchange.list(at.conn, at.context);
+        }
         exchange.request.ended = end.then_some(at.t);
         let payload = at.context.payload_fields(at.conn.open.route);
         let grpc = grpc.then(|| Box::new(Call::begin(fields, payload)));
@@ -108,6 +111,11 @@ impl Streams {
             // The pump uses no number twice; if it did, no record would be lost.
             finish_stream(at, lost, Ending::Cut("stream number used again"));
         }
+    }
+
+    /// The upstream is there.
+    pub(super) fn reached(&mut self, at: &At<'_>) {
+        self.open.values_mut().for_each(|stream| stream.exchange.list(at.conn, at.context));
     }
 
     fn response(&mut self, at: &mut At<'_>, id: u32, fields: &Packed, end: bool) {
@@ -168,6 +176,9 @@ impl Streams {
 
 fn finish_stream(at: &mut At<'_>, stream: Stream, ending: Ending) {
     let Stream { mut exchange, grpc } = stream;
+    if let Some(listed) = exchange.listed.take() {
+        listed.end(at.t);
+    }
     let answered = exchange.response.ended.is_some();
     let started = exchange.started;
     let own = exchange.own.is_some();

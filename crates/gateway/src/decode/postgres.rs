@@ -247,6 +247,9 @@ impl Postgres {
         event.core.rec = Some(Rec::Interaction);
         if statement::is_operation(run.form) {
             self.joined(&mut event, run.number);
+            // What changes the name belongs to no more than one of the two.
+            let renames = matches!(event.core.op.as_str(), "SET" | "RESET" | "DISCARD");
+            at.link(&mut event, run.carried.filter(|_| !renames), (run.at.0, run.at.2));
         }
         self.push(at, event);
     }

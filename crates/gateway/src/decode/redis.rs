@@ -16,6 +16,7 @@ use countersign_event::fields::detail::kv;
 use countersign_event::{Class, Event, Kind, Outcome, Payload, Rec, StatusSpace, Target, Who};
 use countersign_wire::redis::{Command, Found, How, KEY_MAX, Message, Session as Wire, Verdict};
 use countersign_wire::stream::Call;
+use countersign_wire::trace;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
@@ -192,6 +193,10 @@ impl Redis {
         set_end(&mut event, command, reason);
         self.decide(at, &mut event, command);
         self.joined(&mut event, command.seq);
+        // What changes the name belongs to no more than one of the two.
+        let renames = matches!(event.core.op.as_str(), "CLIENT SETNAME" | "HELLO" | "RESET");
+        let name = command.client_name.as_deref().filter(|_| !renames);
+        at.link(&mut event, name.and_then(trace::named), (command.times[0], command.times[2]));
         if event.core.outcome == Some(Outcome::Success) {
             for key in &command.keys {
                 if let Some(path) = as_path(key) {

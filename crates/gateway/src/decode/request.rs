@@ -154,6 +154,7 @@ fn empty(conn: &Conn, context: &Context, t: u64) -> Box<Exchange> {
         intent: None,
         bodies: None,
         made: 0,
+        listed: None,
     })
 }
 

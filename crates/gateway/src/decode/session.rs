@@ -4,13 +4,14 @@
 //! framer promised (what is missing at the end is made as `cut`), and what it makes beyond is owed before it
 //! is recorded ([`Context::extra`]).
 
-use super::event::{connection_event, event_by};
+use super::event::{conn_id, connection_event, event_by};
 use super::exchange::Conn;
 use super::websocket::{Agreed, WebSocket};
 use super::{Context, Intent};
 use crate::config::Protocol;
 use crate::ring::{Decided, LoggedIn, Way, Why};
-use countersign_event::{Event, Rec, Who};
+use countersign_event::{Event, LinkVia, Rec, Who};
+use countersign_wire::trace::TraceContext;
 
 /// Where and when something happened, and where its events go.
 pub(crate) struct At<'a> {
@@ -30,6 +31,30 @@ impl At<'_> {
     /// As [`At::event`], once the session knows who calls.
     pub(crate) fn event_by(&self, t: u64, who: Option<&Who>) -> Event {
         event_by(self.conn, self.context, t, who.unwrap_or(&self.conn.base_who.0))
+    }
+
+    /// Links the record of a statement or command, that began and ended at `times` (monotonic ns), with the request
+    /// that it was made for: by the trace context that its session's name carries, else by inference.
+    pub(crate) fn link(&self, event: &mut Event, carried: Option<TraceContext>, times: (u64, u64)) {
+        if event.links.trace.is_some() {
+            return;
+        }
+        if let Some(found) = carried {
+            event.links.trace = Some(found.trace);
+            event.links.span = found.span;
+            event.links.tflags = found.flags.map(u64::from);
+            event.links.via = Some(LinkVia::SessionName);
+            return;
+        }
+        if !self.context.causes.is_on() {
+            return;
+        }
+        let causes = self.context.causes.of(self.conn.client(), times, &self.context.ring);
+        if !causes.is_empty() {
+            event.links.via = Some(LinkVia::Inferred);
+        }
+        let run = self.context.run;
+        event.links.cause = causes.iter().map(|c| (conn_id(run, c.conn), c.number, c.score)).collect();
     }
 }
 

@@ -286,7 +286,7 @@ impl Flow {
                 Poll::Ready(Ok(io)) => {
                     self.now = self.worker.clock.monotonic_ns();
                     if let Ok(address) = io.peer_addr() {
-                        self.tap(What::Upstream(address));
+                        self.tap(What::Upstream(address, io.certificates()));
                     }
                     self.login_connected(&io);
                     self.upstream = Upstream::Ready(io);

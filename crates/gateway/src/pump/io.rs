@@ -1,5 +1,6 @@
 //! One byte stream of a connection, clear or encrypted, behind one type. Boxes keep the clear case small.
 
+use rustls::pki_types::CertificateDer;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -50,6 +51,14 @@ impl Io {
             Io::Clear(_) | Io::Unix(_) => None,
             Io::Accepted(s) => s.get_ref().1.alpn_protocol(),
             Io::Connected(s) => s.get_ref().1.alpn_protocol(),
+        }
+    }
+
+    /// What the server showed, leaf first; empty without TLS.
+    pub(crate) fn certificates(&self) -> Vec<CertificateDer<'static>> {
+        match self {
+            Io::Connected(s) => s.get_ref().1.peer_certificates().unwrap_or_default().to_vec(),
+            Io::Clear(_) | Io::Unix(_) | Io::Accepted(_) => Vec::new(),
         }
     }
 

@@ -25,6 +25,7 @@ mod load;
 mod mcp;
 mod mcp_sdk;
 mod opaque;
+mod pool;
 mod postgres;
 mod postgres_audit;
 mod postgres_bound;

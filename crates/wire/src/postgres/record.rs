@@ -4,6 +4,7 @@
 //! the caller cleans them.
 
 use super::statement::{Portal, Statement};
+use crate::trace::TraceContext;
 use std::sync::Arc;
 
 /// Something that deserves a record.
@@ -175,6 +176,8 @@ pub struct Executed {
     pub judged: Option<Judged>,
     /// Number of its message on this connection, from 1.
     pub number: u64,
+    /// Trace context in `application_name` when its message came and still when it ended.
+    pub carried: Option<TraceContext>,
 }
 
 /// A verdict on a message, as the caller told it.
@@ -210,6 +213,7 @@ impl Executed {
             transaction: 0,
             judged,
             number,
+            carried: None,
         }
     }
 }

@@ -18,6 +18,7 @@ use super::record::{End, Error, Executed, Judged, Message, Opened};
 use super::start::{First, first, parameters};
 use super::statement::{Maps, Named, Portal, Statement};
 use super::{HELD_MAX, START_MAX};
+use crate::trace::{self, TraceContext};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -144,6 +145,8 @@ pub struct Session {
     copying_in: bool,
     opened: Option<Box<Opened>>,
     application: String,
+    /// Trace context in it.
+    carried: Option<TraceContext>,
     /// The server asked for SASL; the client's next password message begins with the mechanism's name.
     sasl: bool,
     copy: Option<Running>,
@@ -177,6 +180,7 @@ impl Session {
             copying_in: false,
             opened: None,
             application: String::new(),
+            carried: None,
             sasl: false,
             copy: None,
             long_text: None,
@@ -317,7 +321,7 @@ impl Session {
             Ok(First::Startup { len, version, parameters: names }) => {
                 self.phase = Phase::Login;
                 self.opened = Some(Box::new(opening(names, version, t)));
-                self.application = self.opened.as_ref().map_or(String::new(), |o| o.application.clone());
+                self.set_application(self.opened.as_ref().map_or(String::new(), |o| o.application.clone()));
                 self.queue.push_back(Pending::Startup);
                 self.start = start.get(len..).unwrap_or_default().to_vec();
             }
@@ -327,6 +331,11 @@ impl Session {
             }
             _ => self.lose("first packet", t),
         }
+    }
+
+    fn set_application(&mut self, name: String) {
+        self.carried = trace::named(&name);
+        self.application = name;
     }
 
     /// Payload bytes that are wanted in passing.
@@ -373,6 +382,8 @@ impl Session {
         run.end = end;
         run.at.2 = t;
         run.transaction = self.transaction;
+        // A pipeline that changes the name: which of the two it ran under is not known.
+        run.carried = run.carried.filter(|_| run.carried == self.carried);
         if run.at.1.is_none() && matches!(end, End::Done | End::Failed) {
             run.at.1 = Some(t);
         }

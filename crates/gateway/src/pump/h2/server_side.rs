@@ -105,7 +105,7 @@ impl Http2 {
     fn connected(&mut self, io: Io) {
         if let Ok(address) = io.peer_addr() {
             self.now = self.worker.clock.monotonic_ns();
-            self.tap(What::Upstream(address));
+            self.tap(What::Upstream(address, io.certificates()));
         }
         let wire = Wire::server(io, Arc::clone(&self.worker.clock));
         wire.lock().shut = self.gate.blocked;

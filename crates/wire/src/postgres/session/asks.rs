@@ -13,7 +13,9 @@ impl Session {
     pub(super) fn asked(&mut self, tag: u8, len: u32, payload: &[u8], t: u64) {
         self.number += 1;
         let judged = self.verdict.take();
-        let run = |form| Executed::new(form, self.number, judged, t, u64::from(len) + 1);
+        let carried = self.carried;
+        let run =
+            |form| Executed { carried, ..Executed::new(form, self.number, judged, t, u64::from(len) + 1) };
         match tag {
             b'd' => return self.copy_message(payload, true, t),
             b'c' | b'f' => return self.copy_ended(tag == b'f', t),

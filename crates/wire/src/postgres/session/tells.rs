@@ -333,7 +333,8 @@ impl Session {
             if end == End::Unknown {
                 self.end_copy(&mut run);
             }
-            let next = Executed::new(run.form, run.number, run.judged, run.at.0, 0);
+            let mut next = Executed::new(run.form, run.number, run.judged, run.at.0, 0);
+            next.carried = run.carried;
             let mut run = std::mem::replace(&mut run, next);
             run.statement = Some(statement);
             self.name_inner(&mut run);
@@ -389,7 +390,7 @@ impl Session {
         let (name, value) = (reader.text().unwrap_or_default(), reader.text().unwrap_or_default());
         match name {
             b"standard_conforming_strings" => self.reading.standard = value != b"off",
-            b"application_name" => self.application = shown(value, NAME_SHOWN),
+            b"application_name" => self.set_application(shown(value, NAME_SHOWN)),
             _ => {}
         }
     }
@@ -433,7 +434,8 @@ impl Session {
 
 /// The next statement of `script` has ended at `t`; what follows it begins now.
 fn part_ended(script: &mut Script, t: u64) -> Executed {
-    let next = Executed::new(script.run.form, script.run.number, script.run.judged, t, 0);
+    let mut next = Executed::new(script.run.form, script.run.number, script.run.judged, t, 0);
+    next.carried = script.run.carried;
     let mut run = std::mem::replace(&mut script.run, next);
     run.statement = script.parts.pop_front();
     script.ended = true;
