@@ -23,8 +23,32 @@ pub struct IdentityConfig {
     pub signatures: SignatureConfig,
     /// DPoP proofs (RFC 9449).
     pub dpop: DpopConfig,
+    /// WIMSE workload tokens with their proofs; without a trust domain, both are left alone.
+    pub wimse: WimseConfig,
     /// Proxies whose word about their own callers counts as asserted (level 2).
     pub forwarders: Vec<Forwarder>,
+}
+
+/// WIMSE, by draft-ietf-wimse-wpt-02 and draft-ietf-wimse-workload-creds-02. Off unless `trust` names somebody: drafts
+/// move, and what passes today may not be what the standard says.
+#[derive(Clone, Debug, Default)]
+pub struct WimseConfig {
+    /// Whose workload identity tokens count.
+    pub trust: Vec<WimseTrust>,
+    /// `https://host[:port]` of this service as callers name it: what the `aud` of a proof must begin with, followed
+    /// by the request's path.
+    pub origins: Vec<String>,
+    /// Further values of `aud` that mean this service, compared exactly.
+    pub aliases: Vec<String>,
+}
+
+/// One trust domain's identity server.
+#[derive(Clone, Debug, Default)]
+pub struct WimseTrust {
+    /// Authority of the `sub` of its tokens (`spiffe://…` or `wimse://…`).
+    pub trust_domain: String,
+    /// JWKS (JSON) or one public key (PEM).
+    pub keys: PathBuf,
 }
 
 /// What is asked of DPoP proofs.

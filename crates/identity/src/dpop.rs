@@ -27,6 +27,7 @@ const PROOF_LIFE_S: i64 = 60;
 const JTI_MAX_BYTES: usize = 256;
 /// A nonce of ours is good for one to two of these, seconds.
 const NONCE_S: i64 = 300;
+const WRONG_SIGNATURE: &str = "has a wrong signature";
 
 #[derive(Deserialize)]
 struct Header {
@@ -38,7 +39,7 @@ struct Header {
 
 /// A JWK by its members, so that one given twice is an error and not a choice.
 #[derive(Deserialize)]
-struct PublicKey {
+pub(crate) struct PublicKey {
     kty: String,
     crv: Option<String>,
     x: Option<String>,
@@ -98,7 +99,10 @@ pub(crate) struct Expected<'a> {
 
 /// Checks a proof (RFC 9449, section 4.3) and notes its use.
 pub(crate) fn check(proof: &[u8], expected: &Expected<'_>, replay: &Replay) -> Result<(), Refusal> {
-    let (thumbprint, claims) = verify(proof).map_err(|why| format!("its DPoP proof {why}"))?;
+    let (thumbprint, claims) = verify(proof).map_err(|why| {
+        let kind = if why == WRONG_SIGNATURE { FailureKind::Signature } else { FailureKind::Invalid };
+        Refusal::new(kind, format!("its DPoP proof {why}"))
+    })?;
     if URL_SAFE_NO_PAD.encode(thumbprint) != expected.jkt {
         return Err("its DPoP proof is by another key than it is bound to (cnf.jkt)".into());
     }
@@ -175,13 +179,13 @@ fn verify(proof: &[u8]) -> Result<([u8; 32], Claims), &'static str> {
     }
     match jsonwebtoken::crypto::verify(signature, message.as_bytes(), &key.key, algorithm) {
         Ok(true) => Ok((thumbprint, claims)),
-        _ => Err("has a wrong signature"),
+        _ => Err(WRONG_SIGNATURE),
     }
 }
 
 impl PublicKey {
     /// The key, and its thumbprint (RFC 7638) over the members in their one canonical spelling.
-    fn read(&self) -> Result<(Key, [u8; 32]), &'static str> {
+    pub(crate) fn read(&self) -> Result<(Key, [u8; 32]), &'static str> {
         const BAD: &str = "has a key that is not usable";
         if [&self.d, &self.p, &self.q, &self.k].into_iter().any(Option::is_some) {
             return Err("holds a private or symmetric key");

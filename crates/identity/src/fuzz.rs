@@ -50,6 +50,11 @@ pub fn dpop(data: &[u8]) {
     }
 }
 
+/// A WIMSE token or proof of any bytes.
+pub fn wimse(data: &[u8]) {
+    crate::wimse::judge(data);
+}
+
 /// A request whose every header holds the second half of the input.
 struct Same<'a>(&'a [u8]);
 

@@ -6,6 +6,7 @@
 
 use crate::IdentityError;
 use crate::apikey::{ApiKeys, Checked, looks_like_api_key};
+use crate::claims::TokenClaims;
 use crate::config::{API_KEY_HEADER, IdentityConfig};
 use crate::dpop::Nonces;
 use crate::forwarded;
@@ -16,6 +17,7 @@ use crate::remote::{Bell, Refresher, Remote, RemoteStatus};
 use crate::replay::{REPLAY_MAX_BYTES, Replay};
 use crate::request::{ContentDigest, HeaderLookup, HttpRequest};
 use crate::watch::Watch;
+use crate::wimse::{self, Wimse};
 use crate::x509::{Authorities, Trust};
 use arc_swap::ArcSwap;
 use countersign_event::{Auth, IdentityFrom, Principal, PrincipalKind, Verified};
@@ -51,6 +53,8 @@ pub struct HttpIdentity {
     /// The answer rests on this very request or moment (a proof, a signature, a key that may come): it must not be
     /// kept for another one.
     pub single_use: bool,
+    /// What a good token says beside who its bearer is.
+    pub claims: Option<TokenClaims>,
     /// A good signature covers this digest of the body, which was not compared yet: the caller compares when the
     /// body has ended, and says in the record if it did not.
     pub content: Option<ContentDigest>,
@@ -104,6 +108,7 @@ struct Loaded {
     tokens: Arc<Tokens>,
     api_keys: Option<Arc<ApiKeys>>,
     signatures: Arc<Signatures>,
+    wimse: Arc<Wimse>,
 }
 
 impl Identities {
@@ -179,6 +184,7 @@ impl Identities {
             tokens: old.tokens.clone(),
             api_keys: old.api_keys.clone(),
             signatures: old.signatures.clone(),
+            wimse: old.wimse.clone(),
         }));
         Ok(())
     }
@@ -260,7 +266,9 @@ impl Identities {
     ) -> HttpIdentity {
         let loaded = self.loaded.load();
         let mut found = HttpIdentity::default();
-        if let Some((scheme, token)) = single(headers, "authorization", &mut found).and_then(token) {
+        let authorization = single(headers, "authorization", &mut found);
+        self.add_workload(&loaded.wimse, authorization, headers, request, now_s, &mut found);
+        if let Some((scheme, token)) = authorization.and_then(token) {
             // A key of ours in the bearer's place is unmistakable by its prefix, so clients may send it there.
             match &loaded.api_keys {
                 Some(keys) if scheme == Scheme::Bearer && looks_like_api_key(token) => {
@@ -296,6 +304,28 @@ impl Identities {
             self.add_forwarded(request, tls, &mut found);
         }
         found
+    }
+
+    fn add_workload(
+        &self,
+        wimse: &Wimse,
+        authorization: Option<&[u8]>,
+        headers: &dyn HeaderLookup,
+        request: Option<&HttpRequest<'_>>,
+        now_s: i64,
+        found: &mut HttpIdentity,
+    ) {
+        let Some(request) = request.filter(|_| wimse.is_on()) else { return };
+        let proof = authorization.and_then(|value| credentials(value, b"wpt"));
+        // A token alone proves nothing, but it is a claim that somebody should hear of.
+        if proof.is_none() && headers.get(wimse::WIT_HEADER).is_none() {
+            return;
+        }
+        found.single_use = true;
+        match wimse.check(proof.unwrap_or_default(), request, &self.replay, now_s) {
+            Ok(principal) => found.principals.push(principal),
+            Err(failure) => found.failures.push(*failure),
+        }
     }
 
     fn add_forwarded(&self, request: &HttpRequest<'_>, tls: Option<&TlsIdentity>, found: &mut HttpIdentity) {
@@ -339,6 +369,7 @@ fn files(config: &IdentityConfig) -> Vec<PathBuf> {
         files.extend([keys, pepper]);
     }
     files.extend(config.signatures.keys.iter().map(|k| k.file.clone()));
+    files.extend(config.wimse.trust.iter().map(|t| t.keys.clone()));
     files
 }
 
@@ -368,15 +399,19 @@ impl Loaded {
             tokens: Arc::new(Tokens::load(&config.jwt, remotes)?),
             api_keys,
             signatures: Arc::new(Signatures::load(&config.signatures)?),
+            wimse: Arc::new(Wimse::load(&config.wimse)?),
         })
     }
 }
 
 impl HttpIdentity {
-    fn add_token(&mut self, scheme: Scheme, checked: Result<Vec<Principal>, Box<Failure>>) {
+    fn add_token(&mut self, scheme: Scheme, checked: Result<(Vec<Principal>, TokenClaims), Box<Failure>>) {
         self.single_use |= scheme == Scheme::Dpop;
         match checked {
-            Ok(principals) => self.principals.extend(principals),
+            Ok((principals, claims)) => {
+                self.principals.extend(principals);
+                self.claims = Some(claims);
+            }
             Err(failure) => {
                 // The key may be here a moment later.
                 let passing = [FailureKind::UnknownKey, FailureKind::Unavailable, FailureKind::Skew];
@@ -431,6 +466,14 @@ fn single<'h>(headers: &'h dyn HeaderLookup, name: &str, found: &mut HttpIdentit
     let reason = format!("credential refused: the {name} header is repeated");
     found.failures.push(Failure { claimed, reason, kind: FailureKind::Invalid });
     None
+}
+
+/// The credentials of an `Authorization` of this scheme, lower case.
+fn credentials<'v>(value: &'v [u8], scheme: &[u8]) -> Option<&'v [u8]> {
+    let value = value.trim_ascii();
+    let (stated, rest) = value.split_at_checked(scheme.len())?;
+    let fits = stated.eq_ignore_ascii_case(scheme) && rest.first() == Some(&b' ');
+    fits.then(|| rest.trim_ascii())
 }
 
 /// The token of a `Bearer` (RFC 6750) or `DPoP` (RFC 9449) authorization; `None` for other schemes.

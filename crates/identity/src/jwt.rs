@@ -6,6 +6,7 @@
 //! SHA-256; whatever a failed token claims is recorded at level 1, cut to a bound.
 
 use crate::IdentityError;
+use crate::claims::{Texts, TokenClaims};
 use crate::config::JwtIssuer;
 use crate::dpop::{self, Nonces};
 use crate::identities::LEEWAY_S;
@@ -130,6 +131,7 @@ struct Signed {
     keys: Arc<Keys>,
     kid: Option<String>,
     claims: Claims,
+    texts: Arc<Texts>,
 }
 
 #[derive(Default)]
@@ -178,7 +180,11 @@ impl Tokens {
     /// Checks a token together with what was shown beside it.
     ///
     /// The principals of a good token: the actor first, then the chain on whose behalf it acts.
-    pub(crate) fn check(&self, token: &[u8], shown: &Shown<'_>) -> Result<Vec<Principal>, Box<Failure>> {
+    pub(crate) fn check(
+        &self,
+        token: &[u8],
+        shown: &Shown<'_>,
+    ) -> Result<(Vec<Principal>, TokenClaims), Box<Failure>> {
         let key = sha256(token);
         let signed = match self.cached(&key, shown.now_s) {
             Some(signed) => signed,
@@ -197,7 +203,9 @@ impl Tokens {
         };
         check_claims(&signed.claims, issuer, shown.now_s).map_err(refuse)?;
         let binding = check_binding(&signed.claims, token, shown).map_err(refuse)?;
-        principals(&signed, issuer, binding).map_err(|why| refuse(why.into()))
+        let principals = principals(&signed, issuer, binding).map_err(|why| refuse(why.into()))?;
+        let verified = principals.first().map_or(Verified::Claimed, |p| p.verified);
+        Ok((principals, TokenClaims::new(Arc::clone(&signed.texts), verified)))
     }
 
     /// The signature and what decides about it. Time and audience are left to the caller: they may change
@@ -228,10 +236,11 @@ impl Tokens {
             jsonwebtoken::crypto::verify(signature, message.as_bytes(), key, algorithm).unwrap_or(false)
         };
         if !candidates.iter().any(|candidate| verifies(&candidate.key)) {
-            return Err("its signature is wrong".into());
+            return Err(Refusal::new(FailureKind::Signature, "its signature is wrong"));
         }
         drop(candidates);
-        Ok(Signed { issuer: number, keys, kid: header.kid, claims })
+        let texts = Arc::new(Texts::read(message));
+        Ok(Signed { issuer: number, keys, kid: header.kid, claims, texts })
     }
 
     /// A token that was found good with the keys that are still its issuer's.
@@ -291,7 +300,7 @@ pub(crate) fn parse(token: &[u8]) -> Result<Parsed<'_>, String> {
 fn check_claims(claims: &Claims, issuer: &Issuer, now_s: i64) -> Result<(), Refusal> {
     let (now, leeway) = (now_s as f64, LEEWAY_S as f64);
     if !claims.aud.as_ref().is_some_and(|aud| names_one_of(aud, &issuer.audience)) {
-        return Err("it is meant for another audience (aud)".into());
+        return Err(Refusal::new(FailureKind::Audience, "it is meant for another audience (aud)"));
     }
     let exp = claims.exp.filter(|e| e.is_finite()).ok_or("it has no end of life (exp)")?;
     if now >= exp + leeway {

@@ -14,6 +14,7 @@ pub mod fuzz;
 
 mod apikey;
 mod certificates;
+mod claims;
 mod config;
 mod disagreement;
 mod dpop;
@@ -34,6 +35,7 @@ mod tls;
 mod uri;
 mod watch;
 mod who;
+mod wimse;
 mod workload;
 mod x509;
 
@@ -41,9 +43,10 @@ pub use apikey::{API_KEY_PREFIX, mint_api_key};
 pub use certificates::{
     CertificateFiles, ClientTls, ClientTlsConfig, Presented, ServerTls, ServerTlsConfig, SpiffePeers, Trusted,
 };
+pub use claims::TokenClaims;
 pub use config::{
     DpopConfig, Forwarder, IdentityConfig, JwtIssuer, RemoteKeySet, SignatureConfig, SignatureKey,
-    TrustBundle,
+    TrustBundle, WimseConfig, WimseTrust,
 };
 pub use countersign_event::{Principal, Who};
 pub use disagreement::{Disagreement, disagreement};

@@ -7,9 +7,13 @@ use countersign_event::Principal;
 /// What was wrong, for rules and counters; the words are in [`Failure::reason`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum FailureKind {
-    /// Out of form, a wrong signature, a wrong secret, meant for somebody else.
+    /// Out of form, a wrong secret, about another request.
     #[default]
     Invalid,
+    /// Its signature does not fit it.
+    Signature,
+    /// It is meant for somebody else.
+    Audience,
     /// It was good once.
     Expired,
     /// Its times lie ahead of our clock by more than the leeway.
@@ -24,26 +28,50 @@ pub enum FailureKind {
     Downgrade,
     /// A header that only listed proxies may set, from somebody else.
     Forged,
+    /// The body is not the one that was signed.
+    Digest,
     /// A bound of ours was reached before it could be checked.
     Exhausted,
 }
 
 impl FailureKind {
+    /// All of them.
+    pub const ALL: [FailureKind; 12] = [
+        FailureKind::Invalid,
+        FailureKind::Signature,
+        FailureKind::Audience,
+        FailureKind::Expired,
+        FailureKind::Skew,
+        FailureKind::UnknownKey,
+        FailureKind::Unavailable,
+        FailureKind::Replay,
+        FailureKind::Downgrade,
+        FailureKind::Forged,
+        FailureKind::Digest,
+        FailureKind::Exhausted,
+    ];
+
     /// Whether this is a sign of an attack rather than of a mistake.
     pub fn is_security(self) -> bool {
-        matches!(self, FailureKind::Replay | FailureKind::Downgrade | FailureKind::Forged)
+        use FailureKind as K;
+        matches!(self, K::Signature | K::Replay | K::Downgrade | K::Forged | K::Digest)
     }
 
-    /// Label for the record (`core.labels`); `None` = an everyday failure.
-    pub fn label(self) -> Option<&'static str> {
+    /// Label for the record (`core.labels`).
+    pub fn label(self) -> &'static str {
         match self {
-            FailureKind::Replay => Some("identity-replay"),
-            FailureKind::Downgrade => Some("identity-downgrade"),
-            FailureKind::Forged => Some("identity-forged"),
-            FailureKind::Skew => Some("clock-skew"),
-            FailureKind::Exhausted => Some("identity-exhausted"),
-            FailureKind::Unavailable => Some("identity-unavailable"),
-            FailureKind::Invalid | FailureKind::Expired | FailureKind::UnknownKey => None,
+            FailureKind::Invalid => "identity-invalid",
+            FailureKind::Signature => "identity-signature",
+            FailureKind::Audience => "identity-audience",
+            FailureKind::Expired => "identity-expired",
+            FailureKind::Skew => "clock-skew",
+            FailureKind::UnknownKey => "identity-unknown-key",
+            FailureKind::Unavailable => "identity-unavailable",
+            FailureKind::Replay => "identity-replay",
+            FailureKind::Downgrade => "identity-downgrade",
+            FailureKind::Forged => "identity-forged",
+            FailureKind::Digest => "identity-digest",
+            FailureKind::Exhausted => "identity-exhausted",
         }
     }
 }

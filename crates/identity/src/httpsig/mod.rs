@@ -156,7 +156,7 @@ impl Signatures {
         };
         let base = base::signature_base(request, one.covered, one.params)?;
         if !key.verifies(&base, signature) {
-            return Err("it does not fit the request".into());
+            return Err(Refusal::new(FailureKind::Signature, "it does not fit the request"));
         }
         let content = check_content(one.covered, request)?;
         if let Some(nonce) = one.stated.nonce {
@@ -275,7 +275,10 @@ fn check_content(covered: &[Item], request: &HttpRequest<'_>) -> Result<Option<C
     }
     match request.body.and_then(|body| stated.check(&body)) {
         Some(true) => Ok(None),
-        Some(false) => Err("the body is not the one that was signed (Content-Digest)".into()),
+        Some(false) => {
+            let why = "the body is not the one that was signed (Content-Digest)";
+            Err(Refusal::new(FailureKind::Digest, why))
+        }
         None => Ok(Some(stated)),
     }
 }

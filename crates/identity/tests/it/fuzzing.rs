@@ -55,6 +55,7 @@ proptest! {
         fuzz::certificate(&data);
         fuzz::spiffe_id(&data);
         fuzz::dpop(&data);
+        fuzz::wimse(&data);
         fuzz::signature_input(&data);
     }
 

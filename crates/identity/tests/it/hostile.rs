@@ -239,7 +239,7 @@ fn a_stolen_certificate_bound_token_is_told_apart_from_a_mistake() {
     for sha in [None, Some([8; 32])] {
         let found = over(sha);
         assert!(found.failures[0].kind.is_security());
-        assert_eq!(found.failures[0].kind.label(), Some("identity-downgrade"));
+        assert_eq!(found.failures[0].kind.label(), "identity-downgrade");
     }
 }
 

@@ -14,6 +14,7 @@ mod jwt;
 mod remote;
 mod support;
 mod tls;
+mod wimse;
 mod workload;
 
 use countersign_identity::authority::{Authority, AuthorityFiles};
