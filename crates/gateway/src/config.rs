@@ -103,13 +103,16 @@ pub enum Record {
 }
 
 /// Where the purpose of a call comes from. The record says which: `configured: …` is the operator's word,
-/// `claimed: …` the caller's.
+/// `claimed: …` the caller's, `checked: …` or `bound: …` that of a token's issuer, by the token's level.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Purpose {
     /// The route's own, at most 128 bytes; empty = none.
     pub text: String,
     /// Request header that states one, lower case; empty = none. It wins over `text`.
     pub header: String,
+    /// Claim of a checked JWT that states one: a text at the top of the token, at most 256 bytes; empty = none. It
+    /// wins over `header`.
+    pub claim: String,
 }
 
 /// Opt-in capture of bodies: the beginning of some of them, after redaction, in the group that can be erased.

@@ -6,6 +6,7 @@
 
 mod bodies;
 pub(crate) mod causes;
+pub(crate) mod content;
 mod ending;
 mod event;
 mod exchange;

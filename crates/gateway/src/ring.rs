@@ -5,9 +5,11 @@
 //! there is traffic, so that at saturation no tap costs a system call.
 
 use crate::config::Protocol;
+use crate::decode::identify::Failed;
 use crate::stats::{Counters, count};
 use bytes::Bytes;
 use countersign_event::{Decision, Tls, Who};
+use countersign_identity::ContentDigest;
 use countersign_wire::h2::Packed;
 pub(crate) use countersign_wire::stream::Way;
 use rustls::pki_types::CertificateDer;
@@ -202,7 +204,9 @@ pub(crate) struct LoggedIn {
 pub(crate) struct Decided {
     pub(crate) who: Who,
     pub(crate) decision: Decision,
-    pub(crate) failures: Vec<String>,
+    pub(crate) failures: Vec<Failed>,
+    /// Signed digest of the body, which is still to come.
+    pub(crate) content: Option<ContentDigest>,
 }
 
 struct Inner {

@@ -126,5 +126,6 @@ fn identity(config: &config::Identity) -> IdentityConfig {
         },
         dpop: DpopConfig { require_nonce: config.dpop_nonce, ..DpopConfig::default() },
         forwarders: config.forwarders.iter().map(|text| forwarder(text)).collect(),
+        ..IdentityConfig::default()
     }
 }

@@ -22,7 +22,7 @@ mod l4 {
 
 /// What every record of a connection has.
 pub(super) fn connection_event(conn: &Conn, context: &Context, t: u64) -> Event {
-    event_by(conn, context, t, &conn.base_who.0)
+    event_by(conn, context, t, &conn.base.who)
 }
 
 /// As [`connection_event`], of `who` that the session knows better than its connection.
@@ -102,7 +102,8 @@ pub(super) fn conn_id(run: [u8; 8], conn: u64) -> [u8; 16] {
 
 /// Completes the event of an exchange that has ended at `t`. `cut` = why, when it ended without an answer.
 pub(super) fn finish(conn: &Conn, context: &Context, exchange: &mut Exchange, t: u64, cut: Option<&str>) {
-    let Exchange { event, started, request, response, response_at, status, own, intent, .. } = exchange;
+    let Exchange { event, started, request, response, response_at, status, own, intent, content, .. } =
+        exchange;
     let (started, response_at, own) = (*started, *response_at, *own);
     if let Some(intent) = intent {
         event.core.rec = Some(Rec::Outcome);
@@ -130,6 +131,9 @@ pub(super) fn finish(conn: &Conn, context: &Context, exchange: &mut Exchange, t:
     event.core.status = status.map(|s| (StatusSpace::Http, s.to_string()));
     if let Some(why) = own.map(|o| o.why).or(cut) {
         event.content.err = why.to_owned();
+    }
+    if let Some(content) = content.take() {
+        content.judge(event, request.ended.is_some() && !request.unseen);
     }
     event.body.req = payload(std::mem::take(request), false, &mut event.content.redacted);
     event.body.rsp = payload(std::mem::take(response), response_at.is_some(), &mut event.content.redacted);

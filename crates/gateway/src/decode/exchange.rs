@@ -2,18 +2,21 @@
 
 use super::bodies::{Bodies, Here};
 use super::causes::Listed;
+use super::content::Content;
 use super::event::{connection_event, endpoint, finish, intent_event, session_event};
 use super::h2::{self, Streams};
+use super::identify::{Caller, Found};
 use super::mcp::in_body;
 use super::request::{agreed, begin, begin_refused, read_response, upgrade_of};
 use super::session::{self, At, Session};
 use super::sse::Counting;
 use super::websocket::Agreed;
 use super::{Asked, Context, Intent, identify};
+use crate::config::Purpose;
 use crate::recorder::BodyDigest;
 use crate::ring::{ConnOpen, Gate, H2What, Way, What};
 use bytes::Bytes;
-use countersign_event::{Event, Outcome, Principal, Rec, Tls, Who};
+use countersign_event::{Event, Outcome, Principal, Rec, Tls};
 use countersign_identity::TlsIdentity;
 use countersign_wire::http1::fields::{self, Slots};
 use std::collections::VecDeque;
@@ -56,6 +59,8 @@ pub(super) struct Exchange {
     pub(super) made: u64,
     /// While it is open: statements of the machine that it went to may be made for it.
     pub(super) listed: Option<Listed>,
+    /// Holds the body against the digest that its sender signed.
+    pub(super) content: Option<Box<Content>>,
 }
 
 /// What the gateway did itself.
@@ -65,6 +70,9 @@ pub(super) struct Own {
     pub(super) why: &'static str,
     pub(super) refused: bool,
 }
+
+/// Of a route that is not there.
+static NO_PURPOSE: Purpose = Purpose { text: String::new(), header: String::new(), claim: String::new() };
 
 /// See the module's documentation.
 pub(crate) struct Conn {
@@ -81,7 +89,7 @@ pub(crate) struct Conn {
     pub(super) identity: Option<Box<TlsIdentity>>,
     pub(super) address: Principal,
     /// Who it is by the connection alone; most requests carry nothing more.
-    pub(super) base_who: (Who, Vec<String>),
+    pub(super) base: Found,
     pub(super) seq: u64,
     /// At most as many as the framer lets be open, plus those whose body is still on its way.
     /// Boxed: a record is kilobytes, and moving it through the queue would copy it twice.
@@ -102,7 +110,7 @@ pub(crate) struct Conn {
 impl Conn {
     pub(super) fn new(context: &Context, id: u64, open: ConnOpen) -> Conn {
         let address = context.identities.address(open.src.ip());
-        let base_who = identify::who(address.clone(), None, Default::default());
+        let base = identify::who(address.clone(), None, Default::default());
         Conn {
             id,
             open,
@@ -113,7 +121,7 @@ impl Conn {
             ja4: String::new(),
             identity: None,
             address,
-            base_who,
+            base,
             seq: 0,
             exchanges: VecDeque::new(),
             opaque: None,
@@ -123,6 +131,22 @@ impl Conn {
             streams: None,
             upgrade: None,
             broken: false,
+        }
+    }
+
+    /// Who calls over it, for a verdict at `time_ns` (UTC).
+    pub(super) fn caller<'a>(&'a self, context: &'a Context, time_ns: u64) -> Caller<'a> {
+        let route = context.routes.get(self.open.route);
+        Caller {
+            identities: &context.identities,
+            tls: self.identity.as_deref(),
+            secure: self.tls.is_some(),
+            peer: self.open.src.ip(),
+            service: route.map_or("", |r| r.service.as_str()),
+            route: route.map_or("", |r| r.name.as_str()),
+            purpose: route.map_or(&NO_PURPOSE, |r| &r.purpose),
+            time_ns,
+            proved: None,
         }
     }
 
@@ -157,8 +181,7 @@ impl Conn {
     pub(super) fn tap(&mut self, context: &mut Context, t: u64, what: What, out: &mut Vec<Event>) {
         match what {
             What::Secured(secured) => {
-                self.base_who =
-                    identify::who(self.address.clone(), Some(&secured.identity), Default::default());
+                self.base = identify::who(self.address.clone(), Some(&secured.identity), Default::default());
                 self.tls = Some(Box::new(secured.tls));
                 self.identity = Some(Box::new(secured.identity));
             }
@@ -391,6 +414,9 @@ impl Conn {
                 let room = body.excerpt_max.saturating_sub(body.excerpt.len());
                 body.excerpt.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
                 body.digest.get_or_insert_with(|| context.key.start()).update(bytes);
+                if let Some(content) = exchange.content.as_mut().filter(|_| way == Way::Up) {
+                    content.update(bytes);
+                }
             }
             if end {
                 body.ended = Some(t);

@@ -140,6 +140,9 @@ impl Streams {
             let room = body.excerpt_max.saturating_sub(body.excerpt.len());
             body.excerpt.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
             body.digest.get_or_insert_with(|| at.context.key.start()).update(bytes);
+            if let Some(content) = exchange.content.as_mut().filter(|_| way == Way::Up) {
+                content.update(bytes);
+            }
             if let Some(call) = &mut stream.grpc {
                 call.data(way, bytes);
             }

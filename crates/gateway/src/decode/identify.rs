@@ -5,11 +5,14 @@
 //! answer that rests on the request itself (a DPoP proof, a message signature) is never kept.
 
 use super::path::{Templates, clean};
-use super::redact::clean_text;
+use super::redact::{clean_text, cut_at};
 use crate::config::Purpose;
 use crate::ring::Decided;
-use countersign_event::{Class, Decision, IdentityFrom, Principal, PrincipalKind, Verified, Who};
-use countersign_identity::{HeaderLookup, HttpIdentity, HttpRequest, Identities, TlsIdentity, who_of};
+use countersign_event::{Class, Decision, Event, IdentityFrom, Principal, PrincipalKind, Verified, Who};
+use countersign_identity::{
+    ContentDigest, FailureKind, HeaderLookup, HttpIdentity, HttpRequest, Identities, TlsIdentity,
+    TokenClaims, who_of,
+};
 use countersign_policy::{Policy, Request};
 use countersign_wire::grpc;
 use countersign_wire::http1::fields::{self, Fields, Slots};
@@ -29,6 +32,8 @@ const NAMES_MAX: usize = 16;
 
 /// Longest stated purpose, bytes.
 const PURPOSE_MAX: usize = 128;
+/// Longest reason of a failure in a record, bytes.
+const FAILURE_MAX: usize = 512;
 
 /// Remembers which headers the check asks for.
 struct Asked<'a> {
@@ -161,70 +166,73 @@ fn check(identities: &Identities, asked: &Asked<'_>, head: Head<'_>, now_s: i64)
     identities.from_request(&request, head.tls, now_s)
 }
 
-/// Everything seen on one request, sorted.
-pub(crate) fn who(address: Principal, tls: Option<&TlsIdentity>, http: HttpIdentity) -> (Who, Vec<String>) {
-    let mut failures: Vec<String> =
-        tls.into_iter().flat_map(|t| &t.failures).map(|f| f.reason.clone()).collect();
-    failures.extend(http.failures.iter().map(|f| f.reason.clone()));
+/// A credential that did not pass, for the record.
+#[derive(Clone, Debug)]
+pub(crate) struct Failed {
+    pub(crate) reason: String,
+    pub(crate) kind: FailureKind,
+}
+
+/// Everything seen on one interaction, sorted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) who: Who,
+    pub(crate) failures: Vec<Failed>,
+    /// What a good token says besides.
+    pub(crate) claims: Option<TokenClaims>,
+    /// Signed digest of the body, which is still to come.
+    pub(crate) content: Option<ContentDigest>,
+}
+
+/// Sorts what was seen on one interaction.
+pub(crate) fn who(address: Principal, tls: Option<&TlsIdentity>, http: HttpIdentity) -> Found {
+    let of_tls = tls.into_iter().flat_map(|t| &t.failures);
+    let failures = of_tls.chain(&http.failures).map(|f| Failed { reason: f.reason.clone(), kind: f.kind });
+    let failures = failures.collect();
+    let (claims, content) = (http.claims.clone(), http.content);
     let mut found = http.into_found();
     found.extend(tls.map(TlsIdentity::found).unwrap_or_default());
     found.push(address);
-    (who_of(found), failures)
+    Found { who: who_of(found), failures, claims, content }
 }
 
-/// One request that waits for its verdict.
-pub(crate) struct Call<'a> {
-    pub(crate) head: &'a [u8],
-    pub(crate) identities: &'a Identities,
-    pub(crate) tls: Option<&'a TlsIdentity>,
-    pub(crate) peer: IpAddr,
-    pub(crate) service: &'a str,
-    pub(crate) route: &'a str,
-    pub(crate) purpose: &'a Purpose,
-    pub(crate) time_ns: u64,
+/// Puts credentials that did not pass into a record: a label a kind, and the first reason unless the record has an
+/// error already. A reason holds nothing of the credential.
+pub(crate) fn tell_failures(event: &mut Event, failures: &[Failed]) {
+    for failed in failures {
+        label(event, failed.kind.label());
+    }
+    if let Some(first) = failures.first().filter(|_| event.content.err.is_empty()) {
+        event.content.err = format!("identity: {}", first.reason);
+        cut_at(&mut event.content.err, FAILURE_MAX);
+    }
 }
 
-/// Identity and decision in line. Nothing is kept here: a verdict must not outlive what it rests on.
-pub(crate) fn decide(call: &Call<'_>, policy: &dyn Policy) -> Decided {
+/// Adds a label once.
+pub(crate) fn label(event: &mut Event, label: &str) {
+    if !event.core.labels.iter().any(|l| l == label) {
+        event.core.labels.push(label.to_owned());
+    }
+}
+
+/// As [`decide_h2`], for a request of HTTP/1.
+pub(crate) fn decide(caller: &Caller<'_>, head: &[u8], policy: &dyn Policy) -> Decided {
     let mut slots = Slots::default();
-    let parsed = fields::request(call.head, &mut slots);
-    let now_s = i64::try_from(call.time_ns / 1_000_000_000).unwrap_or(i64::MAX);
-    let http = match &parsed {
-        Some(request) => {
-            let head = Head {
-                method: request.method,
-                target: request.target,
-                fields: request.fields,
-                tls: call.tls,
-                secure: call.tls.is_some(),
-                peer: call.peer,
-            };
-            Checks::default().http(call.identities, head, now_s)
-        }
-        None => HttpIdentity::default(),
+    let parsed = fields::request(head, &mut slots);
+    let (method, target) = parsed.map_or(("", &b""[..]), |r| (r.method, r.target));
+    let found = match parsed {
+        Some(request) => caller.found(request.method, request.target, request.fields),
+        None => who(caller.identities.address(caller.peer), caller.tls, HttpIdentity::default()),
     };
-    let (who, failures) = who(call.identities.address(call.peer), call.tls, http);
-    let method = parsed.map_or("", |r| r.method);
-    let path = parsed.map_or(&b""[..], |r| target::path_and_query(r.target).0);
-    let (resource, _) = Templates::default().of(0, &clean(path).raw);
-    let purpose = purpose_of(call.purpose, parsed.map(|r| r.fields));
-    let mut decision = policy.decide(&Request {
-        principal: who.who.as_ref(),
-        on_behalf_of: &who.obo,
+    let (resource, _) = Templates::default().of(0, &clean(target::path_and_query(target).0).raw);
+    let ask = Request {
         protocol: "http/1.1",
         operation: method,
-        service: call.service,
         resource: &resource,
         class: class_of(method),
-        time_ns: call.time_ns,
-        peer: Some(call.peer),
-        tls: call.tls.is_some(),
-        route: call.route,
-        purpose: &purpose,
         ..Request::default()
-    });
-    decision.purpose = purpose;
-    Decided { who, decision, failures }
+    };
+    caller.decided(found, parsed.map(|r| r.fields), ask, policy)
 }
 
 /// What of an HTTP/2 head decides and names.
@@ -254,46 +262,35 @@ impl<'a> H2Head<'a> {
     }
 }
 
-/// As [`decide`], for a stream of HTTP/2.
+/// Identity and decision in line, for a stream of HTTP/2. Nothing is kept here: a verdict must not outlive what it
+/// rests on.
 pub(crate) fn decide_h2(caller: &Caller<'_>, fields: Fields<'_>, policy: &dyn Policy) -> Decided {
     let head = H2Head::read(fields);
-    let now_s = i64::try_from(caller.time_ns / 1_000_000_000).unwrap_or(i64::MAX);
-    let request = Head {
-        method: head.method,
-        target: head.path,
-        fields,
-        tls: caller.tls,
-        secure: caller.tls.is_some(),
-        peer: caller.peer,
-    };
-    let http = Checks::default().http(caller.identities, request, now_s);
-    let (who, failures) = who(caller.identities.address(caller.peer), caller.tls, http);
+    let found = caller.found(head.method, head.path, fields);
     let raw = clean(target::path_and_query(head.path).0).raw;
     let resource = if head.rpc().is_some() { raw } else { Templates::default().of(0, &raw).0 };
-    let purpose = purpose_of(caller.purpose, Some(fields));
-    let mut decision = policy.decide(&Request {
-        principal: who.who.as_ref(),
-        on_behalf_of: &who.obo,
+    let ask = Request {
         protocol: head.protocol(),
         operation: head.rpc().map_or(head.method, |(_, method)| method),
-        service: caller.service,
         resource: &resource,
         class: if head.grpc { Some(Class::Execute) } else { class_of(head.method) },
-        time_ns: caller.time_ns,
-        peer: Some(caller.peer),
-        tls: caller.tls.is_some(),
-        route: caller.route,
-        purpose: &purpose,
         ..Request::default()
-    });
-    decision.purpose = purpose;
-    Decided { who, decision, failures }
+    };
+    caller.decided(found, Some(fields), ask, policy)
+}
+
+/// Unix time of a time in ns.
+pub(crate) fn seconds(time_ns: u64) -> i64 {
+    i64::try_from(time_ns / 1_000_000_000).unwrap_or(i64::MAX)
 }
 
 /// Who calls over a connection, for a verdict.
+#[derive(Clone, Copy)]
 pub(crate) struct Caller<'a> {
     pub(crate) identities: &'a Identities,
     pub(crate) tls: Option<&'a TlsIdentity>,
+    /// The connection came over TLS, with or without a certificate.
+    pub(crate) secure: bool,
     pub(crate) peer: IpAddr,
     pub(crate) service: &'a str,
     pub(crate) route: &'a str,
@@ -301,6 +298,50 @@ pub(crate) struct Caller<'a> {
     pub(crate) time_ns: u64,
     /// What it proved in its login to the gateway.
     pub(crate) proved: Option<&'a HttpIdentity>,
+}
+
+impl Caller<'_> {
+    /// Who a request proves.
+    pub(crate) fn found(&self, method: &str, target: &[u8], fields: Fields<'_>) -> Found {
+        let head = Head { method, target, fields, tls: self.tls, secure: self.secure, peer: self.peer };
+        let http = Checks::default().http(self.identities, head, seconds(self.time_ns));
+        who(self.identities.address(self.peer), self.tls, http)
+    }
+
+    fn decided(
+        &self,
+        found: Found,
+        fields: Option<Fields<'_>>,
+        ask: Request<'_>,
+        policy: &dyn Policy,
+    ) -> Decided {
+        let purpose = purpose_of(self.purpose, fields, found.claims.as_ref());
+        let decision = self.decision(&found.who, &purpose, ask, policy);
+        Decided { who: found.who, decision, failures: found.failures, content: found.content }
+    }
+
+    /// What the policy says to `ask`, of which the caller's side is filled in here and nowhere else.
+    pub(crate) fn decision(
+        &self,
+        who: &Who,
+        purpose: &str,
+        ask: Request<'_>,
+        policy: &dyn Policy,
+    ) -> Decision {
+        let mut decision = policy.decide(&Request {
+            principal: who.who.as_ref(),
+            on_behalf_of: &who.obo,
+            service: self.service,
+            time_ns: self.time_ns,
+            peer: Some(self.peer),
+            tls: self.secure,
+            route: self.route,
+            purpose,
+            ..ask
+        });
+        purpose.clone_into(&mut decision.purpose);
+        decision
+    }
 }
 
 /// The decision on one operation of a stream protocol: the first denial among its resources, else the last
@@ -313,9 +354,9 @@ pub(crate) fn decide_call(
 ) -> Decided {
     let mut login = login(&call.user, caller.service);
     login.principals.extend(caller.proved.iter().flat_map(|proved| proved.principals.iter().cloned()));
-    let (who, failures) = who(caller.identities.address(caller.peer), caller.tls, login);
-    let decision = decide_as(&who, caller, protocol, call, policy);
-    Decided { who, decision, failures }
+    let found = who(caller.identities.address(caller.peer), caller.tls, login);
+    let decision = decide_as(&found.who, caller, protocol, call, policy);
+    Decided { who: found.who, decision, failures: found.failures, content: None }
 }
 
 /// As [`decide_call`], of a session that already knows who calls.
@@ -326,34 +367,25 @@ pub(crate) fn decide_as(
     call: &stream::Call<'_>,
     policy: &dyn Policy,
 ) -> Decision {
-    let purpose = purpose_of(caller.purpose, None);
-    let mut request = Request {
-        principal: who.who.as_ref(),
-        on_behalf_of: &who.obo,
+    let purpose = purpose_of(caller.purpose, None, caller.proved.and_then(|proved| proved.claims.as_ref()));
+    let ask = |resource| Request {
         protocol,
         operation: &call.operation,
-        service: caller.service,
+        resource,
         resource_type: call.resource_type,
         namespace: &call.namespace,
         class: call.class.map(event_class),
-        time_ns: caller.time_ns,
-        peer: Some(caller.peer),
-        tls: caller.tls.is_some(),
-        route: caller.route,
-        purpose: &purpose,
         ..Request::default()
     };
     let mut resources = call.resources.iter().map(String::as_str);
-    request.resource = resources.next().unwrap_or_default();
-    let mut decision = policy.decide(&request);
+    let first = ask(resources.next().unwrap_or_default());
+    let mut decision = caller.decision(who, &purpose, first, policy);
     for resource in resources {
         if countersign_policy::refuses(&decision) {
             break;
         }
-        request.resource = resource;
-        decision = policy.decide(&request);
+        decision = caller.decision(who, &purpose, ask(resource), policy);
     }
-    decision.purpose.clone_from(&purpose);
     decision
 }
 
@@ -385,8 +417,18 @@ pub(crate) fn event_class(class: stream::OpClass) -> Class {
     }
 }
 
-/// Why a call is made, and whose word that is.
-pub(crate) fn purpose_of(purpose: &Purpose, fields: Option<Fields<'_>>) -> String {
+/// Why a call is made, and whose word that is: what a checked token says counts before a header, that before the
+/// route's own text.
+pub(crate) fn purpose_of(
+    purpose: &Purpose,
+    fields: Option<Fields<'_>>,
+    claims: Option<&TokenClaims>,
+) -> String {
+    let claim = Some(&purpose.claim).filter(|name| !name.is_empty());
+    if let Some((claims, value)) = claim.zip(claims).and_then(|(name, c)| Some((c, c.text(name)?))) {
+        let (text, _) = clean_text(value.trim().as_bytes(), PURPOSE_MAX);
+        return format!("{}: {text}", claims.verified().word());
+    }
     let header = Some(&purpose.header).filter(|name| !name.is_empty());
     if let Some(value) = header.and_then(|name| fields?.get(name)) {
         let (text, _) = clean_text(value.trim_ascii(), PURPOSE_MAX);

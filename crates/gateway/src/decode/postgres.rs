@@ -287,8 +287,8 @@ impl Postgres {
             resource_type: "table",
             resources: facts.map_or(Vec::new(), |f| f.tables.clone()),
         };
-        let Some(caller) = caller(at, time_ns) else { return };
-        let caller = Caller { proved: self.by.as_ref().map(|by| &by.identity), ..caller };
+        let proved = self.by.as_ref().map(|by| &by.identity);
+        let caller = Caller { proved, ..at.conn.caller(at.context, time_ns) };
         let policy = at.context.policy.as_ref();
         let decision = match &self.who {
             // Of a login of the gateway's own, `who` holds more than what is asked about.
@@ -327,8 +327,8 @@ impl Postgres {
 
     fn open(&mut self, at: &mut At<'_>, mut opened: Opened) {
         let login = self.login(at, &mut opened);
-        let (who, failures) = identify::who(at.conn.address.clone(), at.conn.identity.as_deref(), login);
-        self.who = Some(who);
+        let found = identify::who(at.conn.address.clone(), at.conn.identity.as_deref(), login);
+        self.who = Some(found.who);
         if let Some(key) = self.key.filter(|_| opened.accepted) {
             SHARED.remember(key, Victim { session: self.session.clone(), user: opened.user.clone() });
         }
@@ -359,11 +359,12 @@ impl Postgres {
         if let Some(pid) = opened.pid {
             event.content.detail.insert(sql::PID, Value::Uint(u64::from(pid)));
         }
+        identify::tell_failures(&mut event, &found.failures);
         // With a login of the gateway's the error is its own, and this is why.
-        let why = failures.first().filter(|_| event.content.err.is_empty() || self.by.is_some());
-        if let Some(reason) = why {
-            let before = if event.content.err.is_empty() { "" } else { "; " };
-            event.content.err = format!("{}{before}identity: {reason}", event.content.err);
+        if let Some(first) = found.failures.first().filter(|_| self.by.is_some())
+            && !event.content.err.starts_with("identity: ")
+        {
+            event.content.err = format!("{}; identity: {}", event.content.err, first.reason);
             cut_at(&mut event.content.err, ERROR_MAX);
         }
         if at.conn.open.gate.is_some() {
@@ -431,7 +432,7 @@ impl Postgres {
                 event.links.sess = victim.session;
                 let service = event.target.svc.clone();
                 let login = identify::login(&victim.user, &service);
-                event.who = identify::who(at.conn.address.clone(), at.conn.identity.as_deref(), login).0;
+                event.who = identify::who(at.conn.address.clone(), at.conn.identity.as_deref(), login).who;
             }
             None => {
                 event.content.detail.insert(sql::KEY_UNKNOWN, Value::Bool(true));
@@ -441,20 +442,6 @@ impl Postgres {
         }
         self.push(at, event);
     }
-}
-
-fn caller<'a>(at: &'a At<'_>, time_ns: u64) -> Option<Caller<'a>> {
-    let route = at.context.routes.get(at.conn.open.route)?;
-    Some(Caller {
-        identities: &at.context.identities,
-        tls: at.conn.identity.as_deref(),
-        peer: at.conn.open.src.ip(),
-        service: &route.service,
-        route: &route.name,
-        purpose: &route.purpose,
-        time_ns,
-        proved: None,
-    })
 }
 
 /// The session's name in `links.sess`: the run, and the number of its connection in it.

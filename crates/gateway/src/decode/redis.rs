@@ -6,7 +6,7 @@
 
 use super::Intent;
 use super::event::intent_event;
-use super::identify::{self, Caller};
+use super::identify;
 use super::path::is_id;
 use super::redact::{clean_text, cut_at};
 use super::session::{At, Session};
@@ -133,6 +133,7 @@ impl Redis {
         event.core.op = "connect".to_owned();
         event.core.class = Some(Class::Connect);
         event.core.outcome = Some(Outcome::Success);
+        identify::tell_failures(&mut event, &at.conn.base.failures);
         self.push(at, event);
     }
 
@@ -170,8 +171,8 @@ impl Redis {
     fn event(&mut self, at: &At<'_>, t: u64, user: &str, resp: u8) -> Event {
         if self.who.as_ref().is_none_or(|(known, _)| known != user) {
             let login = identify::login(user, service(at));
-            let (who, _) = identify::who(at.conn.address.clone(), at.conn.identity.as_deref(), login);
-            self.who = Some((user.to_owned(), who));
+            let found = identify::who(at.conn.address.clone(), at.conn.identity.as_deref(), login);
+            self.who = Some((user.to_owned(), found.who));
         }
         let mut event = at.event_by(t, self.who.as_ref().map(|(_, who)| who));
         event.core.t_obs = at.context.wall(at.t);
@@ -257,19 +258,9 @@ impl Redis {
             resource_type: if command.channels { "channel" } else { "key" },
             resources: command.keys.clone(),
         };
-        let Some(route) = at.context.routes.get(at.conn.open.route) else { return };
-        let caller = Caller {
-            route: &route.name,
-            purpose: &route.purpose,
-            identities: &at.context.identities,
-            tls: at.conn.identity.as_deref(),
-            peer: at.conn.open.src.ip(),
-            service: &route.service,
-            time_ns: event.core.t_obs,
-            proved: None,
-        };
-        let policy = Arc::clone(&at.context.policy);
-        event.core.decision = Some(identify::decide_call(&caller, "redis", &call, policy.as_ref()).decision);
+        let caller = at.conn.caller(at.context, event.core.t_obs);
+        let decided = identify::decide_call(&caller, "redis", &call, at.context.policy.as_ref());
+        event.core.decision = Some(decided.decision);
     }
 
     /// The record becomes the outcome of its intent, where there is one.

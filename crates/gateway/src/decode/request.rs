@@ -1,8 +1,10 @@
 //! From the heads of an exchange to the fields of its event. Secrets end here: what is not named below as
 //! kept is not kept.
 
+use super::content::Content;
 use super::exchange::{BodySoFar, Conn, Exchange};
 use super::headers::{HEADER_MAX, content_type, keep_header, read_fields};
+use super::identify::Found;
 use super::mcp::Reading;
 use super::path::{Cleaned, clean};
 use super::redact::{REDACTED, clean_text, cut_at, looks_secret};
@@ -79,7 +81,7 @@ pub(super) fn begin(
     exchange.request.content_type = content_type(request.fields);
     let call = ("http/1.1", request.method);
     let inline = decided.is_some();
-    set_who(&mut exchange.event, conn, context, t, call, &request, decided);
+    set_who(&mut exchange, conn, context, t, call, &request, decided);
     if context.routes.get(conn.open.route).is_some_and(|r| r.mcp) {
         let reading = Reading::new(context, request.fields, request.method, request.target, inline);
         exchange.bodies = Some(Box::new(reading));
@@ -112,7 +114,7 @@ pub(super) fn begin_h2(
     exchange.request.content_type = content_type(fields);
     let operation = if head.grpc { exchange.event.core.op.clone() } else { head.method.to_owned() };
     let request = Request { method: head.method, target: head.path, version: 2, fields };
-    set_who(&mut exchange.event, conn, context, t, (head.protocol(), &operation), &request, decided);
+    set_who(&mut exchange, conn, context, t, (head.protocol(), &operation), &request, decided);
     (exchange, head.grpc)
 }
 
@@ -121,7 +123,7 @@ pub(super) fn begin_refused(conn: &Conn, context: &mut Context, t: u64, head: &[
     let mut exchange = empty(conn, context, t);
     let event = &mut exchange.event;
     event.core.proto = "http/1.1".to_owned();
-    event.who = conn.base_who.0.clone();
+    event.who = conn.base.who.clone();
     let line = head.split(|b| matches!(b, b'\r' | b'\n')).next().unwrap_or_default();
     let mut words = line.split(|b| *b == b' ');
     let method = words.next().and_then(|m| std::str::from_utf8(m).ok()).filter(|m| METHODS.contains(m));
@@ -155,6 +157,7 @@ fn empty(conn: &Conn, context: &Context, t: u64) -> Box<Exchange> {
         bodies: None,
         made: 0,
         listed: None,
+        content: None,
     })
 }
 
@@ -266,7 +269,7 @@ fn memchr_eq(item: &[u8]) -> Option<usize> {
 }
 
 fn set_who(
-    event: &mut Event,
+    exchange: &mut Exchange,
     conn: &Conn,
     context: &mut Context,
     t: u64,
@@ -274,54 +277,44 @@ fn set_who(
     request: &Request<'_>,
     decided: Option<Box<Decided>>,
 ) {
-    let (who, decision, failures) = match decided {
-        Some(decided) => (decided.who, decided.decision, decided.failures),
+    let event = &mut exchange.event;
+    let (who, decision, failures, content) = match decided {
+        Some(decided) => (decided.who, decided.decision, decided.failures, decided.content),
         None => {
-            let now_s = i64::try_from(context.wall(t) / 1_000_000_000).unwrap_or(i64::MAX);
-            let tls = conn.identity.as_deref();
+            let wall = context.wall(t);
             let head = identify::Head {
                 method: request.method,
                 target: request.target,
                 fields: request.fields,
-                tls,
+                tls: conn.identity.as_deref(),
                 secure: conn.tls.is_some(),
                 peer: conn.open.src.ip(),
             };
-            let http = context.checks.http(&context.identities, head, now_s);
-            let (who, failures) = if http.principals.is_empty() && http.failures.is_empty() {
+            let http = context.checks.http(&context.identities, head, identify::seconds(wall));
+            let found = if http.principals.is_empty() && http.failures.is_empty() {
                 // The record of a connection begins with who it is by the connection alone.
-                (std::mem::take(&mut event.who), conn.base_who.1.clone())
+                let who = std::mem::take(&mut event.who);
+                Found { who, failures: conn.base.failures.clone(), ..Found::default() }
             } else {
-                identify::who(conn.address.clone(), tls, http)
+                identify::who(conn.address.clone(), conn.identity.as_deref(), http)
             };
-            let route = context.routes.get(conn.open.route);
-            let purpose =
-                route.map_or(String::new(), |r| identify::purpose_of(&r.purpose, Some(request.fields)));
-            let mut decision = context.policy.decide(&PolicyRequest {
-                principal: who.who.as_ref(),
-                on_behalf_of: &who.obo,
+            let caller = conn.caller(context, wall);
+            let purpose = identify::purpose_of(caller.purpose, Some(request.fields), found.claims.as_ref());
+            let ask = PolicyRequest {
                 protocol,
                 operation,
-                service: &event.target.svc,
                 resource: &event.target.res,
                 class: event.core.class.filter(|c| *c != Class::Other(0)),
-                time_ns: context.wall(t),
-                peer: Some(conn.open.src.ip()),
-                tls: conn.tls.is_some(),
-                route: &event.core.route,
-                purpose: &purpose,
                 ..PolicyRequest::default()
-            });
-            decision.purpose = purpose;
-            (who, decision, failures)
+            };
+            let decision = caller.decision(&found.who, &purpose, ask, context.policy.as_ref());
+            (found.who, decision, found.failures, found.content)
         }
     };
     event.who = who;
     event.core.decision = Some(decision);
-    if let Some(reason) = failures.first() {
-        event.content.err = format!("identity: {reason}");
-        cut_at(&mut event.content.err, HEADER_MAX);
-    }
+    identify::tell_failures(event, &failures);
+    exchange.content = content.map(|stated| Box::new(Content::new(stated)));
 }
 
 #[cfg(test)]

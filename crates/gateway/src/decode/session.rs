@@ -30,7 +30,7 @@ impl At<'_> {
 
     /// As [`At::event`], once the session knows who calls.
     pub(crate) fn event_by(&self, t: u64, who: Option<&Who>) -> Event {
-        event_by(self.conn, self.context, t, who.unwrap_or(&self.conn.base_who.0))
+        event_by(self.conn, self.context, t, who.unwrap_or(&self.conn.base.who))
     }
 
     /// Links the record of a statement or command, that began and ended at `times` (monotonic ns), with the request

@@ -12,6 +12,7 @@ use super::strict::Intents;
 use super::timers::Timers;
 use super::worker::{Route, Worker};
 use crate::config::Protocol;
+use crate::decode::content::Content;
 use crate::ring::{ConnOpen, Tap, What, Why};
 use crate::stats::count;
 use bytes::{Bytes, BytesMut};
@@ -81,6 +82,8 @@ pub(crate) struct Flow {
     pub(super) upstream: Upstream,
     pub(super) mode: Mode,
     pub(super) framer: Framer,
+    /// Holds the body of the current request against the digest that its sender signed.
+    pub(super) content: Option<Box<Content>>,
     /// Set in [`Mode::Framed`].
     pub(super) stream: Option<Stream>,
     /// Set on strict routes.
@@ -143,6 +146,7 @@ impl Flow {
             upstream: Upstream::Idle,
             mode: Mode::Detecting,
             framer: Framer::default(),
+            content: None,
             stream: None,
             intents: open.gate.clone().map(Intents::new),
             unrecorded: Default::default(),

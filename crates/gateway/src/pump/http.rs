@@ -6,6 +6,7 @@ use super::connect::Upstream;
 use super::flow::{About, Flow, LastAnswer, Mode};
 use super::mcp;
 use crate::config::Protocol;
+use crate::decode::content::{self, Content};
 use crate::decode::identify;
 use crate::ring::{Decided, Way, What};
 use crate::stats::count;
@@ -128,6 +129,8 @@ impl Flow {
                     self.request_start = self.up.out.end() + (at - queued) as u64;
                     let decided = verdicts.pop_front();
                     let denied = decided.as_ref().is_some_and(|d| countersign_policy::refuses(&d.decision));
+                    let signed = decided.as_ref().and_then(|d| d.content);
+                    self.content = signed.map(|stated| Box::new(Content::new(stated)));
                     self.timers.body_begins(self.now, self.up.total);
                     let unrecorded = !denied && self.drops_next();
                     if self.is_gap() {
@@ -149,10 +152,18 @@ impl Flow {
                     count(&self.worker.counters.requests);
                 }
                 PieceKind::Data => {
+                    if let Some(content) = &mut self.content {
+                        content.update(&bytes);
+                    }
                     self.tap_message(Way::Up, What::Data { way: Way::Up, bytes, end: piece.end })
                 }
                 PieceKind::Framing if piece.end => self.tap_message(Way::Up, What::End { way: Way::Up }),
                 _ => {}
+            }
+            if piece.end && self.content.take().is_some_and(|content| content.differs()) {
+                // Its end has not passed, so the server never sees the request complete.
+                self.up.out.push(passed.slice(queued..at));
+                return self.refuse_current(content::RULE, 400);
             }
             at += piece.len;
         }
@@ -162,22 +173,26 @@ impl Flow {
     /// The decision, when it must be known before the request passes.
     fn decide(&self, head: &[u8]) -> Option<Box<Decided>> {
         let policy = self.worker.holds(&self.route)?;
-        let wall = self.worker.clock.now_ns();
-        let call = identify::Call {
-            head,
-            identities: &self.worker.identities,
-            tls: self.secured.as_deref(),
-            peer: self.peer.ip(),
-            service: &self.route.service,
-            route: &self.route.name,
-            purpose: &self.route.purpose,
-            time_ns: wall,
-        };
-        let mut decided = identify::decide(&call, policy.as_ref());
+        let mut decided = identify::decide(&self.caller(), head, policy.as_ref());
         if self.route.protocol == Protocol::Mcp && !countersign_policy::refuses(&decided.decision) {
             mcp::without_upgrade(head, &mut decided);
         }
         Some(Box::new(decided))
+    }
+
+    /// Who calls over this connection, for a verdict now.
+    pub(super) fn caller(&self) -> identify::Caller<'_> {
+        identify::Caller {
+            identities: &self.worker.identities,
+            tls: self.secured.as_deref(),
+            secure: self.secured.is_some(),
+            peer: self.peer.ip(),
+            service: &self.route.service,
+            route: &self.route.name,
+            purpose: &self.route.purpose,
+            time_ns: self.worker.clock.now_ns(),
+            proved: None,
+        }
     }
 
     /// The bytes at the front of `up.held` break `rule`.

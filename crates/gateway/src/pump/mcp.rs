@@ -13,7 +13,8 @@ use super::answers::rejected;
 use super::flow::Flow;
 use super::timers::UNRECORDED;
 use crate::config::Protocol;
-use crate::decode::identify::{self, Checks, Head};
+use crate::decode::content::{self, Content};
+use crate::decode::identify::{self, Found};
 use crate::decode::mcp::{in_body, record, routing};
 use crate::ring::{Decided, Way, What};
 use crate::stats::count;
@@ -37,6 +38,9 @@ pub(super) struct Held {
     head: Bytes,
     /// Asked for once: a proof counts once.
     who: Who,
+    purpose: String,
+    /// Holds the body against the digest that its sender signed.
+    content: Option<Content>,
     /// Everything of it, in order.
     bytes: Vec<Bytes>,
     size: usize,
@@ -68,13 +72,21 @@ impl Flow {
                 self.unrecorded.push_back(false);
             }
             self.will_record(1);
-            let decided = self.worker.holds(&self.route).is_some().then(|| self.undecided(&bytes));
-            let who = decided.as_ref().map_or_else(Who::default, |d| d.who.clone());
+            let holds = self.worker.holds(&self.route).is_some();
+            let (found, purpose) = if holds { self.found(&bytes) } else { Default::default() };
+            let who = found.who.clone();
+            let content = found.content.map(Content::new);
+            let decided = holds.then(|| {
+                let decision = Decision::default();
+                let Found { who, failures, content, .. } = found;
+                Box::new(Decided { who, decision, failures, content })
+            });
             self.tap(What::Request { head: bytes.clone(), end: piece.end, decided });
             count(&self.worker.counters.requests);
             self.invite(&bytes);
             let (head, bytes) = (bytes.clone(), vec![bytes]);
-            self.call = Some(Box::new(Held { head, who, bytes, size: 0, reader: Reader::default() }));
+            let (size, reader) = (0, Reader::default());
+            self.call = Some(Box::new(Held { head, who, purpose, content, bytes, size, reader }));
             return true;
         }
         let Some(mut held) = self.call.take() else { return true };
@@ -82,6 +94,9 @@ impl Flow {
             PieceKind::Data => {
                 held.size += bytes.len();
                 held.reader.feed(&bytes, &mut |_, _| {});
+                if let Some(content) = &mut held.content {
+                    content.update(&bytes);
+                }
                 self.tap_message(Way::Up, What::Data { way: Way::Up, bytes: bytes.clone(), end: piece.end });
             }
             _ if piece.end => self.tap_message(Way::Up, What::End { way: Way::Up }),
@@ -120,7 +135,12 @@ impl Flow {
         let end = held.reader.finish();
         let messages = held.reader.take();
         if self.worker.holds(&self.route).is_some() {
-            let (decided, refusal) = self.verdict(&held.head, held.who, &messages, end);
+            let (decided, refusal) = if held.content.as_ref().is_some_and(Content::differs) {
+                let refusal = Refusal { rule: content::RULE, status: 400, code: INVALID_REQUEST };
+                (denied_by_us(held.who, refusal.rule), Some(refusal))
+            } else {
+                self.verdict(&held.head, (held.who, &held.purpose), &messages, end)
+            };
             if let Some(refusal) = refusal {
                 return self.turn_away(decided, &messages, &refusal);
             }
@@ -148,45 +168,32 @@ impl Flow {
         false
     }
 
-    /// Who asks, before it is known what for.
-    fn undecided(&self, head: &[u8]) -> Box<Decided> {
-        let (who, failures) = self.caller(head);
-        Box::new(Decided { who, decision: Decision::default(), failures })
-    }
-
-    fn caller(&self, head: &[u8]) -> (Who, Vec<String>) {
+    /// Who sent a request, and why.
+    fn found(&self, head: &[u8]) -> (Found, String) {
         let mut slots = Slots::default();
-        let identities = &self.worker.identities;
-        let now_s = i64::try_from(self.worker.clock.now_ns() / 1_000_000_000).unwrap_or(i64::MAX);
-        let tls = self.secured.as_deref();
-        let request = fields::request(head, &mut slots).map(|r| Head {
-            method: r.method,
-            target: r.target,
-            fields: r.fields,
-            tls,
-            secure: tls.is_some(),
-            peer: self.peer.ip(),
-        });
-        let http = request.map(|head| Checks::default().http(identities, head, now_s)).unwrap_or_default();
-        identify::who(identities.address(self.peer.ip()), tls, http)
+        let caller = self.caller();
+        let Some(request) = fields::request(head, &mut slots) else {
+            let address = caller.identities.address(caller.peer);
+            return (identify::who(address, caller.tls, Default::default()), String::new());
+        };
+        let found = caller.found(request.method, request.target, request.fields);
+        let purpose = identify::purpose_of(caller.purpose, Some(request.fields), found.claims.as_ref());
+        (found, purpose)
     }
 
     fn verdict(
         &self,
         head: &[u8],
-        who: Who,
+        (who, purpose): (Who, &str),
         messages: &[Message],
         end: Result<(), Fault>,
     ) -> (Box<Decided>, Option<Refusal>) {
         if let Some(refusal) = unsound(head, messages, end) {
             return (denied_by_us(who, refusal.rule), Some(refusal));
         }
-        let mut slots = Slots::default();
-        let fields = fields::request(head, &mut slots).map(|r| r.fields);
-        let purpose = identify::purpose_of(&self.route.purpose, fields);
         let mut decision = Decision::default();
         for message in messages.iter().filter(|m| m.kind() != Kind::Response) {
-            decision = self.ask(&who, &purpose, message);
+            decision = self.ask(&who, purpose, message);
             if countersign_policy::refuses(&decision) {
                 let refusal = Refusal { rule: "policy", status: 403, code: mcp::DENIED };
                 return (verdict_of(who, decision), Some(refusal));
@@ -199,26 +206,17 @@ impl Flow {
         let Some(policy) = self.worker.holds(&self.route) else { return Decision::default() };
         let method = message.method.as_deref().unwrap_or_default();
         let (resource_type, resource) = record::resource(message);
-        let mut decision = policy.decide(&Request {
-            principal: who.who.as_ref(),
-            on_behalf_of: &who.obo,
+        let ask = Request {
             protocol: "mcp",
             operation: method,
-            service: &self.route.service,
             resource: &resource,
             resource_type,
             class: mcp::method(method)
                 .map(|m| identify::event_class(m.class))
                 .filter(|c| *c != Class::Other(0)),
-            time_ns: self.worker.clock.now_ns(),
-            peer: Some(self.peer.ip()),
-            tls: self.secured.is_some(),
-            route: &self.route.name,
-            purpose,
             ..Request::default()
-        });
-        decision.purpose = purpose.to_owned();
-        decision
+        };
+        self.caller().decision(who, purpose, ask, policy.as_ref())
     }
 }
 
@@ -272,7 +270,7 @@ fn denied_by_us(who: Who, rule: &str) -> Box<Decided> {
 
 /// Failures of identities were told with the head.
 fn verdict_of(who: Who, decision: Decision) -> Box<Decided> {
-    Box::new(Decided { who, decision, failures: Vec::new() })
+    Box::new(Decided { who, decision, failures: Vec::new(), content: None })
 }
 
 /// The refusal as a response: one error for each request of a batch, else one with the request's id.

@@ -150,16 +150,7 @@ impl Flow {
         }
         let mut verdicts = Verdicts {
             policy: self.worker.holds(&self.route),
-            caller: identify::Caller {
-                identities: &self.worker.identities,
-                tls: self.secured.as_deref(),
-                peer: self.peer.ip(),
-                service: &self.route.service,
-                route: &self.route.name,
-                purpose: &self.route.purpose,
-                time_ns: self.worker.clock.now_ns(),
-                proved: stream.proved.as_deref(),
-            },
+            caller: identify::Caller { proved: stream.proved.as_deref(), ..self.caller() },
             protocol: self.route.protocol.word(),
             announces: self.intents.is_some() && self.route.protocol == Protocol::Redis,
             decided: None,

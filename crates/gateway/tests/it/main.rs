@@ -3,6 +3,7 @@
 
 mod bodies;
 mod cleaning;
+mod credentials;
 mod denied;
 mod durability;
 mod faults;

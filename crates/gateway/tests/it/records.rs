@@ -97,7 +97,7 @@ fn a_body_that_is_no_text_is_not_kept() {
 #[test]
 fn the_purpose_of_a_call_says_whose_word_it_is() {
     let (upstream, _) = ok("x");
-    let purpose = Purpose { text: "nightly export".into(), header: "x-purpose".into() };
+    let purpose = Purpose { text: "nightly export".into(), header: "x-purpose".into(), ..Purpose::default() };
     let rig = Rig::with(upstream, |c| c.listeners[0].purpose = purpose);
     let mut client = rig.client();
     client.send(get("/a"));

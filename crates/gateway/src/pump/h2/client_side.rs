@@ -4,6 +4,7 @@ use super::stream::Bridge;
 use super::wire::{Half, Refused};
 use super::{CLIENT, CONNECTION_WINDOW, Http2, SEND_BUFFER, STREAM_WINDOW, pack};
 use crate::config::{Durability, Limits};
+use crate::decode::content::{self, Content};
 use crate::decode::identify;
 use crate::ring::{Decided, H2What, What, Why};
 use crate::stats::count;
@@ -106,6 +107,9 @@ impl Http2 {
         let fields = Box::new(pack::request(&parts));
         let request = Request::from_parts(parts, body);
         let decided = self.decide(&fields);
+        let signed = decided.as_ref().and_then(|d| d.content).map(|stated| Box::new(Content::new(stated)));
+        // A request without a body that was signed with one.
+        let altered = end && signed.as_ref().is_some_and(|content| content.differs());
         let denied = decided.as_ref().is_some_and(|d| countersign_policy::refuses(&d.decision));
         let unrecorded = !denied && self.route.durability == Durability::Gap && self.worker.ring.full();
         self.will_record();
@@ -122,11 +126,16 @@ impl Http2 {
         let slot = self.place(|index| {
             let mut bridge = Bridge::new(index, now, request, respond, grpc);
             (bridge.unrecorded, bridge.ticket) = (unrecorded, ticket);
+            bridge.up.content = signed;
             bridge
         });
         if denied {
             count(&self.worker.counters.refused);
             return self.with_bridge(slot, |bridge, _, env| bridge.answer(env, 403, "policy", true));
+        }
+        if altered {
+            count(&self.worker.counters.refused);
+            return self.with_bridge(slot, |bridge, _, env| bridge.answer(env, 400, content::RULE, true));
         }
         count(&self.worker.counters.requests);
         self.connect();
@@ -138,6 +147,7 @@ impl Http2 {
         let caller = identify::Caller {
             identities: &self.worker.identities,
             tls: self.secured.as_ref(),
+            secure: self.secured.is_some(),
             peer: self.peer.ip(),
             service: &self.route.service,
             route: &self.route.name,

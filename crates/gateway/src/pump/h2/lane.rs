@@ -2,6 +2,7 @@
 
 use super::pack;
 use super::stream::Env;
+use crate::decode::content::Content;
 use crate::ring::{H2What, Way};
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream};
@@ -20,6 +21,8 @@ pub(super) enum Moved {
     SourceGone(Option<Reason>),
     /// The receiver takes nothing more.
     SinkGone,
+    /// The body is not the one that its sender signed; its end was not passed on.
+    Altered,
 }
 
 /// See the module's documentation.
@@ -31,11 +34,13 @@ pub(super) struct Lane {
     held: Bytes,
     pub(super) bytes: u64,
     pub(super) done: bool,
+    /// Holds the body against the digest that its sender signed.
+    pub(super) content: Option<Box<Content>>,
 }
 
 impl Lane {
     pub(super) fn new(way: Way) -> Lane {
-        Lane { way, from: None, to: None, held: Bytes::new(), bytes: 0, done: false }
+        Lane { way, from: None, to: None, held: Bytes::new(), bytes: 0, done: false, content: None }
     }
 
     pub(super) fn reading(way: Way, from: RecvStream) -> Lane {
@@ -69,7 +74,13 @@ impl Lane {
                         continue;
                     }
                     self.bytes += bytes.len() as u64;
+                    if let Some(content) = &mut self.content {
+                        content.update(&bytes);
+                    }
                     env.tap(id, H2What::Data { way: self.way, bytes: bytes.clone(), end });
+                    if end && self.is_altered() {
+                        return Moved::Altered;
+                    }
                     if bytes.is_empty() {
                         return self.end();
                     }
@@ -117,11 +128,14 @@ impl Lane {
             Poll::Ready(Err(e)) => Moved::SourceGone(reset(&e)),
             Poll::Ready(Ok(None)) => {
                 env.tap(id, H2What::Data { way: self.way, bytes: Bytes::new(), end: true });
-                self.end()
+                if self.is_altered() { Moved::Altered } else { self.end() }
             }
             Poll::Ready(Ok(Some(trailers))) => {
                 let fields = Box::new(pack::fields(&trailers));
                 env.tap(id, H2What::Trailers { way: self.way, fields });
+                if self.is_altered() {
+                    return Moved::Altered;
+                }
                 let Some(to) = &mut self.to else { return Moved::SinkGone };
                 if to.send_trailers(trailers).is_err() {
                     return Moved::SinkGone;
@@ -130,6 +144,10 @@ impl Lane {
                 Moved::Done
             }
         }
+    }
+
+    fn is_altered(&self) -> bool {
+        self.content.as_ref().is_some_and(|content| content.differs())
     }
 
     fn end(&mut self) -> Moved {

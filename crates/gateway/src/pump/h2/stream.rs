@@ -8,6 +8,7 @@
 use super::answer;
 use super::lane::{Lane, Moved};
 use super::pack;
+use crate::decode::content;
 use crate::pump::connect::ConnectError;
 use crate::pump::worker::Worker;
 use crate::ring::{Gate, H2What, Tap, Way, What};
@@ -357,6 +358,8 @@ impl Bridge {
             Moved::SourceGone(Some(reason)) if !env.ending => self.given_up(reason, env),
             Moved::SourceGone(_) => self.abandon(Reason::CANCEL),
             Moved::SinkGone => self.stop_up(Reason::INTERNAL_ERROR.into()),
+            Moved::Altered if self.respond.is_some() => self.answer(env, 400, content::RULE, true),
+            Moved::Altered => self.cut(env, content::RULE),
         }
     }
 
@@ -372,7 +375,7 @@ impl Bridge {
         }
         match self.down.pump(cx, env, self.id, self.index) {
             // What the client did is seen at the beginning of the next turn.
-            Moved::Waits | Moved::Done | Moved::SinkGone => {}
+            Moved::Waits | Moved::Done | Moved::SinkGone | Moved::Altered => {}
             Moved::SourceGone(Some(reason)) => self.reset_client(env, reason),
             Moved::SourceGone(None) => self.cut(env, "upstream closed before its answer was complete"),
         }
