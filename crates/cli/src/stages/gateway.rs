@@ -128,7 +128,11 @@ fn listener(from: &config::Listener) -> Listener {
             "errors" => Record::Errors,
             _ => Record::All,
         },
-        purpose: Purpose { text: from.purpose.0.clone(), header: from.purpose.1.clone(), ..Purpose::default() },
+        purpose: Purpose {
+            text: from.purpose.0.clone(),
+            header: from.purpose.1.clone(),
+            ..Purpose::default()
+        },
         capture: (from.capture.0 > 0).then(|| BodyCapture {
             bytes: usize::try_from(from.capture.0).unwrap_or(usize::MAX),
             one_in: u32::try_from(from.capture.1).unwrap_or(u32::MAX),
