@@ -5,7 +5,7 @@ use super::causes::Listed;
 use super::content::Content;
 use super::event::{connection_event, endpoint, finish, intent_event, session_event};
 use super::h2::{self, Streams};
-use super::identify::{Caller, Found};
+use super::identify::{Base, Caller};
 use super::mcp::in_body;
 use super::request::{agreed, begin, begin_refused, read_response, upgrade_of};
 use super::session::{self, At, Session};
@@ -89,7 +89,7 @@ pub(crate) struct Conn {
     pub(super) identity: Option<Box<TlsIdentity>>,
     pub(super) address: Principal,
     /// Who it is by the connection alone; most requests carry nothing more.
-    pub(super) base: Found,
+    pub(super) base: Base,
     pub(super) seq: u64,
     /// At most as many as the framer lets be open, plus those whose body is still on its way.
     /// Boxed: a record is kilobytes, and moving it through the queue would copy it twice.
@@ -110,7 +110,7 @@ pub(crate) struct Conn {
 impl Conn {
     pub(super) fn new(context: &Context, id: u64, open: ConnOpen) -> Conn {
         let address = context.identities.address(open.src.ip());
-        let base = identify::who(address.clone(), None, Default::default());
+        let base = identify::who(address.clone(), None, Default::default()).into();
         Conn {
             id,
             open,
@@ -181,7 +181,8 @@ impl Conn {
     pub(super) fn tap(&mut self, context: &mut Context, t: u64, what: What, out: &mut Vec<Event>) {
         match what {
             What::Secured(secured) => {
-                self.base = identify::who(self.address.clone(), Some(&secured.identity), Default::default());
+                let found = identify::who(self.address.clone(), Some(&secured.identity), Default::default());
+                self.base = found.into();
                 self.tls = Some(Box::new(secured.tls));
                 self.identity = Some(Box::new(secured.identity));
             }

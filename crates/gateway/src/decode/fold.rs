@@ -6,7 +6,7 @@
 
 use super::RouteFacts;
 use crate::config::Record;
-use countersign_event::{Event, Outcome, Payload, Rec};
+use countersign_event::{Event, LinkVia, Outcome, Payload, Rec};
 use std::collections::HashMap;
 
 /// Kinds that are folded at the same time; further ones are records of their own.
@@ -116,6 +116,7 @@ fn add(first: &mut Event, more: Event) {
     }
     if first.links.cause != more.links.cause {
         first.links.cause.clear();
+        first.links.via = first.links.via.filter(|via| *via != LinkVia::Inferred);
     }
     sum(&mut first.body.req, more.body.req);
     sum(&mut first.body.rsp, more.body.rsp);

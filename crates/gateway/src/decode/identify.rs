@@ -184,6 +184,19 @@ pub(crate) struct Found {
     pub(crate) content: Option<ContentDigest>,
 }
 
+/// The part of it that a connection keeps.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Base {
+    pub(crate) who: Who,
+    pub(crate) failures: Vec<Failed>,
+}
+
+impl From<Found> for Base {
+    fn from(found: Found) -> Base {
+        Base { who: found.who, failures: found.failures }
+    }
+}
+
 /// Sorts what was seen on one interaction.
 pub(crate) fn who(address: Principal, tls: Option<&TlsIdentity>, http: HttpIdentity) -> Found {
     let of_tls = tls.into_iter().flat_map(|t| &t.failures);
