@@ -1,6 +1,7 @@
 //! A service that queries PostgreSQL and Redis over shared connections, everything through one gateway: its
 //! statements are joined to the request that it was serving, by a trace id or by inference.
 
+use crate::h2_support;
 use crate::support::{Client, Rig, get, http, response, until};
 use countersign_event::{Event, LinkVia, Rec};
 use countersign_gateway::{Listener, Protocol, Upstream};
@@ -57,30 +58,52 @@ struct World {
     rig: Rig,
     shared: Arc<OnceLock<Shared>>,
     release: mpsc::Sender<()>,
-
     _servers: (Postgres, Redis),
+}
+
+/// What the service does for a path.
+fn work(shared: &Shared, path: &str) {
+    match path {
+        "/pg" => shared.pool.run("select 'work'"),
+        "/comment" => shared.pool.run(&format!("select 'work' /*traceparent='{TRACE}'*/")),
+        "/redis" => drop(shared.redis.lock().unwrap().ask(&["GET", "work"]).unwrap()),
+        "/hold" => {
+            let held = shared.release.lock().unwrap().take();
+            held.unwrap().recv().unwrap();
+        }
+        path => panic!("{path}"),
+    }
 }
 
 impl World {
     fn new(name: &str) -> World {
-        let (pg, cache) = (start(&Setup::new(Version::V15)).unwrap(), Redis::start(&[]).unwrap());
         let shared = Arc::<OnceLock<Shared>>::default();
         let service = Arc::clone(&shared);
         let (app, _) = http(move |head| {
-            let shared = service.get().unwrap();
-            match head.split(' ').nth(1).unwrap() {
-                "/pg" => shared.pool.run("select 'work'"),
-                "/comment" => shared.pool.run(&format!("select 'work' /*traceparent='{TRACE}'*/")),
-                "/redis" => drop(shared.redis.lock().unwrap().ask(&["GET", "work"]).unwrap()),
-                "/hold" => {
-                    let held = shared.release.lock().unwrap().take();
-                    held.unwrap().recv().unwrap();
-                }
-                path => panic!("{path}"),
-            }
+            work(service.get().unwrap(), head.split(' ').nth(1).unwrap());
             response("x").into_bytes()
         });
+        World::of(name, app, Protocol::Http1, shared)
+    }
+
+    /// The service speaks HTTP/2.
+    fn http2() -> World {
+        let shared = Arc::<OnceLock<Shared>>::default();
+        let service = Arc::clone(&shared);
+        let (app, _) = h2_support::serve(move |request, mut respond| {
+            let service = Arc::clone(&service);
+            Box::pin(async move {
+                work(service.get().unwrap(), request.uri().path());
+                respond.send_response(::http::Response::new(()), true).unwrap();
+            })
+        });
+        World::of("shop", app, Protocol::Http2, shared)
+    }
+
+    fn of(name: &str, app: SocketAddr, protocol: Protocol, shared: Arc<OnceLock<Shared>>) -> World {
+        let (pg, cache) = (start(&Setup::new(Version::V15)).unwrap(), Redis::start(&[]).unwrap());
         let rig = Rig::with(app, |config| {
+            config.listeners[0].protocol = protocol;
             for (name, protocol, to) in
                 [("pg", Protocol::Postgres, pg.address), ("cache", Protocol::Redis, cache.address)]
             {
@@ -91,11 +114,10 @@ impl World {
             }
         });
         let addresses = rig.gateway.addresses();
-        let (postgres, redis) = (addresses[1].1, addresses[2].1);
         let (release, held) = mpsc::channel();
-        let client = RedisClient::connect(redis).unwrap();
-        let pool = Pool::new(postgres, name);
-        let ready = Shared { pool, redis: Mutex::new(client), release: Mutex::new(Some(held)) };
+        let pool = Pool::new(addresses[1].1, name);
+        let redis = Mutex::new(RedisClient::connect(addresses[2].1).unwrap());
+        let ready = Shared { pool, redis, release: Mutex::new(Some(held)) };
         assert!(shared.set(ready).is_ok());
         World { rig, shared, release, _servers: (pg, cache) }
     }
@@ -206,4 +228,19 @@ fn a_trace_id_in_a_sessions_name_is_the_link() {
     assert_eq!(world.record("SHOW", |e| e.core.op == "SHOW").links.trace, None);
     let named = world.record("CLIENT SETNAME", |e| e.core.op == "CLIENT SETNAME");
     assert_eq!(named.links.trace, None);
+}
+
+#[test]
+fn a_stream_of_http_2_is_a_cause_like_any_other_request() {
+    let world = World::http2();
+    h2_support::run(async {
+        let mut send = h2_support::connect(world.rig.address).await;
+        for _ in 0..2 {
+            h2_support::fetch(&mut send, h2_support::get("/redis")).await.unwrap();
+        }
+        h2_support::fetch(&mut send, h2_support::get("/pg")).await.unwrap();
+    });
+    let (request, statement) = (world.request("/pg"), world.statement());
+    assert_eq!(request.core.proto, "http/2");
+    assert_eq!(causes(&statement), [(place(&request), 900)], "streams that have ended are none");
 }
