@@ -3,11 +3,11 @@
 
 use super::content::Content;
 use super::exchange::{BodySoFar, Conn, Exchange};
-use super::headers::{HEADER_MAX, content_type, keep_header, read_fields};
+use super::headers::{content_type, keep_header, read_fields};
 use super::identify::Found;
 use super::mcp::Reading;
 use super::path::{Cleaned, clean};
-use super::redact::{REDACTED, clean_text, cut_at, looks_secret};
+use super::redact::{REDACTED, clean_text, looks_secret};
 use super::websocket::Agreed;
 use super::{Context, event, identify};
 use crate::ring::Decided;
