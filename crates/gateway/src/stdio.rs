@@ -158,7 +158,7 @@ fn copy_decided(
     client: &Mutex<Out<impl Write>>,
 ) -> io::Result<()> {
     let (mut block, mut line) = (vec![0; BLOCK], Line::default());
-    let mut judged = |bytes: Vec<u8>, refusal: Option<Refusal>| -> io::Result<()> {
+    let mut judged = |bytes: Vec<u8>, refusal: Option<Box<Refusal>>| -> io::Result<()> {
         let answer = lock(wrap).judge(&bytes, refusal).map_err(io::Error::other)?;
         match answer {
             Some(answer) => out(client).tell(&answer),
@@ -285,7 +285,7 @@ impl Wrap {
     }
 
     /// Judges a line of the client: `None` = it passes and is noted, else what the client is told.
-    fn judge(&mut self, line: &[u8], refusal: Option<Refusal>) -> Result<Option<Vec<u8>>, RecordError> {
+    fn judge(&mut self, line: &[u8], refusal: Option<Box<Refusal>>) -> Result<Option<Vec<u8>>, RecordError> {
         let Some(policy) = self.policy.clone() else { return self.pass(Way::Up, line).map(|()| None) };
         let judged = match refusal {
             Some(refusal) => Err(refusal),

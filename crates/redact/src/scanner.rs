@@ -198,7 +198,11 @@ impl Scanner {
                 break;
             }
             out.text.push_str(&String::from_utf8_lossy(shown.get(at..start).unwrap_or_default()));
-            match self.pseudonym(&rule, searched.get(start..end).unwrap_or_default()) {
+            match self.pseudonym(
+                &rule,
+                matches!(rule, Cow::Owned(_)),
+                searched.get(start..end).unwrap_or_default(),
+            ) {
                 Some(pseudonym) => out.text.push_str(&pseudonym),
                 None => out.text.push_str(REDACTED),
             }
@@ -217,16 +221,16 @@ impl Scanner {
         out
     }
 
-    /// What stands for `value`, where pseudonyms are wanted and `rule` is no rule of secrets. Personal data is
+    /// What stands for `value`, where pseudonyms are wanted and `rule` is an operator's or of personal data, never
+    /// one of secrets. Personal data is
     /// taken without the spaces and hyphens that people group it by.
-    fn pseudonym(&self, rule: &Cow<'static, str>, value: &[u8]) -> Option<String> {
+    fn pseudonym(&self, rule: &str, operators: bool, value: &[u8]) -> Option<String> {
         let pseudonyms = self.pseudonyms.as_ref()?;
-        if personal::KINDS.contains(&rule.as_ref()) {
+        if personal::KINDS.contains(&rule) {
             let compact: Vec<u8> = value.iter().copied().filter(u8::is_ascii_alphanumeric).collect();
             return Some(pseudonyms.of(rule, &compact));
         }
-        // Rules of ours have constant names, also where an operator's has the same one.
-        matches!(rule, Cow::Owned(_)).then(|| pseudonyms.of(rule, value))
+        operators.then(|| pseudonyms.of(rule, value))
     }
 
     /// Whether anything in `text` must not be kept.

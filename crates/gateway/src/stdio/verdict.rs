@@ -35,7 +35,7 @@ pub(super) fn judge(
     base: &Event,
     now_ns: u64,
     line: &[u8],
-) -> Result<Decision, Refusal> {
+) -> Result<Decision, Box<Refusal>> {
     let (messages, end) = jsonrpc::read(line);
     match end {
         // A line without anything asks for nothing.
@@ -53,25 +53,22 @@ pub(super) fn judge(
     for message in messages.iter().filter(|m| m.kind() != Kind::Response) {
         decision = ask(policy, base, now_ns, message);
         if refuses(&decision) {
-            return Err(Refusal { decision, rule: "policy", code: mcp::DENIED });
+            return Err(Box::new(Refusal { decision, rule: "policy", code: mcp::DENIED }));
         }
     }
     Ok(decision)
 }
 
 /// A line that became longer than what is held for a verdict.
-pub(super) fn too_long() -> Refusal {
+pub(super) fn too_long() -> Box<Refusal> {
     refuse("message-too-large-to-decide", mcp::DENIED)
 }
 
 /// A decision of the wrapper itself.
-fn refuse(rule: &'static str, code: i32) -> Refusal {
+fn refuse(rule: &'static str, code: i32) -> Box<Refusal> {
     let (verdict, mode) = (Some(Verdict::Deny), Some(Mode::Enforce));
-    Refusal {
-        decision: Decision { verdict, mode, reason: rule.to_owned(), ..Decision::default() },
-        rule,
-        code,
-    }
+    let decision = Decision { verdict, mode, reason: rule.to_owned(), ..Decision::default() };
+    Box::new(Refusal { decision, rule, code })
 }
 
 /// What the policy says to one message.
