@@ -23,7 +23,9 @@ pub(crate) fn test() -> Result<(), XtaskError> {
     stages.run("packages", packages)?;
     stages.run("format", || cargo("format", &["fmt", "--all", "--check"], &[]))?;
     stages.run("build", || cargo("build", &["build", "--profile", "quick", "--workspace", "--bins"], &[]))?;
-    stages.run("test", || cargo("test", &["test", "--profile", "quick", "--workspace"], &[]))?;
+    stages.run("test", || {
+        cargo("test", &["test", "--no-fail-fast", "--profile", "quick", "--workspace"], &[])
+    })?;
     stages.run("lint", clippy)?;
     stages.print();
     Ok(())
