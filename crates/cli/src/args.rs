@@ -3,10 +3,14 @@
 //! No flag carries a secret: those come from files or the environment, so that none stands in a
 //! process list or a shell history.
 
+mod nested;
+
 use crate::access::Pin;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
+
+pub(crate) use nested::{McpArgs, McpCommand, PolicyArgs, PolicyCommand};
 
 /// The words of the command line, with those that are part of a filter (`-op:GET`, `-(…)`, `-"…"`, `-#7`)
 /// kept from being read as flags: a filter may begin with a blank, a flag may not.
@@ -99,6 +103,8 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Recompute and check the whole data directory
     Fsck(FsckArgs),
+    /// Record what passes between an MCP client and a server on standard input and output
+    Mcp(McpArgs),
     /// Check, test and propose the policies that decide who may do what
     Policy(PolicyArgs),
     /// Look for what would hurt: ports, clock, disk, permissions, keys
@@ -124,46 +130,12 @@ pub(crate) struct RunArgs {
     /// Stand in front of URL: listen on LISTEN, pass every byte, record every call (repeatable)
     #[arg(long, value_name = "LISTEN=URL")]
     pub(crate) proxy: Vec<String>,
+    /// Least bad of what is told on standard error while it runs [default: `log.level` of the configuration, else info]
+    #[arg(long, value_name = "LEVEL", value_parser = crate::config::LOG_LEVELS)]
+    pub(crate) log: Option<String>,
     /// Part to play [default: `role` of the configuration, else all]
     #[arg(long, value_enum)]
     pub(crate) role: Option<Role>,
-}
-
-/// `policy`
-#[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  countersign policy check --config countersign.toml\n  \
-                        countersign policy test cases.json --config countersign.toml\n  \
-                        countersign policy learn --min-days 7 --out proposal\n  \
-                        countersign policy schema")]
-pub(crate) struct PolicyArgs {
-    #[command(subcommand)]
-    pub(crate) command: PolicyCommand,
-}
-
-/// What is done with policies.
-#[derive(Subcommand, Debug)]
-pub(crate) enum PolicyCommand {
-    /// Print the Cedar schema that policies are checked against
-    Schema,
-    /// Check the configured policy files without starting anything
-    Check,
-    /// Decide the cases of a file and compare with the verdicts it expects
-    Test {
-        /// File of cases, JSON
-        cases: PathBuf,
-    },
-    /// Propose permits for what verified callers did, for a person to read and sign
-    Learn {
-        /// Where the proposal goes: OUT.cedar, OUT.json and OUT.note
-        #[arg(long, value_name = "OUT", default_value = "proposal")]
-        out: PathBuf,
-        /// Fewest calls of one kind to propose a permit for
-        #[arg(long, value_name = "N", default_value_t = 1)]
-        min_calls: u64,
-        /// Fewest different days on which they were seen
-        #[arg(long, value_name = "N", default_value_t = 1)]
-        min_days: u32,
-    },
 }
 
 /// Parts that a process can play.

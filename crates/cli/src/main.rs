@@ -9,6 +9,8 @@ mod commands;
 mod config;
 mod demo;
 mod exit;
+mod local;
+mod log;
 mod output;
 mod pipeline;
 mod signals;
@@ -46,6 +48,7 @@ fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Prove(args) => commands::prove::run(global, &args),
         Command::Verify(args) => commands::verify::run(&args),
         Command::Fsck(args) => commands::fsck::run(global, &args),
+        Command::Mcp(args) => commands::mcp::run(global, &args),
         Command::Policy(args) => commands::policy::run(global, &args),
         Command::Doctor(args) => commands::doctor::run(global, &args),
         Command::Version => commands::version::run(global),

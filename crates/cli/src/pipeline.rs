@@ -12,6 +12,7 @@
 use crate::args::Role;
 use crate::config::Config;
 use crate::exit::CliError;
+use crate::local::{self, LocalServer};
 use crate::stages::downstream::Downstream;
 use crate::stages::{control, gateway, ledger, prepare, recover};
 use crate::upgrade::{Inherited, PidFile, Predecessor, Successor, TakeOver, notify};
@@ -38,6 +39,8 @@ pub(crate) struct Pipeline {
     /// `None` on an edge.
     downstream: Option<Downstream>,
     gateway: gateway::Started,
+    /// Records of other processes of this machine.
+    local: LocalServer,
     control: control::Control,
     platform: Source,
     /// The process that this one took over from, while it drains.
@@ -123,6 +126,9 @@ impl Pipeline {
     ) -> Result<Pipeline, CliError> {
         let platform = ledger::source(&ledger, "countersign:platform")?;
 
+        // Our own identity and our peers' authorities, where an agent gives them.
+        let workload = prepared.follow(say)?;
+
         // What reads the ledger: search, live tail, detectors, delivery of findings. An edge has none of it.
         let mut downstream = match config.role {
             Role::All => Some(Downstream::start(config, &ledger, prepared.webhooks, &platform, say)?),
@@ -131,17 +137,23 @@ impl Pipeline {
 
         // Traffic: bytes pass, a copy is decoded, records go to the ledger.
         let identities = Arc::clone(&prepared.identities);
+        let settings = prepared.gateway;
+
+        // Records of other processes of this machine, which wrap servers that have no socket.
+        let local = local::start(&config.data, &ledger, settings.digest())?;
         let (gateway, sockets) = match traffic {
             Traffic::New(sockets) => {
                 let (ours, rest) = sockets.into_iter().partition(|socket| listens(config, socket));
-                (gateway::start(config, &ledger, prepared.identities, prepared.policy, ours, say)?, rest)
+                let (identities, policy) = (prepared.identities, prepared.policy);
+                (gateway::start(config, settings, &ledger, identities, policy, ours, say)?, rest)
             }
             Traffic::Running(gateway) => (gateway, Vec::new()),
         };
 
         // Files that change while it runs are read again, off the data path.
         let (tls, policies) = (gateway.gateway.tls_files(), prepared.policies);
-        let control = control::start(control::Watched { identities, policies, tls }, platform.clone())?;
+        let watched = control::Watched { identities, policies, tls, workload };
+        let control = control::start(watched, platform.clone())?;
 
         // People and commands: dashboard on loopback, local socket for the command line.
         if let Some(downstream) = &mut downstream {
@@ -152,7 +164,17 @@ impl Pipeline {
         let pid = PidFile::write(&config.data).ok();
         notify();
         let drain = config.limits.drain_time;
-        Ok(Pipeline { ledger, downstream, gateway, control, platform, predecessor: None, _pid: pid, drain })
+        Ok(Pipeline {
+            ledger,
+            downstream,
+            gateway,
+            local,
+            control,
+            platform,
+            predecessor: None,
+            _pid: pid,
+            drain,
+        })
     }
 
     /// The store, for questions; `None` on an edge.
@@ -195,6 +217,7 @@ impl Pipeline {
             downstream.close();
         }
         drop(self.control);
+        drop(self.local);
         if let Some(downstream) = self.downstream.take() {
             downstream.stop(&self.ledger);
         }
@@ -220,6 +243,7 @@ impl Pipeline {
         if let Some(predecessor) = self.predecessor.take() {
             predecessor.finish(self.drain);
         }
+        drop(self.local);
         if let Some(downstream) = self.downstream.take() {
             lines.extend(downstream.stop(&self.ledger));
         }

@@ -80,6 +80,7 @@ fn listener(spec: &str) -> Listener {
             key: key.into(),
             client_ca: Vec::new(),
             client_auth: ClientAuth::None,
+            ..ListenerTls::default()
         });
     }
     listener

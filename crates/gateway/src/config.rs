@@ -1,10 +1,11 @@
 //! What a gateway is told: listeners, limits, names. Plain data; the command line turns TOML into it.
 
-use countersign_identity::ClientAuth;
+use countersign_identity::{ClientAuth, SpiffePeers, WorkloadSource};
 use ring::digest;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A whole gateway.
@@ -24,6 +25,8 @@ pub struct GatewayConfig {
     /// Whether the decision is made before a request passes, so that a deny in enforce mode refuses it with
     /// 403. Otherwise it is made off the path, for the record only.
     pub enforce: bool,
+    /// What must not be kept, besides secrets.
+    pub redaction: Redaction,
 }
 
 impl GatewayConfig {
@@ -36,6 +39,7 @@ impl GatewayConfig {
             agent: agent.into(),
             workers: 0,
             enforce: false,
+            redaction: Redaction::default(),
         }
     }
 
@@ -58,6 +62,18 @@ impl GatewayConfig {
         out.copy_from_slice(full.as_ref().get(..8).unwrap_or(&[0; 8]));
         out
     }
+}
+
+/// What must not be kept in records, besides secrets: those are never kept.
+#[derive(Clone, Debug, Default)]
+pub struct Redaction {
+    /// Kinds of personal data that are looked for, by checksum: words of `countersign_redact::personal::KINDS`.
+    pub personal: Vec<String>,
+    /// The operator's own rules, at most 64: name, keyword that must be there, linear-time regular expression.
+    pub own: Vec<(String, String, String)>,
+    /// File with the key of pseudonyms, base64 of 32 to 64 bytes: what these two find is replaced by one, so that it joins
+    /// and does not read. `None` = it is replaced as secrets are.
+    pub pseudonym_key: Option<PathBuf>,
 }
 
 /// One listening address.
@@ -262,10 +278,25 @@ pub struct UpstreamTls {
     pub server_name: String,
     /// Our certificate and key (PEM), for servers that ask for one.
     pub identity: Option<(PathBuf, PathBuf)>,
+    /// The SPIFFE Workload API, in place of some of these files.
+    pub workload: Option<Workload>,
+    /// The server is known by its SPIFFE id and not by its name.
+    pub spiffe: Option<SpiffePeers>,
+}
+
+/// What comes from the SPIFFE Workload API instead of files. While it gives nothing, handshakes fail.
+#[derive(Clone, Debug)]
+pub struct Workload {
+    /// The agent's client.
+    pub source: Arc<WorkloadSource>,
+    /// Our certificate is an SVID: the one with this id, or `None` in it = the agent's first.
+    pub svid: Option<Option<String>>,
+    /// The peer's certificate must come from the agent's bundles.
+    pub bundles: bool,
 }
 
 /// TLS towards callers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ListenerTls {
     /// Certificate chain, PEM.
     pub cert: PathBuf,
@@ -275,6 +306,8 @@ pub struct ListenerTls {
     pub client_ca: Vec<PathBuf>,
     /// Whether client certificates are asked for.
     pub client_auth: ClientAuth,
+    /// The SPIFFE Workload API, in place of some of these files.
+    pub workload: Option<Workload>,
 }
 
 /// What a listener speaks.

@@ -48,6 +48,9 @@ pub enum GatewayError {
         /// What the system answered.
         source: io::Error,
     },
+    /// What must not be kept cannot be looked for.
+    #[error("redaction: {0}")]
+    Redaction(String),
     /// The system gave no random numbers.
     #[error("the system's random number generator failed")]
     Random,

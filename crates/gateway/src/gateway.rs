@@ -4,7 +4,7 @@ use crate::config::{Durability, GatewayConfig, Listener, Protocol};
 use crate::decode::causes::Causes;
 use crate::decode::grpc_fields::PayloadFields;
 use crate::decode::mcp::Sessions;
-use crate::decode::{Context, Decoder, RouteFacts};
+use crate::decode::{self, Context, Decoder, RouteFacts};
 use crate::error::GatewayError;
 use crate::health::{Health, Watch};
 use crate::listen::accept;
@@ -71,6 +71,8 @@ pub struct Gateway {
     causes: Arc<Causes>,
     /// For each listener, the fields of gRPC messages that are kept.
     grpc: Vec<Option<Arc<PayloadFields>>>,
+    /// What must not be kept, for every thread that makes a record.
+    rules: Arc<countersign_redact::Scanner>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
@@ -164,6 +166,7 @@ impl Gateway {
             decoders: Vec::new(),
             mcp: Arc::default(),
             grpc: door::all_routes(&config).into_iter().map(payload_fields).collect::<Result<_, _>>()?,
+            rules: decode::redact::rules(&config.redaction)?,
         };
         let by_identity = Arc::new(Mutex::new(std::collections::HashMap::new()));
         let run = random::<8>()?;
@@ -186,6 +189,16 @@ impl Gateway {
             gateway.worker(Arc::new(worker), &doors, &sockets)?;
         }
         Ok(gateway)
+    }
+
+    /// Reads and compiles everything that `config` names, as a start would, and binds, connects to and writes nothing.
+    ///
+    /// # Errors
+    /// The first listener or file that does not work.
+    pub fn check(config: &GatewayConfig) -> Result<(), GatewayError> {
+        decode::redact::rules(&config.redaction)?;
+        door::open_all(config)?;
+        door::all_routes(config).into_iter().try_for_each(|listener| payload_fields(listener).map(drop))
     }
 
     /// Names and addresses of the listeners.
@@ -291,7 +304,11 @@ impl Gateway {
         };
         let decoder = Decoder::new(ring, recorder, strict, Arc::clone(&self.counters), context);
         let thread = std::thread::Builder::new().name("gw-decoder".to_owned());
-        let thread = thread.spawn(move || decoder.run());
+        let rules = Arc::clone(&self.rules);
+        let thread = thread.spawn(move || {
+            decode::redact::install(rules);
+            decoder.run();
+        });
         self.decoders.push(thread.map_err(|source| GatewayError::Thread { what: "decoder", source })?);
         Ok(())
     }
@@ -314,7 +331,9 @@ impl Gateway {
             listeners.push((Arc::clone(door), tokio::net::TcpListener::from_std(socket).map_err(fail)?));
         }
         let thread = std::thread::Builder::new().name("gw-data".to_owned());
+        let rules = Arc::clone(&self.rules);
         let thread = thread.spawn(move || {
+            decode::redact::install(rules);
             runtime.block_on(async move {
                 let accepting: Vec<_> = listeners
                     .into_iter()

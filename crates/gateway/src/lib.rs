@@ -29,8 +29,10 @@ pub mod fuzz;
 
 pub use config::{
     BodyCapture, Durability, GatewayConfig, GrpcFields, Limits, Listener, ListenerTls, NamedRoute,
-    PostgresLogin, PostgresOptions, Protocol, Purpose, Record, Scram, ServerNames, Upstream, UpstreamTls,
+    PostgresLogin, PostgresOptions, Protocol, Purpose, Record, Redaction, Scram, ServerNames, Upstream,
+    UpstreamTls, Workload,
 };
+pub use countersign_redact::personal::KINDS as PERSONAL_KINDS;
 pub use error::GatewayError;
 pub use gateway::{Gateway, Parts};
 pub use health::Health;

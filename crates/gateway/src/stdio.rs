@@ -62,7 +62,7 @@ pub fn run(
     input: impl Read + Send + 'static,
     output: impl Write + Send + 'static,
 ) -> io::Result<ExitStatus> {
-    start(options, parts, None, command, input, output)
+    run_told(options, parts, None, command, input, output, |_| {})
 }
 
 /// As [`run`], and `policy` is asked about every message of the client. On a route where it enforces, a denied
@@ -78,16 +78,22 @@ pub fn run_decided(
     input: impl Read + Send + 'static,
     output: impl Write + Send + 'static,
 ) -> io::Result<ExitStatus> {
-    start(options, parts, Some(policy), command, input, output)
+    run_told(options, parts, Some(policy), command, input, output, |_| {})
 }
 
-fn start(
+/// As [`run_decided`], or without a policy as [`run`]; `started` is told the child's process id, so that signals can
+/// be passed on to it.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_told(
     options: &StdioOptions,
     parts: StdioParts,
     policy: Option<Arc<dyn Policy>>,
     mut command: Command,
     mut input: impl Read + Send + 'static,
     output: impl Write + Send + 'static,
+    started: impl FnOnce(u32),
 ) -> io::Result<ExitStatus> {
     let program = std::path::Path::new(command.get_program());
     let program = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -99,6 +105,7 @@ fn start(
     let client: verdict::Shared<_> = Arc::new(Mutex::new(Out::new(output)));
     lock(&wrap).owe(1).map_err(io::Error::other)?;
     let mut child = command.spawn()?;
+    started(child.id());
     let (Some(mut to), Some(mut from)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(io::Error::other("the child has no pipes"));
     };
@@ -412,7 +419,8 @@ fn base(options: &StdioOptions, service: &str, began: Moment) -> Event {
     }
 }
 
-fn host() -> String {
+/// Name of this machine, as it stands in the ids of its users.
+pub fn host() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim();
     if name.is_empty() { "localhost" } else { name }.to_owned()

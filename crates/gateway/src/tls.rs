@@ -3,14 +3,13 @@
 //! A connection keeps what it began with; the next one sees the newest files that were right. Invariant: files that
 //! are wrong change nothing.
 
-use crate::config::{Listener, ListenerTls, Protocol};
+use crate::config::{Listener, ListenerTls, Protocol, UpstreamTls, Workload};
 use crate::error::GatewayError;
 use crate::login::LoginFiles;
 use crate::pump::{Route, postgres};
 use countersign_identity::{
-    CertificateFiles, IdentityError, Presented, ServerTls, ServerTlsConfig, Trusted, client_tls, server_tls,
+    CertificateFiles, ClientTls, ClientTlsConfig, Presented, ServerTls, ServerTlsConfig, Trusted,
 };
-use rustls::ServerConfig;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,9 +33,10 @@ pub(crate) struct RouteTls {
     pub(crate) login: Option<LoginFiles>,
 }
 
-/// How files looked when they were read last: inode, size, time of the last change.
+/// How files looked when they were read last (inode, size, time of the last change), and the serial numbers of
+/// what the Workload API had given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Stamp(Vec<Option<(u64, u64, i64, i64)>>);
+pub(crate) struct Stamp(Vec<Option<(u64, u64, i64, i64)>>, Vec<(u64, bool)>);
 
 impl Stamp {
     /// How the files of `listener` look now.
@@ -46,8 +46,14 @@ impl Stamp {
             Some((meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec()))
         };
         let more = more.iter().flat_map(|(cert, key)| [cert.clone(), key.clone()]);
-        Stamp(files(listener).into_iter().chain(more).map(|path| look(&path)).collect())
+        let given = workloads(listener).map(|w| (w.source.serial(), w.source.is_ready())).collect();
+        Stamp(files(listener).into_iter().chain(more).map(|path| look(&path)).collect(), given)
     }
+}
+
+fn workloads(listener: &Listener) -> impl Iterator<Item = &Workload> {
+    let own = listener.tls.iter().filter_map(|tls| tls.workload.as_ref());
+    own.chain(listener.upstream.tls.iter().filter_map(|tls| tls.workload.as_ref()))
 }
 
 fn files(listener: &Listener) -> Vec<PathBuf> {
@@ -120,7 +126,8 @@ impl RouteTls {
         let identity = |source| GatewayError::Identity { listener: listener.name.clone(), source };
         let mut out = RouteTls { login: LoginFiles::read(listener)?, ..RouteTls::default() };
         if let Some(tls) = &listener.tls {
-            let config = server_config(tls, more).map_err(identity)?;
+            let built = ServerTls::new(towards_callers(tls, more)).and_then(|tls| tls.config_or_refusing());
+            let config = built.map_err(identity)?;
             let config = postgres::accepting(listener, config);
             let mut offering = (*config).clone();
             if listener.protocol != Protocol::Postgres {
@@ -132,8 +139,8 @@ impl RouteTls {
             out.acceptor = Some(TlsAcceptor::from(Arc::new(offering)));
         }
         if let Some(tls) = &listener.upstream.tls {
-            let shown = tls.identity.as_ref().map(|(cert, key)| (cert.as_path(), key.as_path()));
-            let config = client_tls(&tls.ca, shown).map_err(identity)?;
+            let built = ClientTls::new(towards_server(tls)).and_then(|tls| tls.config_or_refusing());
+            let config = built.map_err(identity)?;
             let name = if tls.server_name.is_empty() { &listener.upstream.host } else { &tls.server_name };
             let name = rustls::pki_types::ServerName::try_from(name.clone()).map_err(|_| {
                 let why = format!("{name} is no name that a certificate can have; set server_name");
@@ -150,20 +157,42 @@ impl RouteTls {
 }
 
 /// TLS with all certificates; the client's server name chooses one, and the listener's own is for the rest.
-fn server_config(tls: &ListenerTls, more: &[(PathBuf, PathBuf)]) -> Result<Arc<ServerConfig>, IdentityError> {
-    if more.is_empty() {
-        return server_tls(&tls.cert, &tls.key, &tls.client_ca, tls.client_auth);
-    }
+fn towards_callers(tls: &ListenerTls, more: &[(PathBuf, PathBuf)]) -> ServerTlsConfig {
     let own = CertificateFiles { cert: tls.cert.clone(), key: tls.key.clone() };
     let more = more.iter().map(|(cert, key)| CertificateFiles { cert: cert.clone(), key: key.clone() });
-    let built = ServerTls::new(ServerTlsConfig {
-        presented: Presented::Files(std::iter::once(own).chain(more).collect()),
-        trusted: Trusted::Files(tls.client_ca.clone()),
+    let files = || Presented::Files(std::iter::once(own).chain(more).collect());
+    ServerTlsConfig {
+        presented: shown(tls.workload.as_ref()).unwrap_or_else(files),
+        trusted: trusted(tls.workload.as_ref(), &tls.client_ca),
         client_auth: tls.client_auth,
         alpn: vec![b"http/1.1".to_vec()],
-    })?;
-    let nothing = || IdentityError::Tls { path: tls.cert.clone(), why: "no certificate is there".to_owned() };
-    built.config().ok_or_else(nothing)
+    }
+}
+
+fn towards_server(tls: &UpstreamTls) -> ClientTlsConfig {
+    let files = tls
+        .identity
+        .as_ref()
+        .map(|(cert, key)| Presented::Files(vec![CertificateFiles { cert: cert.clone(), key: key.clone() }]));
+    ClientTlsConfig {
+        presented: shown(tls.workload.as_ref()).or(files),
+        trusted: trusted(tls.workload.as_ref(), &tls.ca),
+        spiffe: tls.spiffe.clone(),
+        alpn: vec![b"http/1.1".to_vec()],
+    }
+}
+
+/// Our SVID, where one is asked for.
+fn shown(workload: Option<&Workload>) -> Option<Presented> {
+    let workload = workload?;
+    workload.svid.as_ref().map(|id| Presented::Workload(Arc::clone(&workload.source), id.clone()))
+}
+
+fn trusted(workload: Option<&Workload>, files: &[PathBuf]) -> Trusted {
+    match workload {
+        Some(workload) if workload.bundles => Trusted::Workload(Arc::clone(&workload.source)),
+        _ => Trusted::Files(files.to_vec()),
+    }
 }
 
 /// What a listener offers in TLS.

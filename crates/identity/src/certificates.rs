@@ -97,6 +97,29 @@ pub struct ServerTls(Following<ServerTlsConfig, ServerConfig>);
 /// TLS towards an upstream that follows its files or the workload API. Share it in an `Arc`.
 pub struct ClientTls(Following<ClientTlsConfig, ClientConfig>);
 
+/// What a new connection gets while there is no certificate or authority: a handshake that fails, never clear text.
+trait Refusing {
+    fn refusing() -> Option<Self>
+    where
+        Self: Sized;
+}
+
+impl Refusing for ServerConfig {
+    fn refusing() -> Option<ServerConfig> {
+        let builder =
+            ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().ok()?;
+        Some(builder.with_no_client_auth().with_cert_resolver(Arc::new(ByName::new(Vec::new()))))
+    }
+}
+
+impl Refusing for ClientConfig {
+    fn refusing() -> Option<ClientConfig> {
+        let builder =
+            ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().ok()?;
+        Some(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+    }
+}
+
 /// A configuration and what was built of it last.
 struct Following<S, C> {
     setup: S,
@@ -192,6 +215,19 @@ macro_rules! handle {
             /// certificate or authority at this time (the workload API has not answered, or took them back).
             pub fn config(&self) -> Option<Arc<$config>> {
                 self.0.config()
+            }
+
+            /// As `config`; where that gives nothing, a configuration under which every handshake fails.
+            ///
+            /// # Errors
+            /// The crypto provider has no usable protocol version: never with ours.
+            pub fn config_or_refusing(&self) -> Result<Arc<$config>, IdentityError> {
+                let none =
+                    || IdentityError::Setting { setting: "tls".into(), why: "no protocol version".into() };
+                match self.config() {
+                    Some(config) => Ok(config),
+                    None => $config::refusing().map(Arc::new).ok_or_else(none),
+                }
             }
 
             /// Reads everything again.

@@ -56,6 +56,8 @@ pub struct WimseTrust {
 pub struct DpopConfig {
     /// A proof must hold a nonce of ours ([`crate::Identities::dpop_nonce`]), which the gateway then has to hand out.
     pub require_nonce: bool,
+    /// How old a proof may be, seconds, besides the leeway between clocks; 0 = 60.
+    pub proof_life_s: i64,
     /// Bytes for the ids of used proofs and signatures; 0 = 64 MiB.
     pub replay_bytes: usize,
 }

@@ -94,6 +94,8 @@ pub(crate) struct Expected<'a> {
     pub(crate) token: &'a [u8],
     pub(crate) request: &'a HttpRequest<'a>,
     pub(crate) nonces: Option<&'a Nonces>,
+    /// How old a proof may be, seconds; 0 = [`PROOF_LIFE_S`].
+    pub(crate) life_s: i64,
     pub(crate) now_s: i64,
 }
 
@@ -118,7 +120,8 @@ pub(crate) fn check(proof: &[u8], expected: &Expected<'_>, replay: &Replay) -> R
     if claims.ath.as_deref() != Some(&URL_SAFE_NO_PAD.encode(sha256(expected.token))) {
         return Err("its DPoP proof is for another token (ath)".into());
     }
-    let iat = check_time(claims.iat, expected.now_s)?;
+    let life_s = if expected.life_s > 0 { expected.life_s } else { PROOF_LIFE_S };
+    let iat = check_time(claims.iat, life_s, expected.now_s)?;
     if let Some(nonces) = expected.nonces
         && !claims.nonce.as_deref().is_some_and(|n| nonces.knows(n, expected.now_s))
     {
@@ -127,13 +130,13 @@ pub(crate) fn check(proof: &[u8], expected: &Expected<'_>, replay: &Replay) -> R
     if claims.jti.is_empty() || claims.jti.len() > JTI_MAX_BYTES {
         return Err(format!("its DPoP proof has no id (jti) of 1 to {JTI_MAX_BYTES} bytes").into());
     }
-    let expires_s = iat.saturating_add(PROOF_LIFE_S + LEEWAY_S + 1);
+    let expires_s = iat.saturating_add(life_s.saturating_add(LEEWAY_S + 1));
     replay
         .first_use([b"dpop", &thumbprint, claims.jti.as_bytes()], expires_s, expected.now_s)
         .map_err(|r| Refusal { why: format!("its DPoP proof: {}", r.why), ..r })
 }
 
-fn check_time(iat: f64, now_s: i64) -> Result<i64, Refusal> {
+fn check_time(iat: f64, life_s: i64, now_s: i64) -> Result<i64, Refusal> {
     if !iat.is_finite() {
         return Err("its DPoP proof has no time (iat)".into());
     }
@@ -144,7 +147,7 @@ fn check_time(iat: f64, now_s: i64) -> Result<i64, Refusal> {
             format!("its DPoP proof was made {} s in the future (iat): clocks differ", age.unsigned_abs());
         return Err(Refusal::new(FailureKind::Skew, why));
     }
-    if age > PROOF_LIFE_S + LEEWAY_S {
+    if age > life_s.saturating_add(LEEWAY_S) {
         return Err(Refusal::new(FailureKind::Expired, format!("its DPoP proof is {age} s old (iat)")));
     }
     Ok(iat)
@@ -257,7 +260,11 @@ mod tests {
         };
         let replay = Replay::new(1 << 16);
         let at = |request: &HttpRequest<'_>, token, jkt, now_s| {
-            check(PROOF.as_bytes(), &Expected { jkt, token, request, nonces: None, now_s }, &replay)
+            check(
+                PROOF.as_bytes(),
+                &Expected { jkt, token, request, nonces: None, life_s: 0, now_s },
+                &replay,
+            )
         };
         let why = |r: Result<(), Refusal>| r.unwrap_err();
         assert!(why(at(&HttpRequest { method: "POST", ..request }, TOKEN, JKT, IAT)).why.contains("(htm)"));
@@ -270,6 +277,9 @@ mod tests {
         assert_eq!(why(at(&request, TOKEN, JKT, IAT + 121)).kind, FailureKind::Expired);
         assert_eq!(at(&request, TOKEN, JKT, IAT + 120), Ok(()));
         assert_eq!(why(at(&request, TOKEN, JKT, IAT + 120)).kind, FailureKind::Replay);
+        let short =
+            Expected { jkt: JKT, token: TOKEN, request: &request, nonces: None, life_s: 5, now_s: IAT + 66 };
+        assert_eq!(why(check(PROOF.as_bytes(), &short, &replay)).kind, FailureKind::Expired);
     }
 
     #[test]

@@ -283,6 +283,7 @@ impl Identities {
                         request,
                         nonces: self.nonces.as_ref(),
                         replay: &self.replay,
+                        proof_life_s: self.config.dpop.proof_life_s,
                         now_s,
                     };
                     found.add_token(scheme, loaded.tokens.check(token, &shown));

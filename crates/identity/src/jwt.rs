@@ -67,6 +67,8 @@ pub(crate) struct Shown<'a> {
     pub(crate) request: Option<&'a HttpRequest<'a>>,
     pub(crate) nonces: Option<&'a Nonces>,
     pub(crate) replay: &'a Replay,
+    /// How old a proof may be, seconds; 0 = the default.
+    pub(crate) proof_life_s: i64,
     pub(crate) now_s: i64,
 }
 
@@ -365,7 +367,8 @@ fn check_binding(claims: &Claims, token: &[u8], shown: &Shown<'_>) -> Result<Bin
                 )
             })?;
             let request = shown.request.ok_or("its DPoP proof cannot be checked without the request")?;
-            let expected = dpop::Expected { jkt, token, request, nonces: shown.nonces, now_s: shown.now_s };
+            let (nonces, life_s, now_s) = (shown.nonces, shown.proof_life_s, shown.now_s);
+            let expected = dpop::Expected { jkt, token, request, nonces, life_s, now_s };
             dpop::check(proof, &expected, shown.replay).map(|()| Binding::Proof)
         }
     }

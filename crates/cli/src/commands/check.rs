@@ -5,6 +5,7 @@ use crate::config::schema::{self, Key, Kind, keys};
 use crate::config::{self, Config, docs, load::Settings, load::Value, units};
 use crate::exit::{CliError, Exit};
 use crate::output;
+use crate::stages::prepare;
 use std::io::Write;
 use std::path::Path;
 
@@ -71,6 +72,10 @@ fn check(global: &Global, print: bool) -> Result<Exit, CliError> {
         print_effective(&settings, &config)?;
     }
     let warnings = warnings(&config);
+    // What is missing was said; what is there must be right.
+    if named_files(&config).iter().all(|(_, path)| path.exists()) {
+        prepare::check(&config)?;
+    }
     for warning in &warnings {
         eprintln!("warning: {}", output::escape(warning));
     }
@@ -100,7 +105,11 @@ pub(crate) fn warnings(config: &Config) -> Vec<String> {
                 "`{key}`: cannot read {}: {e}; make the file or correct the path",
                 path.display()
             )),
-            Ok(meta) if key.ends_with("key") || key.ends_with("secret_file") => {
+            Ok(meta)
+                if ["key", "secret_file", "password_file", "verifiers"]
+                    .iter()
+                    .any(|end| key.ends_with(end)) =>
+            {
                 use std::os::unix::fs::PermissionsExt;
                 if meta.permissions().mode() & 0o077 != 0 {
                     out.push(format!("`{key}`: others may read {}; chmod 600 it", path.display()));
@@ -123,14 +132,21 @@ pub(crate) fn warnings(config: &Config) -> Vec<String> {
 /// Each file that the configuration names, with its key.
 fn named_files(config: &Config) -> Vec<(&'static str, &Path)> {
     let mut out: Vec<(&'static str, &Path)> = Vec::new();
-    for listener in &config.listeners {
+    let named = config.listeners.iter().flat_map(|l| l.routes.iter().map(|route| &route.to));
+    for listener in config.listeners.iter().chain(named) {
         if let Some(tls) = &listener.tls {
-            out.push(("listener.tls.cert", &tls.cert));
-            out.push(("listener.tls.key", &tls.key));
+            let own = tls.workload.svid.is_none().then_some((&tls.cert, &tls.key));
+            for (cert, key) in own.into_iter().chain(tls.more.iter().map(|(cert, key)| (cert, key))) {
+                out.push(("listener.tls.cert", cert));
+                out.push(("listener.tls.key", key));
+            }
             out.extend(tls.client_ca.as_deref().map(|p| ("listener.tls.client_ca", p)));
         }
-        out.extend(listener.upstream_ca.as_deref().map(|p| ("listener.upstream_ca", p)));
-        if let Some((cert, key)) = &listener.upstream_identity {
+        out.extend(listener.upstream_tls.ca.as_deref().map(|p| ("listener.upstream_ca", p)));
+        out.extend(listener.grpc.as_ref().map(|(p, _)| ("listener.grpc.descriptors", p.as_path())));
+        out.extend(listener.postgres.verifiers.as_deref().map(|p| ("listener.postgres.verifiers", p)));
+        out.extend(listener.postgres.password.as_deref().map(|p| ("listener.postgres.password_file", p)));
+        if let Some((cert, key)) = &listener.upstream_tls.identity {
             out.push(("listener.upstream_cert", cert));
             out.push(("listener.upstream_key", key));
         }
@@ -138,6 +154,8 @@ fn named_files(config: &Config) -> Vec<(&'static str, &Path)> {
     out.extend(config.identity.trust.iter().map(|(_, ca)| ("identity.trust.ca", ca.as_path())));
     let jwt = config.identity.jwt.iter();
     out.extend(jwt.filter_map(|issuer| Some(("identity.jwt.keys", issuer.keys.as_deref()?))));
+    let wimse = config.identity.wimse.trust.iter();
+    out.extend(wimse.map(|one| ("identity.wimse.keys", one.keys.as_path())));
     let signatures = config.identity.signatures.iter();
     out.extend(signatures.map(|key| ("identity.signature.key", key.file.as_path())));
     out.extend(config.policies.iter().map(|path| ("policy.files", path.as_path())));
@@ -145,6 +163,8 @@ fn named_files(config: &Config) -> Vec<(&'static str, &Path)> {
         out.push(("identity.api_keys", keys));
         out.push(("identity.api_key_pepper", pepper));
     }
+    out.extend(config.entities.as_deref().map(|path| ("policy.entities", path)));
+    out.extend(config.redaction.pseudonym_key.as_deref().map(|path| ("redact.pseudonym_key", path)));
     for webhook in &config.webhooks {
         if let config::SecretSource::File(path) = &webhook.secret {
             out.push(("webhook.secret_file", path));
@@ -180,10 +200,16 @@ fn print_effective(settings: &Settings, config: &Config) -> Result<(), CliError>
                 format!("[{table}]")
             };
             write_table(&mut out, settings, table, &at, &head)?;
-            for inner in tables.iter().filter(|t| t.starts_with(&format!("{table}."))) {
+            let within = |t: &&&str| table.ends_with("[]") && t.starts_with(&format!("{table}."));
+            for inner in tables.iter().filter(within) {
                 let path = format!("{at}{}", &inner[table.len()..]);
-                if settings.has_table(&path) {
-                    write_table(&mut out, settings, inner, &path, &format!("[{}]", schema::plain(inner)))?;
+                let (head, repeated) = match inner.ends_with("[]") {
+                    true => (format!("[[{}]]", schema::plain(inner)), true),
+                    false => (format!("[{}]", schema::plain(inner)), false),
+                };
+                let here = if repeated { instances(settings, &path) } else { vec![path] };
+                for path in here.iter().filter(|path| settings.has_table(path)) {
+                    write_table(&mut out, settings, inner, path, &head)?;
                 }
             }
         }

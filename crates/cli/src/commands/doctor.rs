@@ -215,8 +215,9 @@ fn clock(data: &Path) -> Check {
 fn files(config: &Config) -> Check {
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     // Two descriptors a connection, and some for the ledger.
-    let wanted = config.limits.connections.saturating_mul(2).saturating_add(256);
-    let what = format!("{limit} open files allowed, {} connections wanted", config.limits.connections);
+    let wanted = (config.limits.gateway.connections as u64).saturating_mul(2).saturating_add(256);
+    let what =
+        format!("{limit} open files allowed, {} connections wanted", config.limits.gateway.connections);
     if limit < wanted {
         Check::warn("files", what, format!("ulimit -n {wanted}, or lower `limits.connections`"))
     } else {

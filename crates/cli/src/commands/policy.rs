@@ -1,5 +1,6 @@
 //! `policy`: the schema, a check of the files, expected verdicts, and permits proposed from the ledger.
 
+use super::signing;
 use crate::access::Access;
 use crate::args::{Global, PolicyArgs, PolicyCommand};
 use crate::config;
@@ -32,6 +33,9 @@ pub(crate) fn run(global: &Global, args: &PolicyArgs) -> Result<Exit, CliError> 
         }
         PolicyCommand::Check => check_files(global),
         PolicyCommand::Test { cases } => test(global, cases),
+        PolicyCommand::Keygen { name, out } => signing::keygen(name, out),
+        PolicyCommand::Sign { proposal, with } => signing::sign(proposal, with),
+        PolicyCommand::Adopt { proposal, to } => signing::take_over(global, proposal, to.as_deref()),
         PolicyCommand::Learn { out, min_calls, min_days } => {
             let options = Options {
                 min_calls: (*min_calls).max(1),
@@ -43,7 +47,7 @@ pub(crate) fn run(global: &Global, args: &PolicyArgs) -> Result<Exit, CliError> 
     }
 }
 
-fn configured(global: &Global) -> Result<PolicyConfig, CliError> {
+pub(super) fn configured(global: &Global) -> Result<PolicyConfig, CliError> {
     let config = config::resolve(global)?;
     if config.policies.is_empty() {
         return Err(CliError::Failed(
@@ -54,6 +58,7 @@ fn configured(global: &Global) -> Result<PolicyConfig, CliError> {
         policies: config.policies,
         entities: config.entities,
         modes: Modes::default(),
+        signers: config.signers,
         ..PolicyConfig::default()
     })
 }
@@ -114,7 +119,7 @@ fn propose(global: &Global, out: &Path, options: &Options) -> Result<Exit, CliEr
     let totals = proposal.totals;
     print(&format!(
         "{} permits from {} calls at size {}: {} covered, {} not verified, {} too rare, {} that other days alone would deny\n\
-         read    {}\nnumbers {}\nsign    {}\nNothing is in force yet: a permit counts once its file is named by `policy.files`.\n",
+         read    {}\nnumbers {}\nsign    {}\nNothing is in force yet: read it, then countersign policy sign and countersign policy adopt.\n",
         proposal.permits,
         totals.seen,
         answer.at,
@@ -179,7 +184,7 @@ impl Group {
     }
 }
 
-fn print(text: &str) -> Result<(), CliError> {
+pub(super) fn print(text: &str) -> Result<(), CliError> {
     let mut out = std::io::stdout().lock();
     Ok(out.write_all(text.as_bytes()).and_then(|()| out.flush())?)
 }

@@ -3,6 +3,7 @@
 use crate::args::{Global, Role, RunArgs};
 use crate::config::{self, Config, Listener};
 use crate::exit::{CliError, Exit};
+use crate::log;
 use crate::output;
 use crate::pipeline::{Flavour, Pipeline};
 use crate::signals::{self, Interrupt};
@@ -19,6 +20,10 @@ pub(crate) fn run(global: &Global, args: &RunArgs) -> Result<Exit, CliError> {
     let mut config = config::resolve(global)?;
     add_proxies(&mut config, &args.proxy)?;
     config.role = args.role.unwrap_or(config.role);
+    if let Some(word) = &args.log {
+        config.log.level = log::level(word);
+    }
+    log::start(config.log);
     let interrupt = Interrupt::install()?;
     let quiet = global.quiet;
     let say = |line: &str| {

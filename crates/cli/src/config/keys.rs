@@ -22,6 +22,9 @@ const fn required(path: &'static str, kind: Kind, doc: &'static str) -> Key {
     Key { path, kind, default: "", required: true, secret: false, doc }
 }
 
+/// Words of `log.level`.
+pub(crate) const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
 /// All of them.
 pub(super) fn all() -> impl Iterator<Item = &'static Key> {
     [GENERAL, listener::KEYS, identity::KEYS, server::KEYS].into_iter().flatten()

@@ -1,6 +1,7 @@
 //! Listeners of the gateway: from declared keys to types.
 
-use super::{ConfigError, Reader, Value};
+use super::{ConfigError, Reader};
+use countersign_gateway::Purpose;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -23,18 +24,33 @@ pub(crate) struct Listener {
     pub(crate) record: String,
     /// How strictly policies act on it.
     pub(crate) policy: Mode,
-    /// Why calls on it are made: the route's own word, and the header that may say otherwise.
-    pub(crate) purpose: (String, String),
+    /// Why calls on it are made.
+    pub(crate) purpose: Purpose,
     /// Bytes kept of bodies, and of how many one; 0 = none.
     pub(crate) capture: (u64, u64),
     /// Settings for PostgreSQL.
     pub(crate) postgres: Postgres,
-    /// Authorities of an upstream with TLS.
-    pub(crate) upstream_ca: Option<PathBuf>,
-    /// Certificate and key shown to an upstream with TLS.
-    pub(crate) upstream_identity: Option<(PathBuf, PathBuf)>,
+    /// TLS towards the upstream.
+    pub(crate) upstream_tls: UpstreamTls,
+    /// Fields of gRPC messages that are kept: descriptors and paths.
+    pub(crate) grpc: Option<(PathBuf, Vec<String>)>,
     /// TLS towards callers.
     pub(crate) tls: Option<ListenerTls>,
+    /// Ways for some server names.
+    pub(crate) routes: Vec<NamedRoute>,
+    /// Other names lead nowhere.
+    pub(crate) only_named: bool,
+}
+
+/// A way through a listener for some server names.
+#[derive(Clone, Debug)]
+pub(crate) struct NamedRoute {
+    /// DNS names.
+    pub(crate) names: Vec<String>,
+    /// TLS passes as it is.
+    pub(crate) pass_through: bool,
+    /// The listener with what is different on this way.
+    pub(crate) to: Listener,
 }
 
 /// How strictly policies act.
@@ -62,15 +78,49 @@ pub(crate) struct Postgres {
     pub(crate) direct_tls: bool,
     /// Empty, `same-certificate`, `unbound`, `verify` or `identity`.
     pub(crate) scram: String,
+    /// Verifiers, for `verify`.
+    pub(crate) verifiers: Option<PathBuf>,
+    /// The gateway's own role, for `identity`; empty = the caller's.
+    pub(crate) role: String,
+    /// Its password.
+    pub(crate) password: Option<PathBuf>,
+}
+
+/// TLS towards an upstream.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct UpstreamTls {
+    /// Authorities its certificate must come from.
+    pub(crate) ca: Option<PathBuf>,
+    /// Name its certificate must have; empty = its host.
+    pub(crate) name: String,
+    /// Certificate and key shown to it.
+    pub(crate) identity: Option<(PathBuf, PathBuf)>,
+    /// What comes from the Workload API.
+    pub(crate) workload: FromWorkload,
+    /// SPIFFE ids, or trust domains, that it is known by.
+    pub(crate) ids: Vec<String>,
+}
+
+/// What comes from the Workload API instead of files.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FromWorkload {
+    /// The SVID shown: `first`, or an id.
+    pub(crate) svid: Option<String>,
+    /// The peer's certificate must come from the agent's bundles.
+    pub(crate) bundles: bool,
 }
 
 /// TLS of a listener.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct ListenerTls {
-    /// Certificate chain.
+    /// Certificate chain; empty with an SVID.
     pub(crate) cert: PathBuf,
     /// Private key.
     pub(crate) key: PathBuf,
+    /// More certificates and keys, by the name that a caller asks for.
+    pub(crate) more: Vec<(PathBuf, PathBuf)>,
+    /// What comes from the Workload API.
+    pub(crate) workload: FromWorkload,
     /// Authorities of callers.
     pub(crate) client_ca: Option<PathBuf>,
     /// `none`, `optional` or `required`.
@@ -92,7 +142,7 @@ pub(crate) enum Scheme {
 
 impl Scheme {
     /// The protocol that a listener speaks when it says nothing.
-    fn protocol(self) -> &'static str {
+    pub(super) fn protocol(self) -> &'static str {
         match self {
             Scheme::Http => "auto",
             Scheme::Tcp => "opaque",
@@ -102,7 +152,7 @@ impl Scheme {
     }
 
     /// Whether `protocol` can be spoken to it.
-    fn speaks(self, protocol: &str) -> bool {
+    pub(super) fn speaks(self, protocol: &str) -> bool {
         match self {
             Scheme::Tcp => true,
             Scheme::Http => !matches!(protocol, "postgres" | "redis"),
@@ -221,12 +271,14 @@ impl Listener {
             durability: "bounded".into(),
             record: "all".into(),
             policy: Mode::Observe,
-            purpose: Default::default(),
+            purpose: Purpose::default(),
             capture: (0, 1),
             postgres: Postgres::default(),
-            upstream_ca: None,
-            upstream_identity: None,
+            upstream_tls: UpstreamTls::default(),
+            grpc: None,
             tls: None,
+            routes: Vec::new(),
+            only_named: false,
             upstream,
         })
     }
@@ -247,23 +299,6 @@ impl Reader<'_> {
     pub(super) fn listener(&self, at: &str) -> Result<Listener, ConfigError> {
         let upstream = Upstream::parse(&self.need(at, "upstream"))
             .map_err(|why| self.settings.conflict(&format!("{at}.upstream"), why))?;
-        let upstream_ca = self.path(&format!("{at}.upstream_ca"));
-        if upstream.tls && upstream_ca.is_none() {
-            return Err(self.settings.conflict(
-                &format!("{at}.upstream"),
-                "an upstream with TLS needs `upstream_ca`: the authorities its certificate must come from",
-            ));
-        }
-        let identity = (self.path(&format!("{at}.upstream_cert")), self.path(&format!("{at}.upstream_key")));
-        let upstream_identity = match identity {
-            (Some(cert), Some(key)) => Some((cert, key)),
-            (None, None) => None,
-            _ => {
-                return Err(self
-                    .settings
-                    .conflict(at, "`upstream_cert` and `upstream_key` belong together: give both"));
-            }
-        };
         let word =
             |name: &str, default: &str| self.text(&format!("{at}.{name}")).unwrap_or_else(|| default.into());
         let protocol = word("protocol", upstream.scheme.protocol());
@@ -271,30 +306,39 @@ impl Reader<'_> {
             let what = format!("an upstream {upstream} does not speak `protocol = \"{protocol}\"`");
             return Err(self.settings.conflict(&format!("{at}.protocol"), what));
         }
-        Ok(Listener {
+        let own = Listener {
             name: self.need(at, "name"),
             listen: self.address(&format!("{at}.listen"))?,
             service: self.text(&format!("{at}.service")).unwrap_or_else(|| upstream.authority()),
             protocol,
             durability: word("durability", "bounded"),
             record: word("record", "all"),
-            policy: self.mode(at)?,
-            purpose: (word("purpose", ""), word("purpose_header", "").to_ascii_lowercase()),
+            policy: self.mode(at, Mode::Observe)?,
+            purpose: Purpose {
+                text: word("purpose", ""),
+                header: word("purpose_header", "").to_ascii_lowercase(),
+                claim: word("purpose_claim", ""),
+            },
             capture: (
                 self.number(&format!("{at}.capture"), 0),
                 self.number(&format!("{at}.capture_one_in"), 1),
             ),
-            postgres: self.postgres(at),
-            upstream_ca,
-            upstream_identity,
+            postgres: self.postgres(at)?,
+            upstream_tls: self.upstream_tls(at, upstream.tls)?,
+            grpc: self.grpc(at)?,
             tls: self.listener_tls(at)?,
+            routes: Vec::new(),
+            only_named: self.on(&format!("{at}.only_named")),
             upstream,
-        })
+        };
+        let routes = self.each(&format!("{at}.route"), |at| self.route(at, &own))?;
+        Ok(Listener { routes, ..own })
     }
 
-    fn mode(&self, at: &str) -> Result<Mode, ConfigError> {
+    pub(super) fn mode(&self, at: &str, other: Mode) -> Result<Mode, ConfigError> {
         let path = format!("{at}.policy");
         let mode = match self.text(&path).as_deref() {
+            None => other,
             Some("learn") => Mode::Learn,
             Some("shadow") => Mode::Shadow,
             Some("enforce") => Mode::Enforce,
@@ -308,34 +352,44 @@ impl Reader<'_> {
         Ok(mode)
     }
 
-    fn postgres(&self, at: &str) -> Postgres {
-        let on = |name: &str| self.settings.get(&format!("{at}.postgres.{name}")) == Some(&Value::Bool(true));
-        Postgres {
+    fn postgres(&self, at: &str) -> Result<Postgres, ConfigError> {
+        let on = |name: &str| self.on(&format!("{at}.postgres.{name}"));
+        let table = format!("{at}.postgres");
+        let postgres = Postgres {
             parameters: on("parameters"),
             clear_text: on("clear_text"),
             direct_tls: on("direct_tls"),
-            scram: self.text(&format!("{at}.postgres.scram")).unwrap_or_default(),
+            scram: self.text(&format!("{table}.scram")).unwrap_or_default(),
+            verifiers: self.path(&format!("{table}.verifiers")),
+            role: self.text(&format!("{table}.role")).unwrap_or_default(),
+            password: self.path(&format!("{table}.password_file")),
+        };
+        let own = !postgres.role.is_empty() || postgres.password.is_some();
+        match postgres.scram.as_str() {
+            "verify" if postgres.verifiers.is_none() => {
+                let what = "`scram = \"verify\"` needs `verifiers`: the file by which callers are verified";
+                Err(self.settings.conflict(&table, what))
+            }
+            scram if (postgres.verifiers.is_some() && scram != "verify") || (own && scram != "identity") => {
+                let what =
+                    "`verifiers` belongs to `scram = \"verify\"`, `role` and `password_file` to \"identity\"";
+                Err(self.settings.conflict(&table, what))
+            }
+            _ => Ok(postgres),
         }
     }
 
-    fn listener_tls(&self, at: &str) -> Result<Option<ListenerTls>, ConfigError> {
-        let table = format!("{at}.tls");
-        if !self.settings.has_table(&table) {
-            return Ok(None);
-        }
-        let tls = ListenerTls {
-            cert: self.resolve(self.need(&table, "cert")),
-            key: self.resolve(self.need(&table, "key")),
-            client_ca: self.path(&format!("{table}.client_ca")),
-            client_auth: self.text(&format!("{table}.client_auth")).unwrap_or_else(|| "optional".into()),
-        };
-        if tls.client_auth == "required" && tls.client_ca.is_none() {
-            return Err(self.settings.conflict(
+    fn grpc(&self, at: &str) -> Result<Option<(PathBuf, Vec<String>)>, ConfigError> {
+        let table = format!("{at}.grpc");
+        let fields = self.texts(&format!("{table}.fields"), &[]);
+        match self.path(&format!("{table}.descriptors")) {
+            Some(descriptors) if !fields.is_empty() => Ok(Some((descriptors, fields))),
+            None if fields.is_empty() => Ok(None),
+            _ => Err(self.settings.conflict(
                 &table,
-                "`client_auth = \"required\"` needs `client_ca`: the authorities of the callers",
-            ));
+                "`descriptors` and `fields` belong together: which fields, and what they are",
+            )),
         }
-        Ok(Some(tls))
     }
 }
 

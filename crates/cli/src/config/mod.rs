@@ -7,20 +7,30 @@ pub(crate) mod defaults;
 pub(crate) mod docs;
 mod identity;
 mod keys;
+mod limits;
 mod listener;
 pub(crate) mod load;
+mod route;
 pub(crate) mod schema;
+mod tls;
 pub(crate) mod units;
 
 use crate::args::{Global, Role};
 use crate::exit::CliError;
+use crate::log;
+use countersign_gateway::Redaction;
+use countersign_proof::note::VerifierKey;
 use load::{ConfigError, Settings, Value};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub(crate) use identity::{Identity, JwtIssuer};
-pub(crate) use listener::{Listener, ListenerTls, Mode, Upstream};
+pub(crate) use keys::LOG_LEVELS;
+pub(crate) use limits::Limits;
+pub(crate) use listener::{
+    FromWorkload, Listener, ListenerTls, Mode, NamedRoute, Postgres, Upstream, UpstreamTls,
+};
 
 /// Everything that can be configured.
 #[derive(Clone, Debug)]
@@ -41,12 +51,18 @@ pub(crate) struct Config {
     pub(crate) policies: Vec<PathBuf>,
     /// Groups and services for policies.
     pub(crate) entities: Option<PathBuf>,
+    /// Keys of those who may sign proposals of policies.
+    pub(crate) signers: Vec<VerifierKey>,
     /// First-seen edges: learning span and least number of events.
     pub(crate) learning: (Duration, u64),
     /// Where findings go.
     pub(crate) webhooks: Vec<Webhook>,
     /// Address of the dashboard; `None` = not served.
     pub(crate) web: Option<SocketAddr>,
+    /// What must not be kept, besides secrets.
+    pub(crate) redaction: Redaction,
+    /// What is told on standard error.
+    pub(crate) log: log::Settings,
     /// Bounds.
     pub(crate) limits: Limits,
 }
@@ -96,31 +112,6 @@ impl SecretSource {
         }
         Ok(secret.into())
     }
-}
-
-/// Bounds of gateway and search.
-#[derive(Clone, Debug)]
-pub(crate) struct Limits {
-    /// Open connections of the process.
-    pub(crate) connections: u64,
-    /// Open connections of a listener.
-    pub(crate) listener_connections: u64,
-    /// Longest arrival of a head.
-    pub(crate) head_time: Duration,
-    /// Longest connect to an upstream.
-    pub(crate) connect_time: Duration,
-    /// Longest idle time of a connection.
-    pub(crate) idle_time: Duration,
-    /// Longest drain at shutdown.
-    pub(crate) drain_time: Duration,
-    /// Bytes between pump and decoder.
-    pub(crate) tap_buffer: u64,
-    /// Most write-ahead log outside of segments, bytes.
-    pub(crate) unsealed: u64,
-    /// Longest query.
-    pub(crate) query_time: Duration,
-    /// Most memory of a query, bytes.
-    pub(crate) query_memory: u64,
 }
 
 /// The configuration of this command line: file, then flags.
@@ -192,12 +183,24 @@ impl Reader<'_> {
         let listeners = self.each("listener", |at| self.listener(at))?;
         for (i, listener) in listeners.iter().enumerate() {
             let path = format!("listener[{i}].name");
-            let twin = |other: &Listener| other.name == listener.name || other.listen == listener.listen;
-            if listeners.iter().take(i).any(twin) {
+            let named = |other: &Listener, name: &str| {
+                other.name == name || other.routes.iter().any(|route| route.to.name == name)
+            };
+            let own = listener.routes.iter().enumerate();
+            let repeats = own.clone().any(|(at, route)| {
+                route.to.name == listener.name
+                    || listener.routes.iter().skip(at + 1).any(|r| r.to.name == route.to.name)
+            });
+            let twin = |other: &Listener| {
+                named(other, &listener.name)
+                    || listener.routes.iter().any(|route| named(other, &route.to.name))
+                    || other.listen == listener.listen
+            };
+            if repeats || listeners.iter().take(i).any(twin) {
                 return Err(self.settings.conflict(
                     &path,
                     format!(
-                        "listener `{}` at {} repeats the name or the address of another; give each its own",
+                        "listener `{}` at {}, or a route of it, repeats the name or the address of another; give each its own",
                         listener.name, listener.listen
                     ),
                 ));
@@ -215,12 +218,15 @@ impl Reader<'_> {
             identity: self.identity()?,
             policies: self.texts("policy.files", &[]).into_iter().map(|p| self.resolve(p)).collect(),
             entities: self.path("policy.entities"),
+            signers: self.signers()?,
             learning: (
                 self.span("detect.learning", defaults::LEARNING_MS),
                 self.number("detect.learning_events", defaults::LEARNING_EVENTS),
             ),
             webhooks: self.each("webhook", |at| self.webhook(at))?,
             web: self.web()?,
+            redaction: self.redaction(),
+            log: self.log(),
             limits: self.limits(),
         })
     }
@@ -263,19 +269,39 @@ impl Reader<'_> {
         Ok(Some(listen))
     }
 
-    fn limits(&self) -> Limits {
-        Limits {
-            connections: self.number("limits.connections", 20_000),
-            listener_connections: self.number("limits.listener_connections", 10_000),
-            head_time: self.span("limits.head_time", 10_000),
-            connect_time: self.span("limits.connect_time", 5_000),
-            idle_time: self.span("limits.idle_time", 3_600_000),
-            drain_time: self.span("limits.drain_time", 30_000),
-            tap_buffer: self.number("limits.tap_buffer", 32 << 20),
-            unsealed: self.number("limits.unsealed", 4 << 30),
-            query_time: self.span("limits.query_time", 30_000),
-            query_memory: self.number("limits.query_memory", 512 << 20),
+    fn signers(&self) -> Result<Vec<VerifierKey>, ConfigError> {
+        let parse = |text: String| {
+            VerifierKey::parse(&text).map_err(|e| {
+                let what = format!("{e}; a key is what countersign policy keygen prints");
+                self.settings.conflict("policy.signers", what)
+            })
+        };
+        self.texts("policy.signers", &[]).into_iter().map(parse).collect()
+    }
+
+    fn log(&self) -> log::Settings {
+        let json = self.text("log.format").as_deref() == Some("json");
+        log::Settings {
+            level: self.text("log.level").map_or(log::Settings::default().level, |word| log::level(&word)),
+            form: if json { log::Form::Json } else { log::Form::Text },
         }
+    }
+
+    fn redaction(&self) -> Redaction {
+        let mut personal = self.texts("redact.personal", &[]);
+        if personal.iter().any(|kind| kind == "all") {
+            personal = countersign_gateway::PERSONAL_KINDS.map(str::to_owned).to_vec();
+        }
+        let rule = |at: &str| Ok((self.need(at, "name"), self.need(at, "keyword"), self.need(at, "pattern")));
+        Redaction {
+            personal,
+            own: self.each("redact.rule", rule).unwrap_or_default(),
+            pseudonym_key: self.path("redact.pseudonym_key"),
+        }
+    }
+
+    fn on(&self, path: &str) -> bool {
+        self.settings.get(path) == Some(&Value::Bool(true))
     }
 
     fn text(&self, path: &str) -> Option<String> {
@@ -326,7 +352,7 @@ impl Reader<'_> {
 mod tests {
     use super::*;
 
-    fn config(text: &str) -> Result<Config, ConfigError> {
+    pub(super) fn config(text: &str) -> Result<Config, ConfigError> {
         let settings = load::parse(text, "c.toml")?;
         Reader { settings: &settings, base: PathBuf::from("/etc/countersign") }.config()
     }
@@ -336,16 +362,6 @@ mod tests {
         let config = config("").unwrap();
         assert_eq!(config.web, Some(defaults::WEB_LISTEN));
         for (path, value) in [
-            ("limits.connections", config.limits.connections.to_string()),
-            ("limits.listener_connections", config.limits.listener_connections.to_string()),
-            ("limits.head_time", units::span_ms(config.limits.head_time.as_millis() as u64)),
-            ("limits.connect_time", units::span_ms(config.limits.connect_time.as_millis() as u64)),
-            ("limits.idle_time", units::span_ms(config.limits.idle_time.as_millis() as u64)),
-            ("limits.drain_time", units::span_ms(config.limits.drain_time.as_millis() as u64)),
-            ("limits.tap_buffer", units::size(config.limits.tap_buffer)),
-            ("limits.unsealed", units::size(config.limits.unsealed)),
-            ("limits.query_time", units::span_ms(config.limits.query_time.as_millis() as u64)),
-            ("limits.query_memory", units::size(config.limits.query_memory)),
             ("detect.learning", units::span_ms(config.learning.0.as_millis() as u64)),
             ("detect.learning_events", config.learning.1.to_string()),
             ("identity.api_key_header", config.identity.api_key_header.clone()),
@@ -381,6 +397,12 @@ mod tests {
             (format!("{listener}upstream=\"redis://h\"\nprotocol=\"postgres\"\n"), "does not speak"),
             (format!("{listener}upstream=\"http://h\"\npolicy=\"enforce\"\n"), "policy.files"),
             ("[[identity.jwt]]\nissuer=\"i\"\naudience=[\"a\"]\n".into(), "exactly one of"),
+            (
+                format!("{listener}upstream=\"postgres://h\"\n[listener.postgres]\nscram=\"verify\"\n"),
+                "needs `verifiers`",
+            ),
+            (format!("{listener}upstream=\"postgres://h\"\n[listener.postgres]\nrole=\"r\"\n"), "belongs to"),
+            ("[policy]\nsigners=[\"alice\"]\n".into(), "policy keygen"),
             ("[[webhook]]\nurl=\"http://h/x\"\n".into(), "exactly one of"),
             ("[web]\nlisten=\"0.0.0.0:80\"\n".into(), "loopback only"),
         ] {

@@ -165,6 +165,7 @@ impl Maker<'_> {
         Ok(Identity {
             trust: vec![(trust.trust_domain, trust.ca_pem)],
             jwt: vec![JwtIssuer {
+                cluster: None,
                 issuer: jwt.issuer,
                 audience: jwt.audience,
                 keys: Some(jwt.keys),
@@ -174,9 +175,7 @@ impl Maker<'_> {
             }],
             api_keys: Some((path, self.files.pepper.clone())),
             api_key_header: config::defaults::API_KEY_HEADER.into(),
-            signatures: Vec::new(),
-            dpop_nonce: false,
-            forwarders: Vec::new(),
+            ..Identity::default()
         })
     }
 
@@ -185,7 +184,7 @@ impl Maker<'_> {
         let issued = self.authority.issue("/ns/platform/sa/gateway", &["127.0.0.1"]).map_err(failed)?;
         let (cert, key) = issued.write(self.dir, "gateway").map_err(failed)?;
         let client_ca = Some(self.files.ca.clone());
-        Ok(ListenerTls { cert, key, client_ca, client_auth: "optional".into() })
+        Ok(ListenerTls { cert, key, client_ca, client_auth: "optional".into(), ..ListenerTls::default() })
     }
 }
 

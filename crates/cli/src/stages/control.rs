@@ -7,7 +7,7 @@ use crate::exit::CliError;
 use crate::signals;
 use countersign_event::{Class, Event, Kind, Outcome, Rec};
 use countersign_gateway::TlsFiles;
-use countersign_identity::{Identities, RefresherHandle};
+use countersign_identity::{Identities, RefresherHandle, WorkloadHandle};
 use countersign_ledger::Source;
 use countersign_policy::PolicySet;
 use std::sync::Arc;
@@ -26,6 +26,8 @@ pub(crate) struct Control {
     thread: Option<JoinHandle<()>>,
     /// Fetches issuers' keys on a thread of its own.
     _keys: Option<RefresherHandle>,
+    /// Follows the Workload API on a thread of its own.
+    _workload: Option<WorkloadHandle>,
 }
 
 /// What it looks after.
@@ -36,10 +38,12 @@ pub(crate) struct Watched {
     pub(crate) policies: Option<Arc<PolicySet>>,
     /// Certificates of listeners.
     pub(crate) tls: TlsFiles,
+    /// Keeps following the Workload API.
+    pub(crate) workload: Option<WorkloadHandle>,
 }
 
 /// Starts looking; changes are recorded with `source`.
-pub(crate) fn start(watched: Watched, source: Source) -> Result<Control, CliError> {
+pub(crate) fn start(mut watched: Watched, source: Source) -> Result<Control, CliError> {
     let fail = |e| CliError::new("cannot start the control thread", e, "close other programs and try again");
     let clock = || crate::access::time::now_ns() / 1_000_000_000;
     let keys = watched.identities.refresher().map(|refresher| {
@@ -49,6 +53,7 @@ pub(crate) fn start(watched: Watched, source: Source) -> Result<Control, CliErro
         })
     });
     let keys = keys.transpose().map_err(fail)?;
+    let workload = watched.workload.take();
     let stop = Arc::new(AtomicBool::new(false));
     let ours = Arc::clone(&stop);
     let thread = std::thread::Builder::new().name("control".into()).spawn(move || {
@@ -64,7 +69,7 @@ pub(crate) fn start(watched: Watched, source: Source) -> Result<Control, CliErro
             (looked, signals_seen) = (Instant::now(), asked);
         }
     });
-    Ok(Control { stop, thread: Some(thread.map_err(fail)?), _keys: keys })
+    Ok(Control { stop, thread: Some(thread.map_err(fail)?), _keys: keys, _workload: workload })
 }
 
 impl Drop for Control {
@@ -89,6 +94,18 @@ fn look(watched: &Watched, asked: bool, source: &Source, told: &mut [String; 3])
     }
     if let Some(policies) = &watched.policies {
         tell("policy", policies.reload().map_err(|e| e.to_string()), source, policy);
+        adoptions(policies, source);
+    }
+}
+
+/// Records what became of signed proposals since the last look, also at the start.
+fn adoptions(policies: &PolicySet, source: &Source) {
+    let now_ns = u64::try_from(crate::access::time::now_ns()).unwrap_or(0);
+    let events: Vec<Event> = policies.adoptions().iter().map(|adoption| adoption.event(now_ns)).collect();
+    if !events.is_empty()
+        && let Err(e) = source.record(events, Box::new(|_| {}))
+    {
+        tracing::error!(error = %e, "an adoption could not be recorded");
     }
 }
 

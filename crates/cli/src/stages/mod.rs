@@ -6,6 +6,7 @@ pub(crate) mod downstream;
 pub(crate) mod follow;
 pub(crate) mod gateway;
 pub(crate) mod ledger;
+pub(crate) mod listeners;
 pub(crate) mod prepare;
 pub(crate) mod recover;
 pub(crate) mod web;

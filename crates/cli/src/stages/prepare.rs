@@ -3,13 +3,18 @@
 use crate::config::{self, Config};
 use crate::exit::CliError;
 use countersign_event::Mode;
+use countersign_gateway::{Gateway, GatewayConfig};
 use countersign_identity::{
     DpopConfig, Forwarder, Identities, IdentityConfig, JwtIssuer, RemoteKeySet, SignatureConfig,
-    SignatureKey, TrustBundle,
+    SignatureKey, TrustBundle, WorkloadHandle, WorkloadSource,
 };
 use countersign_policy::{Modes, Policy, PolicyConfig, PolicySet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// Longest wait for the first answer of the Workload API; listeners that need it serve nobody until it comes.
+const AGENT_WAIT: Duration = Duration::from_secs(5);
 
 /// What was read.
 pub(crate) struct Prepared {
@@ -19,6 +24,10 @@ pub(crate) struct Prepared {
     pub(crate) policy: Arc<dyn Policy>,
     /// The same, to be read again; `None` without policies.
     pub(crate) policies: Option<Arc<PolicySet>>,
+    /// What the gateway is told.
+    pub(crate) gateway: GatewayConfig,
+    /// The agent that SVIDs and bundles come from.
+    workload: Option<Arc<WorkloadSource>>,
     /// Receivers of findings with their signing secrets.
     pub(crate) webhooks: Vec<countersign_alert::Webhook>,
 }
@@ -35,9 +44,7 @@ pub(crate) fn prepare(config: &Config) -> Result<Prepared, CliError> {
             "set `kek` to a path outside of it",
         ));
     }
-    let now_s = crate::access::time::now_ns() / 1_000_000_000;
-    let identities =
-        Identities::new(identity(&config.identity), now_s).map_err(|e| CliError::Failed(e.to_string()))?;
+    let (identities, policies, workload) = parts(config)?;
     let mut webhooks = Vec::new();
     for webhook in &config.webhooks {
         webhooks.push(countersign_alert::Webhook {
@@ -46,9 +53,57 @@ pub(crate) fn prepare(config: &Config) -> Result<Prepared, CliError> {
             secrets: vec![webhook.secret.read()?],
         });
     }
-    let policies = policies(config)?;
+    let gateway = gateway(config, workload.as_ref())?;
     let policy = policies.clone().map_or_else(PolicySet::allow_all, |set| set as Arc<dyn Policy>);
-    Ok(Prepared { identities: Arc::new(identities), policy, policies, webhooks })
+    Ok(Prepared { identities: Arc::new(identities), policy, policies, gateway, workload, webhooks })
+}
+
+/// Reads and compiles everything that a start would, secrets of webhooks left out. Writes, binds and asks nothing.
+pub(crate) fn check(config: &Config) -> Result<(), CliError> {
+    let (_, _, workload) = parts(config)?;
+    gateway(config, workload.as_ref()).map(drop)
+}
+
+/// What the gateway is told, after a look at every file that it names.
+fn gateway(config: &Config, workload: Option<&Arc<WorkloadSource>>) -> Result<GatewayConfig, CliError> {
+    let settings = super::listeners::settings(config, workload);
+    Gateway::check(&settings).map_err(|e| CliError::Failed(e.to_string()))?;
+    Ok(settings)
+}
+
+type Parts = (Identities, Option<Arc<PolicySet>>, Option<Arc<WorkloadSource>>);
+
+fn parts(config: &Config) -> Result<Parts, CliError> {
+    let failed = |e: countersign_identity::IdentityError| CliError::Failed(e.to_string());
+    let now_s = crate::access::time::now_ns() / 1_000_000_000;
+    let identities = Identities::new(identity(&config.identity), now_s).map_err(failed)?;
+    let endpoint = config.identity.workload_api.as_deref();
+    let workload =
+        endpoint.map(|endpoint| WorkloadSource::new(Some(endpoint))).transpose().map_err(failed)?;
+    Ok((identities, policies(config)?, workload))
+}
+
+impl Prepared {
+    /// Follows the Workload API, where there is one, until the handle is dropped; waits for its first answer.
+    pub(crate) fn follow(&self, say: &dyn Fn(&str)) -> Result<Option<WorkloadHandle>, CliError> {
+        let Some(source) = &self.workload else { return Ok(None) };
+        let identities = Arc::clone(&self.identities);
+        let changed = move |source: &WorkloadSource| {
+            if let Err(error) = identities.set_workload_authorities(source.authorities()) {
+                tracing::error!(%error, "bundles of the workload api are refused; what was in force stays");
+            }
+        };
+        let handle = source.start(changed).map_err(|e| {
+            CliError::new("cannot follow the workload api", e, "close other programs and try again")
+        })?;
+        if source.wait_ready(AGENT_WAIT) {
+            say(&format!("svid       {}", source.ids().join(", ")));
+        } else {
+            let why = source.status().error.unwrap_or_else(|| "it has not answered".to_owned());
+            say(&format!("svid       none yet: {why}; listeners that need one serve nobody until it comes"));
+        }
+        Ok(Some(handle))
+    }
 }
 
 /// The policies that the configuration names. A set that is broken stops the start when any listener enforces.
@@ -62,11 +117,13 @@ fn policies(config: &Config) -> Result<Option<Arc<PolicySet>>, CliError> {
         config::Mode::Shadow => Mode::Shadow,
         config::Mode::Enforce => Mode::Enforce,
     };
-    let routes = config.listeners.iter().map(|l| (l.name.clone(), mode(l))).collect();
+    let named = config.listeners.iter().flat_map(|l| l.routes.iter().map(|route| &route.to));
+    let routes = config.listeners.iter().chain(named).map(|l| (l.name.clone(), mode(l))).collect();
     let set = PolicySet::load(PolicyConfig {
         policies: config.policies.clone(),
         entities: config.entities.clone(),
         modes: Modes { default: Mode::Observe, routes },
+        signers: config.signers.clone(),
         ..PolicyConfig::default()
     });
     set.map(|set| Some(Arc::new(set))).map_err(|e| CliError::Failed(e.to_string()))
@@ -84,6 +141,10 @@ fn forwarder(text: &str) -> Forwarder {
     }
 }
 
+fn seconds(span: Duration) -> i64 {
+    i64::try_from(span.as_secs()).unwrap_or(i64::MAX)
+}
+
 fn identity(config: &config::Identity) -> IdentityConfig {
     let (api_keys, api_key_pepper) = config.api_keys.clone().unzip();
     IdentityConfig {
@@ -96,7 +157,7 @@ fn identity(config: &config::Identity) -> IdentityConfig {
             .jwt
             .iter()
             .map(|issuer| JwtIssuer {
-                cluster: Default::default(),
+                cluster: issuer.cluster.clone(),
                 issuer: issuer.issuer.clone(),
                 audience: issuer.audience.clone(),
                 keys: issuer.keys.clone().unwrap_or_default(),
@@ -122,10 +183,17 @@ fn identity(config: &config::Identity) -> IdentityConfig {
                     principal: key.principal.clone(),
                 })
                 .collect(),
-            ..SignatureConfig::default()
+            required: config.signature.components.clone(),
+            max_age_s: seconds(config.signature.max_age),
+            tag: config.signature.tag.clone(),
+            require_nonce: config.signature.nonce,
         },
-        dpop: DpopConfig { require_nonce: config.dpop_nonce, ..DpopConfig::default() },
+        dpop: DpopConfig {
+            require_nonce: config.dpop_nonce,
+            proof_life_s: seconds(config.dpop_window),
+            replay_bytes: usize::try_from(config.dpop_memory).unwrap_or(usize::MAX),
+        },
         forwarders: config.forwarders.iter().map(|text| forwarder(text)).collect(),
-        ..IdentityConfig::default()
+        wimse: config.wimse.clone(),
     }
 }

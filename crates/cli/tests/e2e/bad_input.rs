@@ -40,6 +40,35 @@ fn broken_configuration_is_refused_with_line_and_nearest_key() {
 }
 
 #[test]
+fn what_configured_files_and_rules_hold_is_checked_without_a_start() {
+    let home = Home::new("check");
+    let garbage = home.path().join("garbage");
+    std::fs::write(&garbage, "no certificate, no descriptors\n").unwrap();
+    let garbage = garbage.display().to_string();
+    let listener =
+        "[[listener]]\nname = \"a\"\nlisten = \"127.0.0.1:1\"\nupstream = \"http://127.0.0.1:9\"\n";
+    for (text, word) in [
+        ("[redact]\npersonal = [\"cards\"]\n".to_owned(), "card-number"),
+        ("[[redact.rule]]\nname = \"r\"\nkeyword = \"ab\"\npattern = \"(\"\n".to_owned(), "redaction rule r"),
+        (format!("[redact]\npersonal = [\"all\"]\npseudonym_key = \"{garbage}\"\n"), "32 to 64 random bytes"),
+        ("[identity]\nworkload_api = \"nonsense\"\n".to_owned(), "workload api"),
+        (
+            format!("{listener}[listener.grpc]\ndescriptors = \"{garbage}\"\nfields = [\"a\"]\n"),
+            "FileDescriptorSet",
+        ),
+        (
+            format!("{listener}[listener.tls]\ncert = \"{garbage}\"\nkey = \"{garbage}\"\n"),
+            "BEGIN CERTIFICATE",
+        ),
+    ] {
+        let file = config(&home, &text);
+        refused(&home, &["check", "--config", &file], &[word]);
+        refused(&home, &["run", "--config", &file], &[word]);
+    }
+    assert!(!home.data().exists(), "a refused configuration leaves nothing behind");
+}
+
+#[test]
 fn a_port_in_use_and_an_unwritable_directory_are_named() {
     let home = Home::new("ports");
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -4,11 +4,14 @@
 //! codes only.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod adoption;
 mod bad_input;
 mod counts;
 mod demo;
 mod durability;
 mod edge;
+mod logs;
+mod mcp_wrap;
 mod proofs;
 mod secrets;
 mod support;

@@ -4,20 +4,71 @@
 
 mod clean;
 
-use countersign_redact::{Cleaned, Scanner};
-use std::sync::OnceLock;
+use crate::config::Redaction;
+use crate::error::GatewayError;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use countersign_redact::{Cleaned, Options, Pseudonyms, Scanner};
+use std::cell::OnceCell;
+use std::io::Read;
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
 
 pub(crate) use countersign_redact::REDACTED;
 
-/// The rules of secrets, compiled once a process.
-fn scanner() -> &'static Scanner {
-    static SCANNER: OnceLock<Scanner> = OnceLock::new();
-    SCANNER.get_or_init(Scanner::default)
+/// The rules of secrets alone, compiled once a process.
+static SECRETS: LazyLock<Arc<Scanner>> = LazyLock::new(Arc::default);
+
+thread_local! {
+    /// The rules of the gateway that this thread works for. Of the thread, so that nothing that makes a record can be
+    /// given other rules than the rest of its gateway, or forget to be given any.
+    static RULES: OnceCell<Arc<Scanner>> = const { OnceCell::new() };
+}
+
+/// Longest file with a key of pseudonyms, and the bounds of the key in it, bytes.
+const KEY_FILE_MAX: u64 = 1 << 10;
+const KEY_MIN: usize = 32;
+const KEY_MAX: usize = 64;
+
+/// Compiles the rules of a gateway.
+///
+/// # Errors
+/// The first rule, kind or file that cannot be used.
+pub(crate) fn rules(config: &Redaction) -> Result<Arc<Scanner>, GatewayError> {
+    let Redaction { personal, own, pseudonym_key } = config.clone();
+    if personal.is_empty() && own.is_empty() {
+        return Ok(Arc::clone(&SECRETS));
+    }
+    let pseudonyms = pseudonym_key.map(|path| key(&path)).transpose().map_err(GatewayError::Redaction)?;
+    let scanner = Scanner::new(Options { personal, own, pseudonyms });
+    scanner.map(Arc::new).map_err(|e| GatewayError::Redaction(e.to_string()))
+}
+
+fn key(path: &Path) -> Result<Pseudonyms, String> {
+    let fail = |why: &str| format!("{}: {why}", path.display());
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(|e| fail(&e.to_string()))?;
+    file.take(KEY_FILE_MAX).read_to_string(&mut text).map_err(|e| fail(&e.to_string()))?;
+    let key = STANDARD.decode(text.trim()).unwrap_or_default();
+    if !(KEY_MIN..=KEY_MAX).contains(&key.len()) {
+        return Err(fail("holds no key of pseudonyms: 32 to 64 random bytes in base64"));
+    }
+    Ok(Pseudonyms::new(&key))
+}
+
+/// From here on this thread works by `rules`. The first call of a thread counts.
+pub(crate) fn install(rules: Arc<Scanner>) {
+    // A thread works for one gateway alone.
+    let _ = RULES.with(|own| own.set(rules));
+}
+
+fn scanner<T>(ask: impl FnOnce(&Scanner) -> T) -> T {
+    RULES.with(|own| ask(own.get_or_init(|| Arc::clone(&SECRETS))))
 }
 
 /// Free text of at most `max` bytes without what any rule knows, and which rules hit how often.
 pub(crate) fn scan_text(text: &[u8], max: usize) -> Cleaned {
-    scanner().clean(text, max)
+    scanner(|rules| rules.clean(text, max))
 }
 
 /// Shortest text that is judged by a known beginning.
@@ -57,7 +108,7 @@ pub(crate) fn looks_secret(text: &str) -> bool {
     if text.len() < KNOWN_MIN {
         return false;
     }
-    KNOWN.iter().any(|k| text.starts_with(k)) || scanner().is_secret(text)
+    KNOWN.iter().any(|k| text.starts_with(k)) || scanner(|rules| rules.is_secret(text))
 }
 
 /// `value` as text of at most `max` bytes, with what looks secret replaced; the second is how often.

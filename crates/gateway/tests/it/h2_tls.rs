@@ -57,8 +57,15 @@ impl World {
 
     fn rig(&self, upstream: SocketAddr, secured_upstream: bool) -> Rig {
         let (cert, key) = self.files("gw");
-        let tls = ListenerTls { cert, key, client_ca: vec![self.ca()], client_auth: ClientAuth::Optional };
-        let up = UpstreamTls { ca: vec![self.ca()], server_name: "localhost".into(), identity: None };
+        let tls = ListenerTls {
+            cert,
+            key,
+            client_ca: vec![self.ca()],
+            client_auth: ClientAuth::Optional,
+            ..ListenerTls::default()
+        };
+        let up =
+            UpstreamTls { ca: vec![self.ca()], server_name: "localhost".into(), ..UpstreamTls::default() };
         let change = move |c: &mut countersign_gateway::GatewayConfig| {
             c.listeners[0].tls = Some(tls);
             c.listeners[0].protocol = Protocol::Auto;

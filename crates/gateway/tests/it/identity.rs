@@ -56,7 +56,13 @@ impl World {
 
     fn rig(&self, upstream: SocketAddr, client_auth: ClientAuth) -> Rig {
         let (cert, key) = self.files("server", &self.authority.issue("/gw", &["localhost"]).unwrap());
-        let tls = ListenerTls { cert, key, client_ca: vec![self.ca.clone()], client_auth };
+        let tls = ListenerTls {
+            cert,
+            key,
+            client_ca: vec![self.ca.clone()],
+            client_auth,
+            ..ListenerTls::default()
+        };
         let change = move |c: &mut GatewayConfig| c.listeners[0].tls = Some(tls);
         Rig::full(upstream, change, self.identity.clone(), PolicySet::allow_all())
     }
@@ -174,8 +180,11 @@ fn a_server_behind_tls_is_reached_and_its_name_checked() {
     for (name, status) in [("localhost", "200"), ("wrong.example", "502")] {
         let ca = world.ca.clone();
         let rig = Rig::with(back.address, |c| {
-            let tls =
-                countersign_gateway::UpstreamTls { ca: vec![ca], server_name: name.into(), identity: None };
+            let tls = countersign_gateway::UpstreamTls {
+                ca: vec![ca],
+                server_name: name.into(),
+                ..Default::default()
+            };
             c.listeners[0].upstream.tls = Some(tls);
         });
         let mut client = rig.client();

@@ -1,6 +1,10 @@
 //! The gateway against small servers of its own, over real sockets on 127.0.0.1.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+// The fake Workload API of the identity crate's tests, less of which is needed here.
+#[expect(dead_code, reason = "its own crate's tests look at more of it")]
+#[path = "../../../identity/tests/it/agent.rs"]
+mod agent;
 mod bodies;
 mod cleaning;
 mod credentials;
@@ -42,6 +46,7 @@ mod postgres_slow;
 mod postgres_suite;
 mod postgres_tls;
 mod records;
+mod redaction;
 mod redis;
 mod redis_suite;
 mod redis_table;
@@ -57,3 +62,4 @@ mod torture_rig;
 mod torture_storage;
 mod upgrade;
 mod websocket;
+mod workload;

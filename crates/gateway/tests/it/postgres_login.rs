@@ -143,7 +143,7 @@ fn swapping(world: &World) -> (Rig, PathBuf) {
         listener.tls = Some(tls);
         listener.postgres.scram = Scram::Identity(login);
         let (ca, server_name) = (vec![world.ca()], "localhost".to_owned());
-        listener.upstream.tls = Some(UpstreamTls { ca, server_name, identity: None });
+        listener.upstream.tls = Some(UpstreamTls { ca, server_name, ..UpstreamTls::default() });
     };
     (Rig::full(world.server.address, change, identity, PolicySet::allow_all()), file)
 }

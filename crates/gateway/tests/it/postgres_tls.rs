@@ -45,7 +45,7 @@ impl World {
         let (cert, key) = (self.dir.path().join("gw.pem"), self.dir.path().join("gw.key"));
         std::fs::write(&cert, &issued.cert_pem).unwrap();
         std::fs::write(&key, &issued.key_pem).unwrap();
-        ListenerTls { cert, key, client_ca: vec![], client_auth: ClientAuth::None }
+        ListenerTls { cert, key, client_ca: vec![], client_auth: ClientAuth::None, ..ListenerTls::default() }
     }
 
     pub(crate) fn rig(&self, issued: &Issued, scram: Scram, change: impl FnOnce(&mut GatewayConfig)) -> Rig {
@@ -54,7 +54,7 @@ impl World {
             listener.tls = Some(self.listener_tls(issued));
             listener.postgres.scram = scram;
             let (ca, server_name) = (vec![self.ca()], "localhost".to_owned());
-            listener.upstream.tls = Some(UpstreamTls { ca, server_name, identity: None });
+            listener.upstream.tls = Some(UpstreamTls { ca, server_name, ..UpstreamTls::default() });
             change(config);
         })
     }

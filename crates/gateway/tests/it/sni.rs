@@ -41,7 +41,7 @@ impl World {
 
     fn tls(&self, name: &str, hosts: &[&str]) -> ListenerTls {
         let (cert, key) = self.files(name, hosts);
-        ListenerTls { cert, key, client_ca: vec![], client_auth: ClientAuth::None }
+        ListenerTls { cert, key, client_ca: vec![], client_auth: ClientAuth::None, ..ListenerTls::default() }
     }
 
     /// A way for `names`, with a certificate of its own for `host`.
@@ -259,7 +259,8 @@ fn postgresql_chooses_behind_its_request_for_tls() {
     let (web, _) = ok("web");
     let (db, ca) = (database.server.address, vec![database.ca()]);
     let mut route = world.route("db", &["db.example.org"], "db.example.org", db, Protocol::Postgres);
-    route.to.upstream.tls = Some(UpstreamTls { ca, server_name: "localhost".into(), identity: None });
+    route.to.upstream.tls =
+        Some(UpstreamTls { ca, server_name: "localhost".into(), ..UpstreamTls::default() });
     let file = world.dir.path().join("verifiers");
     let stored =
         database.server.sql("postgres", "select rolpassword from pg_authid where rolname = 'postgres'");

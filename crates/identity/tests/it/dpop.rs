@@ -222,7 +222,7 @@ fn a_nonce_of_ours_is_asked_for_where_configured() {
     let bound = Bound::new();
     let config = IdentityConfig {
         jwt: vec![bound.world.authority.jwt(&bound.world.files, AUDIENCE)],
-        dpop: DpopConfig { require_nonce: true, replay_bytes: 1 << 20 },
+        dpop: DpopConfig { require_nonce: true, replay_bytes: 1 << 20, ..DpopConfig::default() },
         ..IdentityConfig::default()
     };
     let identities = Identities::new(config, NOW).unwrap();
@@ -243,7 +243,7 @@ fn more_proofs_than_the_bound_are_refused_and_not_forgotten() {
     let bound = Bound::new();
     let config = IdentityConfig {
         jwt: vec![bound.world.authority.jwt(&bound.world.files, AUDIENCE)],
-        dpop: DpopConfig { require_nonce: false, replay_bytes: 48 * 3 },
+        dpop: DpopConfig { replay_bytes: 48 * 3, ..DpopConfig::default() },
         ..IdentityConfig::default()
     };
     let identities = Identities::new(config, NOW).unwrap();

@@ -1,7 +1,7 @@
 //! Keys of how callers are known, and how we are known to others.
 
 use super::super::schema::{Key, Kind};
-use super::{key, required};
+use super::{HOUR, MIB, SECOND, key, required};
 
 /// In the order of the documentation.
 pub(super) const KEYS: &[Key] = &[
@@ -14,6 +14,12 @@ pub(super) const KEYS: &[Key] = &[
     ),
     required("identity.jwt[].issuer", Kind::Text, "The iss that a token must carry."),
     required("identity.jwt[].audience", Kind::Texts, "Accepted aud values; a token must name one."),
+    key(
+        "identity.jwt[].cluster",
+        Kind::Text,
+        "",
+        "The issuer is a Kubernetes cluster of this name: a service account is k8s-sa:CLUSTER/NAMESPACE/NAME.",
+    ),
     key("identity.jwt[].keys", Kind::Path, "", "The issuer's public keys: a JWKS or a PEM file."),
     key(
         "identity.jwt[].jwks_url",
@@ -76,10 +82,72 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key("identity.signature[].principal", Kind::Text, "(key: and the keyid)", "Id of the caller in records."),
     key(
+        "identity.signature_components",
+        Kind::Texts,
+        "(the method and the whole target)",
+        "What a signature must cover, like @method, @authority, @path, @query, content-digest.",
+    ),
+    key(
+        "identity.signature_max_age",
+        Kind::Span(SECOND, HOUR),
+        "\"5m\"",
+        "How old a signature may be, besides 60 s between clocks.",
+    ),
+    key(
+        "identity.signature_tag",
+        Kind::Text,
+        "",
+        "Only signatures with this tag are looked at; absent = those of every tag.",
+    ),
+    key(
+        "identity.signature_nonce",
+        Kind::Bool,
+        "false",
+        "Whether a signature must have a nonce, so that a repeated request is noticed.",
+    ),
+    key(
+        "identity.dpop_window",
+        Kind::Span(SECOND, HOUR),
+        "\"1m\"",
+        "How old a DPoP proof may be, besides 60 s between clocks.",
+    ),
+    key(
+        "identity.dpop_memory",
+        Kind::Size(MIB, 1024 * MIB),
+        "\"64MiB\"",
+        "Memory for the ids of used proofs and signatures; when it is full, further ones are refused.",
+    ),
+    key(
         "identity.dpop_nonce",
         Kind::Bool,
         "false",
         "Whether DPoP proofs (RFC 9449) must hold a nonce of ours.",
+    ),
+    key(
+        "identity.workload_api",
+        Kind::Text,
+        "",
+        "The agent of the SPIFFE Workload API: unix:///PATH, or tcp://IP:PORT on this machine. Its bundles are believed, \
+         each for its own trust domain; its SVIDs are shown where listener.tls.svid or listener.upstream_svid says so.",
+    ),
+    required(
+        "identity.wimse[].trust_domain",
+        Kind::Text,
+        "Trust domain whose WIMSE workload tokens count, with their proofs. By drafts of the IETF that still move: off \
+         unless given.",
+    ),
+    required("identity.wimse[].keys", Kind::Path, "Keys of its identity server: a JWKS or a PEM file."),
+    key(
+        "identity.wimse_origins",
+        Kind::Texts,
+        "[]",
+        "https://HOST of this service as callers name it: what the aud of a proof begins with, before the path.",
+    ),
+    key(
+        "identity.wimse_aliases",
+        Kind::Texts,
+        "[]",
+        "Further values of aud that mean this service, compared exactly.",
     ),
     key(
         "identity.forwarders",

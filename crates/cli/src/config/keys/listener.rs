@@ -3,6 +3,9 @@
 use super::super::schema::{Key, Kind};
 use super::{key, required};
 
+/// What a listener can speak.
+const PROTOCOLS: &[&str] = &["auto", "http1", "http2", "mcp", "postgres", "redis", "opaque"];
+
 /// In the order of the documentation.
 pub(super) const KEYS: &[Key] = &[
     required(
@@ -25,7 +28,7 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key(
         "listener[].protocol",
-        Kind::Word(&["auto", "http1", "http2", "mcp", "postgres", "redis", "opaque"]),
+        Kind::Word(PROTOCOLS),
         "(by the upstream's scheme: auto, postgres, redis; opaque for tcp)",
         "auto looks at the first bytes; http1 refuses all else; http2 expects its preface and reads gRPC; mcp reads \
          the tool calls in HTTP; opaque passes bytes and records counts.",
@@ -64,6 +67,12 @@ pub(super) const KEYS: &[Key] = &[
         "Request header in which callers state their purpose; recorded as claimed.",
     ),
     key(
+        "listener[].purpose_claim",
+        Kind::Text,
+        "",
+        "Claim of a checked token that states the purpose; it wins over the header, and is recorded with the token's level.",
+    ),
+    key(
         "listener[].capture",
         Kind::Size(0, 4096),
         "\"0B\"",
@@ -95,10 +104,30 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key(
         "listener[].postgres.scram",
-        Kind::Word(&["same-certificate", "unbound"]),
+        Kind::Word(&["same-certificate", "unbound", "verify", "identity"]),
         "",
         "How SCRAM channel binding survives TLS that ends here. same-certificate: the listener shows the server's \
-         own certificate. unbound: the server is reached without TLS and offers no binding.",
+         own certificate. unbound: the server is reached without TLS and offers no binding. verify: the gateway \
+         verifies callers by postgres.verifiers and logs in with the key that their proof gives away. identity: \
+         callers prove themselves by certificate or token, and the gateway logs in as itself.",
+    ),
+    key(
+        "listener[].postgres.verifiers",
+        Kind::Path,
+        "",
+        "File of SCRAM verifiers for scram = \"verify\", one role a line, as pg_authid has them. Read again on change.",
+    ),
+    key(
+        "listener[].postgres.role",
+        Kind::Text,
+        "(the role that the caller asks for)",
+        "Role that the gateway logs in as with scram = \"identity\".",
+    ),
+    key(
+        "listener[].postgres.password_file",
+        Kind::Path,
+        "",
+        "File with that role's password, one line of ASCII; absent = the server asks for none. Read again on change.",
     ),
     key(
         "listener[].upstream_ca",
@@ -113,12 +142,135 @@ pub(super) const KEYS: &[Key] = &[
         "PEM certificate chain that the gateway shows to an https upstream.",
     ),
     key("listener[].upstream_key", Kind::Path, "", "PEM private key of upstream_cert."),
+    key(
+        "listener[].upstream_name",
+        Kind::Text,
+        "(the host of upstream)",
+        "Name that the certificate of an upstream with TLS must have.",
+    ),
+    key(
+        "listener[].upstream_svid",
+        Kind::Text,
+        "",
+        "The gateway shows an SVID of identity.workload_api to the upstream, instead of upstream_cert: its id, or first.",
+    ),
+    key(
+        "listener[].upstream_bundles",
+        Kind::Bool,
+        "false",
+        "Whether an upstream's certificate must come from the bundles of identity.workload_api, instead of upstream_ca.",
+    ),
+    key(
+        "listener[].upstream_ids",
+        Kind::Texts,
+        "[]",
+        "The upstream is known by its SPIFFE id and not by its name: ids, or spiffe://TRUST-DOMAIN for each of one.",
+    ),
+    key(
+        "listener[].only_named",
+        Kind::Bool,
+        "false",
+        "Whether only server names that have a route lead on; other names, and callers without TLS, are refused.",
+    ),
     required(
+        "listener[].route[].name",
+        Kind::Text,
+        "Name of a way that is taken for some server names (SNI); it stands in its records as the route.",
+    ),
+    required(
+        "listener[].route[].names",
+        Kind::Texts,
+        "DNS names that callers ask for in TLS; *.example.org is any one label before it. An exact name goes first.",
+    ),
+    required("listener[].route[].upstream", Kind::Upstream, "Where its bytes go, as listener.upstream."),
+    key(
+        "listener[].route[].pass_through",
+        Kind::Bool,
+        "false",
+        "Whether TLS passes to the upstream as it is, unread and recorded opaque.",
+    ),
+    key(
+        "listener[].route[].service",
+        Kind::Text,
+        "(host and port of upstream)",
+        "Name of the service called.",
+    ),
+    key(
+        "listener[].route[].protocol",
+        Kind::Word(PROTOCOLS),
+        "(by the upstream's scheme)",
+        "What is spoken on it, as listener.protocol.",
+    ),
+    key(
+        "listener[].route[].durability",
+        Kind::Word(&["bounded", "strict", "gap"]),
+        "(the listener's)",
+        "When records cannot be kept, as listener.durability.",
+    ),
+    key(
+        "listener[].route[].record",
+        Kind::Word(&["all", "fold", "errors"]),
+        "(the listener's)",
+        "What is a record of its own, as listener.record.",
+    ),
+    key(
+        "listener[].route[].policy",
+        Kind::Word(&["observe", "learn", "shadow", "enforce"]),
+        "(the listener's)",
+        "How strictly policies act on it, as listener.policy.",
+    ),
+    key("listener[].route[].upstream_ca", Kind::Path, "", "As listener.upstream_ca."),
+    key(
+        "listener[].route[].upstream_name",
+        Kind::Text,
+        "(the host of upstream)",
+        "As listener.upstream_name.",
+    ),
+    key(
+        "listener[].route[].cert",
+        Kind::Path,
+        "(the listener's)",
+        "PEM certificate chain that callers who ask for one of its names see.",
+    ),
+    key("listener[].route[].key", Kind::Path, "", "PEM private key of that certificate."),
+    key(
+        "listener[].grpc.descriptors",
+        Kind::Path,
+        "",
+        "Descriptors of gRPC messages, from protoc --descriptor_set_out --include_imports; at most 16 MiB.",
+    ),
+    key(
+        "listener[].grpc.fields",
+        Kind::Texts,
+        "[]",
+        "Fields of a call's first message each way that are kept, redacted: at most 64 paths like order.id, scalars only.",
+    ),
+    key(
         "listener[].tls.cert",
         Kind::Path,
-        "PEM certificate chain that callers see. With a [listener.tls] table the listener speaks TLS only.",
+        "",
+        "PEM certificate chain that callers see, unless svid is given. With a [listener.tls] table the listener speaks \
+         TLS only.",
     ),
-    required("listener[].tls.key", Kind::Path, "PEM private key of the certificate."),
+    key("listener[].tls.key", Kind::Path, "", "PEM private key of the certificate."),
+    required(
+        "listener[].tls.certificate[].cert",
+        Kind::Path,
+        "One more PEM certificate chain; callers get the one with the name that they ask for, else listener.tls.cert.",
+    ),
+    required("listener[].tls.certificate[].key", Kind::Path, "PEM private key of that certificate."),
+    key(
+        "listener[].tls.svid",
+        Kind::Text,
+        "",
+        "Callers see an SVID of identity.workload_api instead of cert: its id, or first for the agent's first one.",
+    ),
+    key(
+        "listener[].tls.client_bundles",
+        Kind::Bool,
+        "false",
+        "Whether callers' certificates must come from the bundles of identity.workload_api, instead of client_ca.",
+    ),
     key(
         "listener[].tls.client_ca",
         Kind::Path,

@@ -1,7 +1,7 @@
 //! Keys of what is decided, detected, told and served, and the bounds.
 
 use super::super::schema::{Key, Kind};
-use super::{DAY, HOUR, MIB, SECOND, key};
+use super::{DAY, HOUR, LOG_LEVELS, MIB, SECOND, key, required};
 
 /// In the order of the documentation.
 pub(super) const KEYS: &[Key] = &[
@@ -12,6 +12,12 @@ pub(super) const KEYS: &[Key] = &[
         "Cedar policies: files, and directories of *.cedar. Without any, every call is allowed and recorded so.",
     ),
     key("policy.entities", Kind::Path, "", "JSON file with groups of principals and of services."),
+    key(
+        "policy.signers",
+        Kind::Texts,
+        "[]",
+        "Public keys of the persons whose signature puts a proposal of learn mode in force, as policy keygen prints them.",
+    ),
     key(
         "detect.learning",
         Kind::Span(0, 30 * DAY),
@@ -39,6 +45,43 @@ pub(super) const KEYS: &[Key] = &[
         "File with the signing secret, whsec_ and base64. Give this or secret_env.",
     ),
     key("webhook[].secret_env", Kind::Text, "", "Name of the environment variable with the signing secret."),
+    key(
+        "redact.personal",
+        Kind::Texts,
+        "[]",
+        "Kinds of personal data that are not kept either, by checksum: card-number, iban, fr-nir, br-cpf, de-tax-id, \
+         pl-pesel, uk-nhs-number, nl-bsn; or all.",
+    ),
+    key(
+        "redact.pseudonym_key",
+        Kind::Path,
+        "",
+        "File with 32 to 64 random bytes in base64: personal data and hits of own rules become pseudonyms that join, \
+         under this key. Without it they become {redacted}, as secrets always do.",
+    ),
+    required(
+        "redact.rule[].name",
+        Kind::Text,
+        "Name of an own rule in records: a to z, 0 to 9, - and _. At most 64 rules.",
+    ),
+    required(
+        "redact.rule[].keyword",
+        Kind::Text,
+        "Text of at least 2 bytes that must be there, in any case; the expression is tried from there on.",
+    ),
+    required(
+        "redact.rule[].pattern",
+        Kind::Text,
+        "Regular expression of at most 512 bytes, without look-around and back references, that matches what must go.",
+    ),
+    key(
+        "log.level",
+        Kind::Word(&LOG_LEVELS),
+        "\"info\"",
+        "What the server tells of itself on standard error: findings (info), warnings, errors. Never a byte of what \
+         passes, at any level; libraries are not heard.",
+    ),
+    key("log.format", Kind::Word(&["text", "json"]), "\"text\"", "Form of such a line."),
     key("web.enabled", Kind::Bool, "true", "Whether the dashboard and its API are served."),
     key(
         "web.listen",
@@ -57,6 +100,92 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Count(1, 1_000_000),
         "10000",
         "Open connections of one listener.",
+    ),
+    key(
+        "limits.identity_connections",
+        Kind::Count(1, 1_000_000),
+        "1000",
+        "Open connections of one identity verified by certificate.",
+    ),
+    key(
+        "limits.handshake_time",
+        Kind::Span(100, 10 * 60 * SECOND),
+        "\"10s\"",
+        "Longest TLS handshake, on either side.",
+    ),
+    key(
+        "limits.detect_time",
+        Kind::Span(1, 10 * SECOND),
+        "\"200ms\"",
+        "How long an auto listener waits for a caller's first bytes before it listens to the server, too.",
+    ),
+    key(
+        "limits.body_rate",
+        Kind::Size(0, 1024 * MIB),
+        "\"500B\"",
+        "Least bytes a second of a request's body, on average over body_window; then 408.",
+    ),
+    key("limits.body_window", Kind::Span(SECOND, HOUR), "\"10s\"", "Span over which body_rate is averaged."),
+    key(
+        "limits.response_time",
+        Kind::Span(100, DAY),
+        "\"5m\"",
+        "Longest time from a request's end to the head of its response; then 504.",
+    ),
+    key(
+        "limits.half_closed_time",
+        Kind::Span(100, DAY),
+        "\"30s\"",
+        "After one side has ended its direction, how long the other may stay silent.",
+    ),
+    key(
+        "limits.strict_wait",
+        Kind::Span(10, HOUR),
+        "\"5s\"",
+        "On strict listeners, how long a request waits for its intent to be durable; then it is refused.",
+    ),
+    key(
+        "limits.write_buffer",
+        Kind::Size(16 << 10, 256 * MIB),
+        "\"256KiB\"",
+        "Bytes waiting to be written in one direction at which its other side is not read.",
+    ),
+    key(
+        "limits.h2_streams",
+        Kind::Count(1, 10_000),
+        "256",
+        "HTTP/2: streams that a client may have open at once.",
+    ),
+    key("limits.h2_header_list", Kind::Size(4 << 10, MIB), "\"64KiB\"", "HTTP/2: bytes of one header list."),
+    key(
+        "limits.h2_resets",
+        Kind::Count(1, 1_000_000),
+        "200",
+        "HTTP/2: streams that a client may reset within h2_window; then the connection ends.",
+    ),
+    key(
+        "limits.h2_control",
+        Kind::Count(1, 1_000_000),
+        "100",
+        "HTTP/2: SETTINGS and PING frames of a client within h2_window; then the connection ends.",
+    ),
+    key(
+        "limits.h2_continuations",
+        Kind::Count(1, 1_000),
+        "16",
+        "HTTP/2: CONTINUATION frames of one header block; then the connection ends.",
+    ),
+    key(
+        "limits.h2_window",
+        Kind::Span(SECOND, HOUR),
+        "\"10s\"",
+        "HTTP/2: span over which resets and control frames are counted.",
+    ),
+    key(
+        "limits.h2_progress",
+        Kind::Span(SECOND, DAY),
+        "\"1m\"",
+        "HTTP/2: how often a stream that stays open makes a record of progress.",
     ),
     key(
         "limits.head_time",

@@ -1,0 +1,92 @@
+//! Commands that have commands of their own.
+
+use clap::{Args, Subcommand};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// `mcp`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  countersign mcp wrap -- npx some-mcp-server /srv/files\n  \
+                        countersign mcp wrap --name files --config countersign.toml -- python server.py\n\n\
+                        Give this to the MCP client in the place of the server's own command.")]
+pub(crate) struct McpArgs {
+    #[command(subcommand)]
+    pub(crate) command: McpCommand,
+}
+
+/// What is done with MCP.
+#[derive(Subcommand, Debug)]
+pub(crate) enum McpCommand {
+    /// Start a server and pass every byte between it and the client, each message recorded
+    Wrap {
+        /// Name of the server in records [default: the file name of its command]
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+        /// The server's command and its arguments, behind --; arguments are never recorded
+        #[arg(value_name = "COMMAND", last = true, required = true, num_args = 1..)]
+        command: Vec<OsString>,
+    },
+}
+
+/// `policy`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  countersign policy check --config countersign.toml\n  \
+                        countersign policy test cases.json --config countersign.toml\n  \
+                        countersign policy learn --min-days 7 --out proposal\n  \
+                        countersign policy sign proposal --with alice.key\n  \
+                        countersign policy adopt proposal --config countersign.toml\n  \
+                        countersign policy schema")]
+pub(crate) struct PolicyArgs {
+    #[command(subcommand)]
+    pub(crate) command: PolicyCommand,
+}
+
+/// What is done with policies.
+#[derive(Subcommand, Debug)]
+pub(crate) enum PolicyCommand {
+    /// Print the Cedar schema that policies are checked against
+    Schema,
+    /// Check the configured policy files without starting anything
+    Check,
+    /// Decide the cases of a file and compare with the verdicts it expects
+    Test {
+        /// File of cases, JSON
+        cases: PathBuf,
+    },
+    /// Make a key for a person who signs proposals; prints its public half, for `policy.signers`
+    Keygen {
+        /// Name of the person, without spaces and +
+        name: String,
+        /// File for the private key, made for you alone
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Sign a proposal after reading it
+    Sign {
+        /// The proposal, as `policy learn --out` named it
+        proposal: PathBuf,
+        /// File with your private key
+        #[arg(long, value_name = "FILE")]
+        with: PathBuf,
+    },
+    /// Check a signed proposal and put it beside the policies in force
+    Adopt {
+        /// The proposal
+        proposal: PathBuf,
+        /// Directory for it [default: the first directory of `policy.files`]
+        #[arg(long, value_name = "DIR")]
+        to: Option<PathBuf>,
+    },
+    /// Propose permits for what verified callers did, for a person to read and sign
+    Learn {
+        /// Where the proposal goes: OUT.cedar, OUT.json and OUT.note
+        #[arg(long, value_name = "OUT", default_value = "proposal")]
+        out: PathBuf,
+        /// Fewest calls of one kind to propose a permit for
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        min_calls: u64,
+        /// Fewest different days on which they were seen
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        min_days: u32,
+    },
+}
