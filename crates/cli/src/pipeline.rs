@@ -308,10 +308,12 @@ impl Suspended {
         self.gateway.relays.iter().for_each(|relay| relay.give_up());
     }
 
-    /// Another process accepts connections: those that are open here end in order, and their records go there.
+    /// Another process accepts connections: those that are open here end in order, and their records go there, from
+    /// when `passed` is called.
     /// Gives what passed, in one line, and whether every record is durable there.
-    pub(crate) fn drain(self, to: &Successor) -> (String, bool) {
+    pub(crate) fn drain(self, to: &Successor, passed: &dyn Fn()) -> (String, bool) {
         to.take(&self.gateway.relays);
+        passed();
         let gateway = self.gateway.gateway;
         let counters = gateway::counters(&gateway.stats());
         gateway.hand_over(self.drain);

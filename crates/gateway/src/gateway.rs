@@ -142,6 +142,9 @@ impl Gateway {
                 None => bind(listener)?,
             });
         }
+        for route in door::all_routes(&config) {
+            decidable(route, config.enforce || parts.policy.holds(&route.name))?;
+        }
         let addresses = config.listeners.iter().zip(&sockets);
         let addresses = addresses.filter_map(|(l, s)| Some((l.name.clone(), s.local_addr().ok()?))).collect();
         let (stop, _) = watch::channel(Stop::Run);
@@ -373,6 +376,16 @@ fn random<const N: usize>() -> Result<[u8; N], GatewayError> {
     let mut bytes = [0; N];
     SystemRandom::new().fill(&mut bytes).map_err(|_| GatewayError::Random)?;
     Ok(bytes)
+}
+
+/// Opaque bytes cannot be asked about, so a policy that enforces could only let all of them pass.
+fn decidable(route: &Listener, enforces: bool) -> Result<(), GatewayError> {
+    if !enforces || route.protocol != Protocol::Opaque {
+        return Ok(());
+    }
+    let why =
+        "opaque bytes cannot be decided on; name the protocol, or let the policy of this route not enforce";
+    Err(GatewayError::Config { listener: route.name.clone(), why: why.to_owned() })
 }
 
 /// The socket among `sockets` that listens on the address of `listener`.

@@ -126,8 +126,9 @@ fn pass_on(
     let (suspended, passed) = pipeline.suspend()?;
     match new.go(&passed) {
         Ok(successor) => {
-            say(&format!("upgrade    {who} has taken over after {} ms", began.elapsed().as_millis()));
-            let (counters, whole) = suspended.drain(&successor);
+            let took =
+                || say(&format!("upgrade    {who} has taken over after {} ms", began.elapsed().as_millis()));
+            let (counters, whole) = suspended.drain(&successor, &took);
             say(&counters);
             if !whole {
                 return Err(CliError::new(

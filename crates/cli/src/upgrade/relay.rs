@@ -6,7 +6,7 @@
 
 use super::link::Link;
 use countersign_event::Event;
-use countersign_gateway::{Durable, RecordError, Recorder, SourceRecorder};
+use countersign_gateway::{Durable, RecordError, Recorder, SourceRecorder, Taking};
 use countersign_ledger::{PassedSource, Source};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -197,6 +197,15 @@ impl Recorder for Relay {
                 Ok((first..first + n).map(|seq| countersign_event::id::eid(agent, &stream, seq)).collect())
             }
             Sink::Held | Sink::Gone => Err(nobody()),
+        }
+    }
+
+    fn taking(&self) -> Taking {
+        match &self.lock().sink {
+            Sink::Ledger(recorder) | Sink::Reopened(recorder, _) => recorder.taking(),
+            Sink::Held => Taking::Waits("another process is taking over"),
+            Sink::Link(link, _) if link.is_up() => Taking::Yes,
+            Sink::Link(..) | Sink::Gone => Taking::Stopped,
         }
     }
 

@@ -200,11 +200,16 @@ impl Flow {
         if self.request_open {
             return self.refuse_current(rule.name(), rule.status());
         }
+        self.refuse_as(rule.name(), rule.status());
+    }
+
+    /// The bytes at the front of `up.held` are refused before they are a request.
+    pub(super) fn refuse_as(&mut self, rule: &'static str, status: u16) {
         let seen = self.up.held.len().min(REFUSED_HEAD_MAX);
         let head = Bytes::copy_from_slice(self.up.held.get(..seen).unwrap_or_default());
         self.will_record(1);
-        self.tap(What::Refused { head, rule: rule.name(), status: rule.status(), current: false });
-        self.end_with(rule.status(), rule.name(), About::Unseen);
+        self.tap(What::Refused { head, rule, status, current: false });
+        self.end_with(status, rule, About::Unseen);
     }
 
     /// The request whose head was let through last must not go on. What of it is not yet written is taken back.

@@ -16,6 +16,8 @@ use std::task::{Context, Poll};
 /// On gap routes, and for requests on strict routes, the ring may hold so many times its bound before reading stops
 /// after all.
 const OVERSHOOT: usize = 2;
+/// Name of the rule by which a route whose policy enforces refuses bytes of an unknown protocol.
+const UNREAD: &str = "policy-unreadable";
 
 impl Flow {
     /// Whether the ring has room for what would be read; registers for the next time when not.
@@ -140,11 +142,19 @@ impl Flow {
                 self.up.held.extend_from_slice(&all);
                 self.timers.undecided(self.now, self.worker.limits.detect);
             }
+            _ if self.worker.holds(&self.route).is_some() => self.refuse_unread(&all),
             other => {
                 self.turn_opaque(other.word());
                 self.up.out.push(all);
             }
         }
+    }
+
+    /// Where the policy enforces, nothing passes that it cannot be asked about.
+    fn refuse_unread(&mut self, first: &[u8]) {
+        self.mode = Mode::Http;
+        self.up.held = first.into();
+        self.refuse_as(UNREAD, 403);
     }
 
     /// The first bytes have not decided in time: they pass unread.
@@ -208,6 +218,7 @@ impl Flow {
                     Mode::Switched => self.pass_switched(Way::Down, bytes),
                     Mode::Framed => self.frame_stream(Way::Down, &bytes),
                     Mode::Http => self.frame_responses(&bytes),
+                    Mode::Detecting if self.worker.holds(&self.route).is_some() => self.refuse_unread(&[]),
                     Mode::Detecting => {
                         self.turn_opaque("server-first");
                         self.down.out.push(bytes);

@@ -224,3 +224,46 @@ fn a_client_that_leaves_in_the_middle_of_a_denied_line_gets_nothing_through() {
     assert_eq!(log, "");
     named(events.iter().find(|e| e.target.res == "rm").unwrap(), "no-rm", "rm is not for machines");
 }
+
+#[test]
+fn bytes_of_an_unknown_protocol_do_not_pass_where_the_policy_enforces() {
+    let (upstream, seen) = http(|_| crate::support::response("secret").into_bytes());
+    let rig = rig(upstream, Protocol::Auto);
+    let mut client = rig.client();
+    client.send(b"\x00\x01*1\r\n$4\r\nPING\r\n");
+    let said = String::from_utf8_lossy(&client.rest()).into_owned();
+    assert!(said.starts_with("HTTP/1.1 403 "), "{said}");
+    assert!(seen.all().concat().is_empty(), "the server saw nothing");
+    let event = rig.memory.wait(1).remove(0);
+    assert_eq!(event.core.outcome, Some(Outcome::Denied), "{event:#?}");
+    assert!(event.content.err.contains("policy-unreadable"), "{}", event.content.err);
+}
+
+#[test]
+fn a_server_that_speaks_first_is_not_heard_where_the_policy_enforces() {
+    let upstream = crate::support::server(|mut s| drop(s.write_all(b"220 secret ready\r\n")));
+    let rig = rig(upstream, Protocol::Auto);
+    let said = String::from_utf8_lossy(&rig.client().rest()).into_owned();
+    assert!(!said.contains("secret"), "{said}");
+    assert_eq!(rig.memory.wait(1)[0].core.outcome, Some(Outcome::Denied));
+}
+
+#[test]
+fn an_opaque_route_whose_policy_enforces_does_not_start() {
+    let mut config = GatewayConfig::new("spiffe://test/gw");
+    let to = countersign_gateway::Upstream::new("127.0.0.1", 9);
+    let mut listener = countersign_gateway::Listener::new("raw", "127.0.0.1:0".parse().unwrap(), to);
+    listener.protocol = Protocol::Opaque;
+    config.listeners.push(listener);
+    let parts = countersign_gateway::Parts {
+        recorders: vec![Arc::new(Memory::default())],
+        strict: Vec::new(),
+        key: BodyKey::Raw(ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &crate::support::DIGEST_KEY)),
+        identities: Arc::new(countersign_identity::Identities::new(Default::default(), 0).unwrap()),
+        policy: policies(),
+        clock: Arc::new(SystemClock::default()),
+        sockets: Vec::new(),
+    };
+    let error = countersign_gateway::Gateway::start_with(config, parts).err().expect("refused").to_string();
+    assert!(error.contains("raw") && error.contains("cannot be decided"), "{error}");
+}
