@@ -54,7 +54,7 @@ enum Traffic {
     /// Nothing passes yet; listening sockets to take.
     New(Vec<TcpListener>),
     /// It never stopped.
-    Running(gateway::Started),
+    Running(Box<gateway::Started>),
 }
 
 impl Pipeline {
@@ -147,7 +147,7 @@ impl Pipeline {
                 let (identities, policy) = (prepared.identities, prepared.policy);
                 (gateway::start(config, settings, &ledger, identities, policy, ours, say)?, rest)
             }
-            Traffic::Running(gateway) => (gateway, Vec::new()),
+            Traffic::Running(gateway) => (*gateway, Vec::new()),
         };
 
         // Files that change while it runs are read again, off the data path.
@@ -276,7 +276,7 @@ impl Suspended {
     ) -> Result<Pipeline, CliError> {
         match self.reopen(config, flavour, passed, say) {
             Ok((prepared, ledger)) => {
-                let traffic = Traffic::Running(self.gateway);
+                let traffic = Traffic::Running(Box::new(self.gateway));
                 Pipeline::over(ledger, config, flavour, prepared, traffic, say)
             }
             Err(error) => {

@@ -12,7 +12,7 @@ impl Reader<'_> {
             ca: self.path(&format!("{at}.upstream_ca")),
             name: self.text(&format!("{at}.upstream_name")).unwrap_or_default(),
             identity,
-            workload: self.from_workload(at, ["upstream_svid", "upstream_bundles"])?,
+            workload: self.workload(at, ["upstream_svid", "upstream_bundles"])?,
             ids: self.texts(&format!("{at}.upstream_ids"), &[]),
         };
         let conflict = |what: &str| Err(self.settings.conflict(&format!("{at}.upstream"), what));
@@ -39,7 +39,7 @@ impl Reader<'_> {
             return Ok(None);
         }
         let own = self.pair(&table, ["cert", "key"])?;
-        let workload = self.from_workload(&table, ["svid", "client_bundles"])?;
+        let workload = self.workload(&table, ["svid", "client_bundles"])?;
         let more = self.each(&format!("{table}.certificate"), |at| {
             Ok((self.resolve(self.need(at, "cert")), self.resolve(self.need(at, "key"))))
         })?;
@@ -82,7 +82,7 @@ impl Reader<'_> {
         }
     }
 
-    fn from_workload(&self, at: &str, names: [&str; 2]) -> Result<FromWorkload, ConfigError> {
+    fn workload(&self, at: &str, names: [&str; 2]) -> Result<FromWorkload, ConfigError> {
         let [svid, bundles] = names.map(|name| format!("{at}.{name}"));
         let from = FromWorkload { svid: self.text(&svid), bundles: self.on(&bundles) };
         if (from.svid.is_some() || from.bundles) && self.settings.get("identity.workload_api").is_none() {

@@ -10,10 +10,16 @@ use countersign_ledger::{Done, GapReason, Source};
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
+use std::sync::mpsc::{self, SyncSender};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+/// Most batches of the old process that are not durable yet; the next waits.
+const PENDING_MAX: u64 = 1_024;
+/// Most answers that wait for the socket: two for each such batch. The old process reads them always; one that
+/// does not is cut off.
+const ANSWERS_MAX: usize = 4_096;
 /// How often the end of the old process is looked for.
 const STEP: Duration = Duration::from_millis(10);
 
@@ -68,8 +74,13 @@ impl Predecessor {
 struct Pending(Mutex<u64>, Condvar);
 
 impl Pending {
+    /// Waits while there are [`PENDING_MAX`].
     fn add(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        let mut n = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while *n >= PENDING_MAX {
+            n = self.1.wait(n).unwrap_or_else(PoisonError::into_inner);
+        }
+        *n += 1;
     }
 
     fn done(&self) {
@@ -87,8 +98,8 @@ impl Pending {
 
 /// Works until the old process says that it was all (`true`) or goes silent.
 fn relay(from: &UnixStream, sources: &[Option<Source>]) -> io::Result<bool> {
-    let (answers, to_send) = mpsc::channel::<Message>();
-    let out = from.try_clone()?;
+    let (answers, to_send) = mpsc::sync_channel::<Message>(ANSWERS_MAX);
+    let (out, cut) = (from.try_clone()?, Arc::new(from.try_clone()?));
     // The committer calls back and must not wait for a socket.
     let writer = std::thread::Builder::new().name("predecessor-acks".into()).spawn(move || {
         while let Ok(message) = to_send.recv() {
@@ -103,16 +114,19 @@ fn relay(from: &UnixStream, sources: &[Option<Source>]) -> io::Result<bool> {
         match message {
             Message::Events { source, id, numbered, frames } => {
                 let Some(source) = sources.get(source).and_then(Option::as_ref) else {
-                    let _ = answers.send(Message::Acked { id, rejected: None });
+                    if answers.try_send(Message::Acked { id, rejected: None }).is_err() {
+                        break;
+                    }
                     continue;
                 };
                 let Some(events) = frames.iter().map(|frame| event(frame)).collect::<Option<Vec<_>>>() else {
                     break;
                 };
                 pending.add();
-                let first = source.record_numbered(events, acked(id, answers.clone(), Arc::clone(&pending)));
+                let done = acked(id, answers.clone(), Arc::clone(&cut), Arc::clone(&pending));
+                let first = source.record_numbered(events, done);
                 match first {
-                    Ok(first) if numbered => drop(answers.send(Message::Taken { id, first })),
+                    Ok(first) if numbered && answers.try_send(Message::Taken { id, first }).is_err() => break,
                     Ok(_) => {}
                     // The ledger has stopped: the old process must stop its traffic.
                     Err(_) => {
@@ -150,10 +164,12 @@ fn event(frame: &[u8]) -> Option<Event> {
     Some(event)
 }
 
-fn acked(id: u64, answers: mpsc::Sender<Message>, pending: Arc<Pending>) -> Done {
+fn acked(id: u64, answers: SyncSender<Message>, from: Arc<UnixStream>, pending: Arc<Pending>) -> Done {
     Box::new(move |ack| {
         let rejected = ack.ok().map(|ack| ack.rejected.into_iter().map(|(at, _)| at).collect());
-        let _ = answers.send(Message::Acked { id, rejected });
+        if answers.try_send(Message::Acked { id, rejected }).is_err() {
+            let _ = from.shutdown(std::net::Shutdown::Both);
+        }
         pending.done();
     })
 }

@@ -54,7 +54,7 @@ impl Server {
     }
 
     fn stop(&mut self) {
-        let pid = self.pid().expect("a server runs");
+        let pid = self.pid().unwrap();
         signal("INT", pid);
         assert!(until(|| !alive(pid)), "no clean end: {}", self.log());
         self.first = None;
@@ -134,8 +134,8 @@ fn connect(address: SocketAddr) -> std::io::Result<BufReader<TcpStream>> {
 fn steady(address: SocketAddr, pause: Duration, stop: &AtomicBool, answered: &AtomicU64) {
     let mut stream = None;
     while !stop.load(Ordering::Relaxed) {
-        let open = stream.get_or_insert_with(|| connect(address).expect("connect"));
-        let close = ask(open, "/load").expect("a request failed");
+        let open = stream.get_or_insert_with(|| connect(address).unwrap());
+        let close = ask(open, "/load").unwrap();
         answered.fetch_add(1, Ordering::Relaxed);
         if close {
             stream = None;

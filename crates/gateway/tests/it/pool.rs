@@ -9,18 +9,21 @@ use countersign_testkit::postgres::{Postgres, Setup, Version, start};
 use countersign_testkit::redis::{Client as RedisClient, Redis};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Sender, channel};
 use tokio_postgres::NoTls;
 
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const LABEL: [u8; 2] = [0x0a, 0xf7];
 
+/// Statements that wait for the one connection.
+const JOBS: usize = 16;
+
 /// One connection to PostgreSQL, shared by all requests.
-struct Pool(UnboundedSender<(String, mpsc::Sender<()>)>);
+struct Pool(Sender<(String, mpsc::SyncSender<()>)>);
 
 impl Pool {
     fn new(address: SocketAddr, name: &str) -> Pool {
-        let (sender, mut jobs) = unbounded_channel::<(String, mpsc::Sender<()>)>();
+        let (sender, mut jobs) = channel::<(String, mpsc::SyncSender<()>)>(JOBS);
         let settings = format!(
             "host=127.0.0.1 port={} user=postgres dbname=postgres application_name='{name}'",
             address.port()
@@ -40,8 +43,8 @@ impl Pool {
     }
 
     fn run(&self, sql: &str) {
-        let (done, wait) = mpsc::channel();
-        self.0.send((sql.to_owned(), done)).unwrap();
+        let (done, wait) = mpsc::sync_channel(1);
+        self.0.blocking_send((sql.to_owned(), done)).unwrap();
         wait.recv().unwrap();
     }
 }
@@ -57,7 +60,7 @@ struct Shared {
 struct World {
     rig: Rig,
     shared: Arc<OnceLock<Shared>>,
-    release: mpsc::Sender<()>,
+    release: mpsc::SyncSender<()>,
     _servers: (Postgres, Redis),
 }
 
@@ -114,7 +117,7 @@ impl World {
             }
         });
         let addresses = rig.gateway.addresses();
-        let (release, held) = mpsc::channel();
+        let (release, held) = mpsc::sync_channel(1);
         let pool = Pool::new(addresses[1].1, name);
         let redis = Mutex::new(RedisClient::connect(addresses[2].1).unwrap());
         let ready = Shared { pool, redis, release: Mutex::new(Some(held)) };

@@ -36,11 +36,11 @@ fn digest(text: &str) -> String {
 }
 
 /// `base` with the members of `change`; `null` takes one away.
-fn with(base: Value, change: Value) -> Value {
-    let (Value::Object(mut base), Value::Object(change)) = (base, change) else { panic!("not an object") };
-    base.extend(change);
-    base.retain(|_, v| !v.is_null());
-    Value::Object(base)
+fn with(mut base: Value, change: Value) -> Value {
+    let members = base.as_object_mut().unwrap();
+    members.extend(change.as_object().unwrap().clone());
+    members.retain(|_, v| !v.is_null());
+    base
 }
 
 impl World {
