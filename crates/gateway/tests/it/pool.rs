@@ -44,7 +44,7 @@ impl Pool {
 
     fn run(&self, sql: &str) {
         let (done, wait) = mpsc::sync_channel(1);
-        self.0.blocking_send((sql.to_owned(), done)).unwrap();
+        self.0.try_send((sql.to_owned(), done)).unwrap();
         wait.recv().unwrap();
     }
 }
