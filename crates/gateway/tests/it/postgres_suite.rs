@@ -4,7 +4,7 @@
 //! They run against a server that is there already (`PGHOST`), so those that start clusters of their own are
 //! skipped, on both sides. The plain test command runs the files that say most about the protocol,
 //! `COUNTERSIGN_TORTURE=full` all of them. Many of these tests race a timer against the server: one that
-//! differs is run once more alone on each side, and must not differ then.
+//! differs is run once more alone on each side, and must not differ then. One is not compared, see `BUFFERS`.
 
 use crate::postgres::{drained, operations, rig, server};
 use countersign_event::Rec;
@@ -28,6 +28,11 @@ const PLAIN: [&str; 9] = [
     "test_listeners",
     "test_codecs",
 ];
+
+/// It asserts that a server which stops reading is noticed before 4 MiB were written: that the sockets between
+/// hold less. Any proxy has a second pair of sockets, and the kernel's sizes decide; what the client is told and
+/// what the server keeps is asserted by our own cases (`postgres_drivers`).
+const BUFFERS: &str = "test_executemany_server_failure_during_writes";
 
 /// How each test ended: `PASSED`, `FAILED`, `ERROR`, `SKIPPED`.
 type Results = BTreeMap<String, String>;
@@ -67,7 +72,7 @@ fn suite(python: &Path, source: &Path, server: SocketAddr, tests: &[String]) -> 
 
 fn differing(a: &Results, b: &Results) -> Vec<String> {
     let names = a.keys().chain(b.keys().filter(|name| !a.contains_key(*name)));
-    names.filter(|name| a.get(*name) != b.get(*name)).cloned().collect()
+    names.filter(|name| a.get(*name) != b.get(*name) && !name.ends_with(BUFFERS)).cloned().collect()
 }
 
 #[test]

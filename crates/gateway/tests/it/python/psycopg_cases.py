@@ -485,6 +485,20 @@ def executemany_in_a_pipeline():
 
 
 @case
+def a_failure_while_much_is_being_sent_is_told_and_nothing_is_kept():
+    """4 MiB behind a row that the server refuses: it reads and discards them, and so must what lies between."""
+    with connect(autocommit=True) as conn, conn.cursor() as cur:
+        cur.execute("create temp table half (id int primary key, t text)")
+        rows = [(0, "a"), (0, "a")] + [(i, "a" * 32768) for i in range(1, 129)]
+        try:
+            cur.executemany("insert into half values (%s, %s)", rows)
+            told = "nothing"
+        except psycopg.Error as error:
+            told = failure(error)
+        return told, cur.execute("select count(*) from half").fetchone()
+
+
+@case
 def notify_and_listen():
     with connect(autocommit=True) as listener, connect(autocommit=True) as sender:
         listener.execute("listen news")
