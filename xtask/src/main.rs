@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask test`, `lint`, `bench`, `torture`, `tidy`.
+//! The project's own commands: `cargo xtask test`, `lint`, `bench`, `torture`, `score`, `tidy`.
 //!
 //! Each does its own set-up, prints how long its stages took, and ends with one line. Nothing here
 //! ships, and nothing here is needed to build or run the product.
@@ -18,6 +18,7 @@ cargo xtask COMMAND
   bench [WHAT]       ledger, gateway, hostile, store, policy, framers, verify or all (default); with
                      --quick the gateway's takes 90 s instead of 6 minutes, and says less exactly
   torture [--full]   the long repetitions: a seeded tenth, or with --full all of them
+  score [--faults]   how the collector's parsers do over the sample cases; --faults lists each field not right
   tidy               a report on the tree: lengths, unwraps, docs, tests; fails nothing
 
 examples
@@ -55,6 +56,8 @@ fn main() -> ExitCode {
         ["bench", what, "--quick"] | ["bench", "--quick", what] => bench::run(what, true),
         ["torture"] => test::torture(false),
         ["torture", "--full"] => test::torture(true),
+        ["score"] => stages::score(false),
+        ["score", "--faults"] => stages::score(true),
         ["tidy"] => tidy::report(),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");

@@ -65,3 +65,10 @@ pub(crate) fn cargo(name: &str, args: &[&str], env: &[(&str, &str)]) -> Result<(
         command.status().map_err(|error| XtaskError::Io(format!("starting cargo for {name}"), error))?;
     if status.success() { Ok(()) } else { Err(XtaskError::Stage(name.to_owned())) }
 }
+
+/// How the collector's parsers do over the sample cases.
+pub(crate) fn score(faults: bool) -> Result<(), XtaskError> {
+    let run = ["run", "-q", "--profile", "quick", "-p", "countersign-collect", "--example", "score", "--"];
+    let more: &[&str] = if faults { &["--faults"] } else { &[] };
+    cargo("score", &[&run, more].concat(), &[])
+}

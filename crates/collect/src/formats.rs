@@ -1,0 +1,70 @@
+//! The parsers, one file a format, and the table of them.
+//!
+//! A parser is a pure function: a [`Record`] in, a [`Draft`] out, or the [`Fault`] that made it give up. It follows
+//! the vendor's grammar, not a sample; it never guesses: what the record does not say stays absent. `looks` is a
+//! cheap test that a record may be of the format, for inputs that do not say what they are; it may be wrong, the
+//! parser then says so.
+
+pub mod access;
+
+use crate::json::Doc;
+use crate::{Draft, Fault};
+
+/// Version of all parsers, in `cap.parser`: raised when one of them maps a field otherwise.
+pub const VERSION: u32 = 1;
+
+/// One source record, as framed.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    /// Its bytes, without the delimiter.
+    pub bytes: &'a [u8],
+    /// The same as text; empty if it is not UTF-8.
+    pub text: &'a str,
+    /// The same as JSON, if it is.
+    pub json: Option<&'a Doc<'a>>,
+    /// Our clock, UTC ns since 1970: for times without a year.
+    pub now: i64,
+    /// Realm of names without one: cluster, account, host.
+    pub realm: &'a str,
+}
+
+impl<'a> Record<'a> {
+    /// The JSON of a format that is JSON.
+    ///
+    /// # Errors
+    /// The record is no JSON object.
+    pub fn object(&self) -> Result<crate::json::Val<'a, 'a>, Fault> {
+        let doc = self.json.ok_or(Fault::new(0, "not a JSON object"))?;
+        match doc.root().kind() {
+            crate::json::Kind::Object => Ok(doc.root()),
+            _ => Err(Fault::new(0, "not a JSON object")),
+        }
+    }
+}
+
+/// One row of the table.
+#[derive(Clone, Copy)]
+pub struct Format {
+    /// Name in the configuration, in `cap.fmt` and in `countersign parse --format`.
+    pub name: &'static str,
+    /// What it is, in one line.
+    pub what: &'static str,
+    /// Whether a record may be one; cheap.
+    pub looks: fn(&Record<'_>) -> bool,
+    /// The parser.
+    pub parse: fn(&Record<'_>) -> Result<Draft, Fault>,
+}
+
+impl std::fmt::Debug for Format {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Format").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// All formats, the more particular first: detection asks in this order.
+pub const FORMATS: &[Format] = &[access::COMBINED];
+
+/// The format called `name`.
+pub fn by_name(name: &str) -> Option<&'static Format> {
+    FORMATS.iter().find(|format| format.name == name)
+}

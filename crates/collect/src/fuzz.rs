@@ -1,0 +1,36 @@
+//! Fuzz bodies: arbitrary bytes in, a panic only where an invariant is broken. `fuzz/` wraps them for `cargo fuzz`;
+//! stable tests run them from seeds.
+
+use crate::formats::FORMATS;
+use crate::{Input, Keeper, observe};
+use countersign_event::{CaptureConf, Verified};
+use countersign_redact::Scanner;
+use std::sync::LazyLock;
+
+static KEEPER: LazyLock<Keeper> = LazyLock::new(|| Keeper::new(Scanner::default(), &[7; 32]));
+
+/// The first byte chooses a format (or detection), the rest is a record.
+///
+/// # Panics
+/// When an event cannot be encoded, or says more than its input may: that is a bug.
+pub fn collect_record(bytes: &[u8]) {
+    let Some((choice, record)) = bytes.split_first() else { return };
+    let format = FORMATS.get(usize::from(*choice) % (FORMATS.len() + 1));
+    let mut input = Input::new("fuzz");
+    input.level = Verified::Asserted;
+    let mut event = observe(record, format, &input, &KEEPER, 1_790_000_000_000_000_000);
+    "input:fuzz".clone_into(&mut event.core.agent);
+    event.core.eid = [1; 16];
+    event.core.stream = [2; 16];
+    event.core.seq = 1;
+    let known = event.who.who.iter().chain(&event.who.obo).chain(&event.who.also);
+    assert!(
+        known.clone().all(|principal| principal.verified <= Verified::Asserted),
+        "no level above the input's"
+    );
+    let encoded = event.encode();
+    assert!(encoded.is_ok(), "{encoded:?}");
+    let capture = event.body.cap.as_ref();
+    let raw_only = capture.and_then(|c| c.conf) == Some(CaptureConf::RawOnly);
+    assert!(!raw_only || (event.core.outcome.is_none() && event.who.who.is_none()), "nothing is guessed");
+}

@@ -1,0 +1,29 @@
+//! What other software logged, turned into audit events: parsed, mapped, and never believed more than its source.
+//!
+//! [`formats`] holds the parsers: pure functions, bytes in, [`Draft`] out. [`seal()`] makes the event of a draft:
+//! caps every identity at the level of the [`Input`], removes secrets, adds the digest of the bytes received and
+//! how they were captured. [`observe()`] is the two together, and cannot fail: what no parser understood becomes a
+//! `raw` record. Nothing here opens a socket or a file, and nothing here reads a clock.
+//!
+//! Invariants: one source record in, one event out (joins say how many they merged); an event never exceeds the
+//! level of its input, and no input is above `asserted`; a field that no rule took is in `unmapped`; time and memory
+//! are linear in the record.
+
+mod draft;
+mod fault;
+pub mod formats;
+pub mod fuzz;
+pub mod http;
+pub mod json;
+mod observe;
+mod seal;
+pub mod text;
+pub mod time;
+
+pub use draft::Draft;
+pub use fault::Fault;
+pub use observe::{Counts, detect, observe};
+pub use seal::{Input, KeepRaw, Keeper, seal};
+
+/// Longest source record that is parsed, bytes; a longer one is kept raw, cut, and counted.
+pub const RECORD_MAX: usize = 1 << 20;

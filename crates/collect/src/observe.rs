@@ -1,0 +1,104 @@
+//! One record in, one event out, whatever it was; and the sum that must hold.
+
+use crate::formats::{FORMATS, Format, Record};
+use crate::json::Doc;
+use crate::seal::seal_raw;
+use crate::{Draft, Fault, Input, Keeper, RECORD_MAX, seal};
+use countersign_event::{CaptureConf, Event};
+
+/// What happened to the records of an input. `received = recorded + rejected + dropped`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Came.
+    pub received: u64,
+    /// Are in events, joined ones counted each.
+    pub recorded: u64,
+    /// Were refused, and the sender was told.
+    pub rejected: u64,
+    /// Were lost, and declared.
+    pub dropped: u64,
+    /// Of the recorded: not understood at all.
+    pub raw: u64,
+    /// Of the recorded: understood in part.
+    pub partial: u64,
+}
+
+impl Counts {
+    /// Counts a record that became `event`.
+    pub fn record(&mut self, event: &Event) {
+        self.received += 1;
+        self.recorded += 1;
+        match event.body.cap.as_ref().and_then(|capture| capture.conf) {
+            Some(CaptureConf::RawOnly) => self.raw += 1,
+            Some(CaptureConf::Partial) => self.partial += 1,
+            _ => {}
+        }
+    }
+
+    /// Whether every record that came is accounted for.
+    pub fn adds_up(&self) -> bool {
+        self.received == self.recorded + self.rejected + self.dropped
+    }
+}
+
+/// Makes the event of one record. `format` = what the configuration says it is; `None` = find out. Never fails:
+/// what is not understood becomes a `raw` record. `now` is our clock, UTC ns.
+pub fn observe(bytes: &[u8], format: Option<&Format>, input: &Input, keeper: &Keeper, now: u64) -> Event {
+    if bytes.len() > RECORD_MAX {
+        let fault = Fault::new(RECORD_MAX, "longer than a record may be");
+        return seal_raw(format.map_or("unknown", |f| f.name), fault, bytes, input, keeper, now);
+    }
+    with_record(bytes, input, now, |record| {
+        let (name, parsed) = match format {
+            Some(format) => (format.name, (format.parse)(record)),
+            None => detect(record)
+                .map_or(("unknown", Err(Fault::new(0, "no format known"))), |(f, d)| (f.name, Ok(d))),
+        };
+        match parsed {
+            Ok(mut draft) => {
+                unread(record, &mut draft);
+                seal(draft, name, bytes, input, keeper, now)
+            }
+            Err(fault) => seal_raw(name, fault, bytes, input, keeper, now),
+        }
+    })
+}
+
+/// The first format that takes the record, with what it made of it. One that understood everything wins over one
+/// that did not; of two alike the more particular.
+pub fn detect(record: &Record<'_>) -> Option<(&'static Format, Draft)> {
+    let mut second = None;
+    for format in FORMATS.iter().filter(|format| (format.looks)(record)) {
+        match (format.parse)(record) {
+            Ok(draft) if draft.partial.is_none() => return Some((format, draft)),
+            Ok(draft) => {
+                second.get_or_insert((format, draft));
+            }
+            Err(_) => {}
+        }
+    }
+    second
+}
+
+/// Calls `with` with the record as bytes, text and JSON.
+fn with_record<T>(bytes: &[u8], input: &Input, now: u64, with: impl FnOnce(&Record<'_>) -> T) -> T {
+    let text = std::str::from_utf8(bytes).unwrap_or_default();
+    let doc = if matches!(text.trim_start().as_bytes().first(), Some(b'{' | b'[')) {
+        Doc::parse(bytes).ok()
+    } else {
+        None
+    };
+    let now = i64::try_from(now).unwrap_or(i64::MAX);
+    with(&Record { bytes, text, json: doc.as_ref(), now, realm: &input.realm })
+}
+
+/// What no rule of a JSON format read goes to `unmapped`.
+fn unread(record: &Record<'_>, draft: &mut Draft) {
+    let Some(doc) = record.json else { return };
+    if doc.ambiguous() {
+        draft.partial("a JSON object gives a name twice");
+        let labels = &mut draft.event.core.labels;
+        labels.push("ambiguous_json".to_owned());
+    }
+    doc.unread(&mut |pointer, token| draft.token(pointer, token));
+}

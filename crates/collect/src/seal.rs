@@ -1,0 +1,331 @@
+//! From a draft to an event that may be recorded: capped, cleaned, bounded, with the digest of what came.
+//!
+//! One place, so that no parser can forget: levels never exceed the input's, no secret leaves, every text fits
+//! its bound and says when it was cut.
+
+use crate::{Draft, Fault};
+use countersign_event::fields::bound;
+use countersign_event::{
+    Capture, CaptureConf, CaptureMode, DigestAlg, Event, Principal, RawBytes, Rec, TimeBasis, Unmapped,
+    Verified,
+};
+use countersign_redact::Scanner;
+use ring::hmac;
+
+/// Which records keep their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeepRaw {
+    /// Those that were not understood, in part or at all.
+    #[default]
+    Unparsed,
+    /// Every one.
+    All,
+    /// None: length and digest only.
+    None,
+}
+
+/// Where records come from, and how far that is trusted.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// The operator's name; also the route of its events.
+    pub name: String,
+    /// Realm of names without one of their own: cluster, account, host.
+    pub realm: String,
+    /// [`Verified::Claimed`], or [`Verified::Asserted`] if the channel is authenticated and the configuration says so.
+    pub level: Verified,
+    /// How records arrive.
+    pub mode: CaptureMode,
+    /// Whose credential delivered them, as a principal id; empty = nobody's.
+    pub deliverer: String,
+    /// Which bytes are kept.
+    pub keep_raw: KeepRaw,
+}
+
+impl Input {
+    /// An input of which nothing is trusted.
+    pub fn new(name: &str) -> Input {
+        Input {
+            name: name.to_owned(),
+            realm: name.to_owned(),
+            level: Verified::Claimed,
+            mode: CaptureMode::Push,
+            deliverer: String::new(),
+            keep_raw: KeepRaw::default(),
+        }
+    }
+}
+
+/// What removes secrets and makes digests; one a process.
+#[derive(Debug)]
+pub struct Keeper {
+    scanner: Scanner,
+    digest: hmac::Key,
+}
+
+impl Keeper {
+    /// With the tenant's digest key: a plain digest of a short record could be guessed.
+    pub fn new(scanner: Scanner, digest_key: &[u8; 32]) -> Keeper {
+        Keeper { scanner, digest: hmac::Key::new(hmac::HMAC_SHA256, digest_key) }
+    }
+
+    fn digest(&self, bytes: &[u8]) -> Option<[u8; 32]> {
+        hmac::sign(&self.digest, bytes).as_ref().try_into().ok()
+    }
+}
+
+/// The event of a record that parser `format` made `draft` of. `now` is our clock, UTC ns.
+pub fn seal(draft: Draft, format: &str, record: &[u8], input: &Input, keeper: &Keeper, now: u64) -> Event {
+    let conf = draft.conf();
+    let (merged, source_id, partial) = (draft.merged, draft.source_id, draft.partial);
+    let mut event = draft.event;
+    cap(&mut event, input.level);
+    if let (Some(why), true) = (partial, event.content.err.is_empty()) {
+        event.content.err = format!("partly understood: {why}");
+    }
+    let kept = match input.keep_raw {
+        KeepRaw::All => true,
+        KeepRaw::Unparsed => conf != CaptureConf::Full,
+        KeepRaw::None => false,
+    };
+    // Every text of the event is part of the record; where that has nothing secret as it stands and nothing that
+    // was escaped, no text of it has.
+    if memchr::memchr2(b'\\', b'%', record).is_some() || !keeper.scanner.find(record).is_empty() {
+        clean(&mut event, &keeper.scanner);
+    }
+    captured(&mut event, format, record, input, keeper, kept);
+    let capture = event.body.cap.get_or_insert_default();
+    capture.conf = Some(conf);
+    capture.source_id = clipped(source_id, bound::LINK);
+    capture.merged = (merged > 0).then_some(merged + 1);
+    fit(&mut event);
+    finish(&mut event, input, now);
+    event
+}
+
+/// The event of a record that nobody understood. `fault` says where the configured or likeliest format gave up.
+pub(crate) fn seal_raw(
+    format: &str,
+    fault: Fault,
+    record: &[u8],
+    input: &Input,
+    keeper: &Keeper,
+    now: u64,
+) -> Event {
+    let mut event = Event::default();
+    event.core.rec = Some(Rec::Raw);
+    event.content.err = format!("not understood: {fault}");
+    captured(&mut event, format, record, input, keeper, input.keep_raw != KeepRaw::None);
+    event.body.cap.get_or_insert_default().conf = Some(CaptureConf::RawOnly);
+    finish(&mut event, input, now);
+    event
+}
+
+fn captured(event: &mut Event, format: &str, record: &[u8], input: &Input, keeper: &Keeper, kept: bool) {
+    let capture = Capture {
+        mode: Some(input.mode),
+        fmt: format.to_owned(),
+        parser: format!("{format}@{}", crate::formats::VERSION),
+        deliverer: clipped(input.deliverer.clone(), bound::PRINCIPAL_ID),
+        level: Some(input.level),
+        ..Capture::default()
+    };
+    event.body.cap = Some(capture);
+    let mut raw = RawBytes {
+        digest: keeper.digest(record),
+        length: Some(record.len() as u64),
+        alg: Some(DigestAlg::HmacSha256),
+        ..RawBytes::default()
+    };
+    if kept {
+        raw.bytes = match std::str::from_utf8(record) {
+            Ok(_) => {
+                let cleaned = keeper.scanner.clean(record, bound::RAW_BYTES);
+                count(&mut event.content.redacted, cleaned.hits);
+                cleaned.text.into_bytes()
+            }
+            // Bytes that are no text stay bytes, unless a secret is in them: then what stays is text.
+            Err(_) if keeper.scanner.find(record).is_empty() => {
+                record.get(..bound::RAW_BYTES).unwrap_or(record).to_vec()
+            }
+            Err(_) => {
+                let cleaned = keeper.scanner.clean(record, bound::RAW_BYTES);
+                count(&mut event.content.redacted, cleaned.hits);
+                cleaned.text.into_bytes()
+            }
+        };
+        if record.len() > bound::RAW_BYTES {
+            event.content.cut.push((6 * 256 + 3, record.len() as u64));
+        }
+    }
+    event.body.raw = Some(raw);
+}
+
+fn finish(event: &mut Event, input: &Input, now: u64) {
+    event.core.t_obs = now;
+    if event.core.t_event.is_none() {
+        event.core.t_basis = Some(TimeBasis::Missing);
+    }
+    if event.core.route.is_empty() {
+        event.core.route = clipped(input.name.clone(), bound::ROUTE);
+    }
+}
+
+/// No level above the input's, and none above `asserted` whatever the input.
+fn cap(event: &mut Event, input: Verified) {
+    let most = input.min(Verified::Asserted);
+    let lower = |principal: &mut Principal| principal.verified = principal.verified.min(most);
+    event.who.who.iter_mut().for_each(lower);
+    event.who.obo.iter_mut().for_each(lower);
+    event.who.also.iter_mut().for_each(lower);
+    for (_, level) in &mut event.peer.hops {
+        *level = (*level).min(most);
+    }
+}
+
+fn count<R: Into<String>>(redacted: &mut Vec<(String, u64)>, hits: impl IntoIterator<Item = (R, u64)>) {
+    for (rule, n) in hits {
+        let rule: String = rule.into();
+        match redacted.iter_mut().find(|(known, _)| *known == rule) {
+            Some((_, hits)) => *hits += n,
+            None => redacted.push((rule, n)),
+        }
+    }
+}
+
+/// Removes secrets from every text that a stranger may have written.
+fn clean(event: &mut Event, scanner: &Scanner) {
+    let mut hits = Vec::new();
+    let mut text = |text: &mut String| {
+        if !text.is_empty() && scanner.is_secret(text) {
+            let cleaned = scanner.clean(text.as_bytes(), usize::MAX);
+            count(&mut hits, cleaned.hits);
+            *text = cleaned.text;
+        }
+    };
+    let target = &mut event.target;
+    for field in [&mut target.raw, &mut target.res, &mut target.id, &mut target.svc, &mut target.ns] {
+        text(field);
+    }
+    target.tags.iter_mut().for_each(&mut text);
+    for more in &mut target.more {
+        [&mut more.raw, &mut more.res, &mut more.id].into_iter().for_each(&mut text);
+    }
+    let who = &mut event.who;
+    for principal in who.who.iter_mut().chain(&mut who.obo).chain(&mut who.also) {
+        [&mut principal.id, &mut principal.name, &mut principal.cred].into_iter().for_each(&mut text);
+    }
+    let content = &mut event.content;
+    [&mut content.stmt, &mut content.err].into_iter().for_each(&mut text);
+    content.params.iter_mut().for_each(&mut text);
+    content.headers.iter_mut().for_each(|(_, value)| text(value));
+    for value in content.unmapped.values_mut() {
+        if let Unmapped::Token(token) = value {
+            text(token);
+        }
+    }
+    for value in content.detail.values_mut() {
+        clean_value(value, &mut text);
+    }
+    let links = &mut event.links;
+    [&mut links.corr, &mut links.sess, &mut links.msg].into_iter().for_each(&mut text);
+    text(&mut event.core.op);
+    count(&mut event.content.redacted, hits);
+}
+
+/// Values of `detail` nest at most as deep as the schema allows.
+fn clean_value(value: &mut countersign_event::cbor::Value, text: &mut dyn FnMut(&mut String)) {
+    use countersign_event::cbor::Value;
+    match value {
+        Value::Text(inner) => text(inner),
+        Value::Array(items) => items.iter_mut().for_each(|item| clean_value(item, text)),
+        _ => {}
+    }
+}
+
+/// `text` cut at `max` bytes, at a character's border.
+pub(crate) fn clipped(mut text: String, max: usize) -> String {
+    if text.len() > max {
+        let end = (0..=max).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        text.truncate(end);
+    }
+    text
+}
+
+/// Every text and list within its bound; what was cut is named with its length.
+fn fit(event: &mut Event) {
+    let mut cut = std::mem::take(&mut event.content.cut);
+    let mut text = |field: u64, text: &mut String, max: usize| {
+        if text.len() > max {
+            cut.push((field, text.len() as u64));
+            *text = clipped(std::mem::take(text), max);
+        }
+    };
+    let id = |group: u64, key: u64| group * 256 + key;
+    text(id(0, 12), &mut event.core.proto, bound::PROTO);
+    text(id(0, 13), &mut event.core.op, bound::OP);
+    text(id(3, 0), &mut event.target.svc, bound::TARGET_SVC);
+    text(id(3, 1), &mut event.target.res, bound::RES);
+    text(id(3, 2), &mut event.target.raw, bound::TARGET_RAW);
+    text(id(4, 4), &mut event.links.corr, bound::LINK);
+    text(id(4, 5), &mut event.links.sess, bound::LINK);
+    text(id(4, 6), &mut event.links.msg, bound::LINK);
+    text(id(5, 1), &mut event.content.stmt, bound::STMT);
+    text(id(5, 5), &mut event.content.err, bound::ERR);
+    for (key, list) in [&mut event.who.obo, &mut event.who.also].into_iter().enumerate() {
+        for principal in list {
+            text(id(1, key as u64 + 1), &mut principal.id, bound::PRINCIPAL_ID);
+        }
+    }
+    if let Some(who) = &mut event.who.who {
+        text(id(1, 0), &mut who.id, bound::PRINCIPAL_ID);
+        text(id(1, 0), &mut who.cred, bound::CRED);
+    }
+    let mut count = |field: u64, length: usize, max: usize| {
+        if length > max {
+            cut.push((field, length as u64));
+        }
+    };
+    count(id(1, 1), event.who.obo.len(), bound::OBO);
+    count(id(1, 2), event.who.also.len(), bound::ALSO);
+    count(id(2, 5), event.peer.hops.len(), bound::HOPS);
+    count(id(3, 7), event.target.more.len(), bound::MORE);
+    count(id(5, 4), event.content.headers.len(), bound::HEADERS);
+    event.who.obo.truncate(bound::OBO);
+    event.who.also.truncate(bound::ALSO);
+    event.peer.hops.truncate(bound::HOPS);
+    event.target.more.truncate(bound::MORE);
+    event.content.headers.truncate(bound::HEADERS);
+    if let Some(who) = &mut event.who.who {
+        who.groups.sort();
+        who.groups.dedup();
+        who.groups.truncate(bound::GROUPS);
+    }
+    fit_unmapped(event, &mut cut);
+    cut.sort_unstable();
+    cut.dedup_by_key(|(field, _)| *field);
+    event.content.cut = cut;
+}
+
+/// Beyond the bound of `unmapped` the last entries go, and the record is partial: its raw bytes are digested.
+fn fit_unmapped(event: &mut Event, cut: &mut Vec<(u64, u64)>) {
+    let size = |name: &String, value: &Unmapped| {
+        name.len()
+            + match value {
+                Unmapped::Token(token) => token.len(),
+                Unmapped::Bytes(bytes) => bytes.len(),
+            }
+    };
+    let unmapped = &mut event.content.unmapped;
+    let mut total: usize = unmapped.iter().map(|(name, value)| size(name, value)).sum();
+    let before = total;
+    while total > bound::UNMAPPED_BYTES || unmapped.len() > bound::UNMAPPED {
+        let Some((name, value)) = unmapped.pop_last() else { break };
+        total -= size(&name, &value);
+    }
+    if total < before {
+        cut.push((5 * 256 + 6, before as u64));
+        if let Some(capture) = &mut event.body.cap {
+            capture.conf = Some(CaptureConf::Partial);
+        }
+    }
+}

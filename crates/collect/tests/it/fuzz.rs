@@ -1,0 +1,43 @@
+//! Fuzz bodies run from seeds: records of every format, cut, doubled and with bytes changed.
+
+use countersign_collect::formats::FORMATS;
+use countersign_collect::fuzz;
+use proptest::prelude::*;
+
+/// Records that parse, one or more a format.
+const SEEDS: &[&str] = &[
+    r#"192.0.2.1 - alice [13/Mar/2024:12:08:33 +0000] "GET /a/7?x=1 HTTP/1.1" 200 803 "-" "curl/8""#,
+    r#"2001:db8::1 - - [13/Mar/2024:12:08:33 +0000] "\x16\x03\x01" 400 0"#,
+    r#"{"a":[1,{"b":"c"}],"d":1.50}"#,
+];
+
+#[test]
+fn seeds_of_every_format_hold_under_every_parser() {
+    for seed in SEEDS {
+        for choice in 0..=FORMATS.len() as u8 {
+            let mut bytes = vec![choice];
+            bytes.extend_from_slice(seed.as_bytes());
+            for cut in 1..=bytes.len() {
+                fuzz::collect_record(&bytes[..cut]);
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn changed_seeds_hold(seed in 0..SEEDS.len(), choice: u8, changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8)) {
+        let mut bytes = vec![choice];
+        bytes.extend_from_slice(SEEDS[seed].as_bytes());
+        for (at, byte) in changes {
+            let at = at.index(bytes.len() - 1) + 1;
+            bytes[at] = byte;
+        }
+        fuzz::collect_record(&bytes);
+    }
+
+    #[test]
+    fn any_bytes_hold(bytes in any::<Vec<u8>>()) {
+        fuzz::collect_record(&bytes);
+    }
+}

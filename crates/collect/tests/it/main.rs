@@ -1,0 +1,10 @@
+//! The collector's parsers from outside: fuzz bodies from seeds, the sample cases, the trust rules.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+#[path = "../score/mod.rs"]
+mod score;
+
+mod fuzz;
+mod samples;
+mod trust;

@@ -1,0 +1,171 @@
+//! Where each expected field lands in an event, and when it is right.
+
+use countersign_collect::time;
+use countersign_event::cbor::Value as Cbor;
+use countersign_event::fields::detail;
+use countersign_event::{Endpoint, Event, Outcome, Principal, Unmapped};
+use serde_json::Value;
+use std::net::IpAddr;
+
+/// How a field came out.
+pub(crate) enum Verdict {
+    Right,
+    Missing,
+    Wrong(String),
+}
+
+/// Judges one expected field. Several places are right where the README says so (socket address or first hop).
+pub(crate) fn judge(name: &str, want: &Value, event: &Event) -> Verdict {
+    let text = match want {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let got = places(name, event);
+    if got.iter().all(String::is_empty) {
+        return Verdict::Missing;
+    }
+    if got.iter().any(|got| same(name, got, &text)) {
+        return Verdict::Right;
+    }
+    Verdict::Wrong(got.join(" | "))
+}
+
+fn same(name: &str, got: &str, want: &str) -> bool {
+    match name {
+        "event_time" => near(got, time::rfc3339(want).or_else(|| time::clf(want)).map(|stamp| stamp.ns)),
+        "event_time_ms" => near(got, want.parse::<i64>().ok().map(|ms| ms * 1_000_000)),
+        "event_time_ns" => near(got, want.parse().ok()),
+        "src_ip" | "dst_ip" => ip(got).is_some() && ip(got) == ip(want) || got == want,
+        "http_method" | "op" => got.eq_ignore_ascii_case(want),
+        "http_path" => path(got) == path(want),
+        "url" => path(got) == path(want),
+        "http_version" => got == want || format!("{got}.0") == want || got == format!("{want}.0"),
+        "outcome" => outcome(want).is_some_and(|word| word == got),
+        "principal_type" => kinds(want).contains(&got),
+        _ => got == want,
+    }
+}
+
+fn near(got: &str, want: Option<i64>) -> bool {
+    got.parse::<i64>().ok().zip(want).is_some_and(|(a, b)| (a - b).abs() <= 1_000_000)
+}
+
+fn ip(text: &str) -> Option<IpAddr> {
+    text.parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
+}
+
+/// Without scheme, authority and query string.
+fn path(text: &str) -> String {
+    let text = text.split_once("://").map_or(text, |(_, rest)| rest.find('/').map_or("/", |at| &rest[at..]));
+    text.split('?').next().unwrap_or_default().to_owned()
+}
+
+/// Our word for the vendor's outcome; `None` = not known here, so nothing can be right.
+fn outcome(theirs: &str) -> Option<&'static str> {
+    Some(match theirs.to_ascii_lowercase().as_str() {
+        "success" | "allow" | "accept" | "succeeded" | "ok" | "0" => Outcome::Success.word(),
+        "block" | "reject" | "denied" | "deny" => Outcome::Denied.word(),
+        "failure" | "failed" => Outcome::CallerError.word(),
+        _ => return None,
+    })
+}
+
+/// Kinds of ours that a vendor's type of principal may be.
+fn kinds(theirs: &str) -> &'static [&'static str] {
+    match theirs {
+        "AssumedRole" | "Role" => &["role"],
+        "IAMUser" | "Root" | "FederatedUser" | "SAMLUser" | "WebIdentityUser" | "IdentityCenterUser" => {
+            &["user"]
+        }
+        "AWSService" => &["service"],
+        "AWSAccount" => &["user", "system"],
+        _ => &[],
+    }
+}
+
+fn address(end: Option<&Endpoint>) -> String {
+    end.and_then(|end| end.ip.map(|ip| ip.to_string()).or(Some(end.host.clone()))).unwrap_or_default()
+}
+
+fn port(end: Option<&Endpoint>) -> String {
+    end.and_then(|end| end.port).map(|port| port.to_string()).unwrap_or_default()
+}
+
+/// A principal as people write it: its id, the id without its scheme, its name.
+fn names(principal: &Principal) -> Vec<String> {
+    let id = &principal.id;
+    let bare = id.split_once(':').map_or(id.as_str(), |(_, rest)| rest);
+    let last = bare.rsplit_once('/').map_or(bare, |(_, last)| last);
+    vec![id.clone(), principal.name.clone(), bare.to_owned(), last.to_owned()]
+}
+
+fn header(event: &Event, name: &str) -> String {
+    event.content.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone()).unwrap_or_default()
+}
+
+/// A string of `detail` or `unmapped`.
+fn kept(event: &Event, pointer: &str) -> String {
+    match event.content.unmapped.get(pointer) {
+        Some(Unmapped::Token(token)) => {
+            serde_json::from_str::<String>(token).unwrap_or_else(|_| token.clone())
+        }
+        _ => String::new(),
+    }
+}
+
+fn detail_text(event: &Event, key: u64) -> String {
+    match event.content.detail.get(&key) {
+        Some(Cbor::Text(text)) => text.clone(),
+        _ => String::new(),
+    }
+}
+
+fn number<T: ToString>(number: Option<T>) -> String {
+    number.map(|n| n.to_string()).unwrap_or_default()
+}
+
+/// Every place of `event` where the field may lie.
+fn places(name: &str, event: &Event) -> Vec<String> {
+    let (core, peer, target, body) = (&event.core, &event.peer, &event.target, &event.body);
+    match name {
+        "event_time" | "event_time_ms" | "event_time_ns" => vec![number(core.t_event)],
+        "src_ip" => {
+            let mut all = vec![address(peer.src.as_ref())];
+            all.extend(peer.hops.iter().map(|(hop, _)| hop.clone()));
+            all
+        }
+        "dst_ip" | "dst" => vec![address(peer.dst.as_ref())],
+        "src_port" => vec![port(peer.src.as_ref())],
+        "dst_port" => vec![port(peer.dst.as_ref())],
+        "host" => vec![peer.dst.as_ref().map(|d| d.host.clone()).unwrap_or_default()],
+        "principal" => event.who.who.iter().chain(&event.who.also).flat_map(names).collect(),
+        "principal_type" => {
+            vec![event.who.who.as_ref().and_then(|w| w.kind).map_or("", |k| k.word()).to_owned()]
+        }
+        "on_behalf_of" => event.who.obo.iter().flat_map(names).collect(),
+        "src_service" => vec![event.who.who.as_ref().map(|w| w.svc.clone()).unwrap_or_default()],
+        "target_service" => vec![target.svc.clone()],
+        "op" | "http_method" => vec![core.op.clone()],
+        "op_code" => vec![kept(event, "/code")],
+        "http_path" | "url" => vec![target.raw.clone()],
+        "resource" => vec![target.raw.clone(), target.res.clone(), target.rtype.clone(), target.id.clone()],
+        "namespace" | "database" => vec![target.ns.clone()],
+        "resource_name" => vec![target.id.clone()],
+        "status" | "upstream_status" => {
+            vec![core.status.as_ref().map(|(_, code)| code.clone()).unwrap_or_default()]
+        }
+        "outcome" => vec![core.outcome.map_or("", |o| o.word()).to_owned()],
+        "error" => vec![event.content.err.clone(), detail_text(event, detail::cloud_api::ERROR)],
+        "authz" => vec![core.decision.as_ref().and_then(|d| d.verdict).map_or("", |v| v.word()).to_owned()],
+        "latency_ns" => vec![number(core.dur)],
+        "bytes_in" => vec![number(body.req.as_ref().and_then(|p| p.size))],
+        "bytes_out" => vec![number(body.rsp.as_ref().and_then(|p| p.size))],
+        "request_id" => vec![event.links.corr.clone()],
+        "source_event_id" => vec![body.cap.as_ref().map(|c| c.source_id.clone()).unwrap_or_default()],
+        "session" => vec![event.links.sess.clone()],
+        "user_agent" => vec![header(event, "user-agent")],
+        "http_version" => vec![core.proto.trim_start_matches("http/").to_owned()],
+        "transport" => vec![peer.transport.map_or("", |t| t.word()).to_owned()],
+        other => vec![kept(event, &format!("/{other}"))],
+    }
+}
