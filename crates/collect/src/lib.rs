@@ -16,6 +16,7 @@ pub mod fuzz;
 pub mod http;
 pub mod json;
 mod observe;
+pub mod plan;
 mod seal;
 pub mod text;
 pub mod time;
