@@ -11,7 +11,7 @@ fn main() {
         println!("no sample cases beside the project (../shared/corpora): nothing to score");
         return;
     };
-    let rows = score::score(&score::cases(&root));
+    let rows = score::score_all(&root);
     if std::env::args().any(|argument| argument == "--faults") {
         rows.values().flat_map(|row| &row.faults).for_each(|fault| println!("{fault}"));
     }

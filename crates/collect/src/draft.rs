@@ -21,6 +21,8 @@ pub struct Draft {
     pub source_id: String,
     /// Source records joined in this draft beyond the first.
     pub merged: u64,
+    /// For an envelope: the format of what it carried; empty = none known.
+    pub inner: &'static str,
 }
 
 impl Draft {

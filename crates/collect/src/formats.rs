@@ -6,6 +6,9 @@
 //! parser then says so.
 
 pub mod access;
+pub(crate) mod envelope;
+pub mod journald;
+pub mod syslog;
 
 use crate::json::Doc;
 use crate::{Draft, Fault};
@@ -26,9 +29,25 @@ pub struct Record<'a> {
     pub now: i64,
     /// Realm of names without one: cluster, account, host.
     pub realm: &'a str,
+    /// The program that wrote it, by the envelope around it (syslog, journal); empty = nobody said.
+    pub app: &'a str,
+    /// For an envelope: the format of what it carries, if the configuration says it.
+    pub inner: Option<&'static Format>,
 }
 
 impl<'a> Record<'a> {
+    /// A record of a text or binary format.
+    pub fn new(bytes: &'a [u8], now: i64) -> Record<'a> {
+        let text = std::str::from_utf8(bytes).unwrap_or_default();
+        Record { bytes, text, json: None, now, realm: "", app: "", inner: None }
+    }
+
+    /// Whether it may come from `program`: nobody said who wrote it, or it was that one.
+    pub fn by(&self, program: &str) -> bool {
+        self.app.is_empty()
+            || self.app.strip_prefix(program).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
+    }
+
     /// The JSON of a format that is JSON.
     ///
     /// # Errors
@@ -62,7 +81,7 @@ impl std::fmt::Debug for Format {
 }
 
 /// All formats, the more particular first: detection asks in this order.
-pub const FORMATS: &[Format] = &[access::COMBINED];
+pub const FORMATS: &[Format] = &[journald::JOURNALD, syslog::SYSLOG, access::COMBINED];
 
 /// The format called `name`.
 pub fn by_name(name: &str) -> Option<&'static Format> {

@@ -2,6 +2,7 @@
 //! stable tests run them from seeds.
 
 use crate::formats::FORMATS;
+use crate::frame::{self, Framer};
 use crate::{Input, Keeper, observe};
 use countersign_event::{CaptureConf, Verified};
 use countersign_redact::Scanner;
@@ -33,4 +34,25 @@ pub fn collect_record(bytes: &[u8]) {
     let capture = event.body.cap.as_ref();
     let raw_only = capture.and_then(|c| c.conf) == Some(CaptureConf::RawOnly);
     assert!(!raw_only || (event.core.outcome.is_none() && event.who.who.is_none()), "nothing is guessed");
+}
+
+/// The first byte chooses a framer, the rest is a stream: however it is split, the records are the same.
+///
+/// # Panics
+/// When a split changes them, or a record is longer than it may be: that is a bug.
+pub fn collect_frame(bytes: &[u8]) {
+    let Some((choice, stream)) = bytes.split_first() else { return };
+    let framer = || -> Box<dyn Framer> {
+        match choice % 4 {
+            0 => Box::new(frame::Lines::default()),
+            1 => Box::new(frame::Octets::default()),
+            2 => Box::new(frame::Csv::default()),
+            _ => Box::new(frame::Journal::default()),
+        }
+    };
+    let whole = frame::collect(&mut *framer(), stream, stream.len());
+    assert!(whole.0.iter().all(|(record, _)| record.len() <= frame::RECORD_MAX), "a record has a bound");
+    for step in [1, 2, 7] {
+        assert_eq!(frame::collect(&mut *framer(), stream, step), whole, "in pieces of {step}");
+    }
 }

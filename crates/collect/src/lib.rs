@@ -12,6 +12,7 @@
 mod draft;
 mod fault;
 pub mod formats;
+pub mod frame;
 pub mod fuzz;
 pub mod http;
 pub mod json;

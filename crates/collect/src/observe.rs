@@ -67,8 +67,16 @@ pub fn observe(bytes: &[u8], format: Option<&Format>, input: &Input, keeper: &Ke
 /// The first format that takes the record, with what it made of it. One that understood everything wins over one
 /// that did not; of two alike the more particular.
 pub fn detect(record: &Record<'_>) -> Option<(&'static Format, Draft)> {
+    detect_among(record, |_| true)
+}
+
+/// As [`detect`], among the formats that `may`.
+pub(crate) fn detect_among(
+    record: &Record<'_>,
+    may: impl Fn(&Format) -> bool,
+) -> Option<(&'static Format, Draft)> {
     let mut second = None;
-    for format in FORMATS.iter().filter(|format| (format.looks)(record)) {
+    for format in FORMATS.iter().filter(|format| may(format) && (format.looks)(record)) {
         match (format.parse)(record) {
             Ok(draft) if draft.partial.is_none() => return Some((format, draft)),
             Ok(draft) => {
@@ -80,20 +88,23 @@ pub fn detect(record: &Record<'_>) -> Option<(&'static Format, Draft)> {
     second
 }
 
+/// `bytes` as JSON, if they are an object or array.
+pub(crate) fn json(bytes: &[u8]) -> Option<Doc<'_>> {
+    let first = bytes.iter().find(|b| !b.is_ascii_whitespace());
+    if matches!(first, Some(b'{' | b'[')) { Doc::parse(bytes).ok() } else { None }
+}
+
 /// Calls `with` with the record as bytes, text and JSON.
 fn with_record<T>(bytes: &[u8], input: &Input, now: u64, with: impl FnOnce(&Record<'_>) -> T) -> T {
-    let text = std::str::from_utf8(bytes).unwrap_or_default();
-    let doc = if matches!(text.trim_start().as_bytes().first(), Some(b'{' | b'[')) {
-        Doc::parse(bytes).ok()
-    } else {
-        None
-    };
+    let doc = json(bytes);
     let now = i64::try_from(now).unwrap_or(i64::MAX);
-    with(&Record { bytes, text, json: doc.as_ref(), now, realm: &input.realm })
+    let record =
+        Record { json: doc.as_ref(), realm: &input.realm, inner: input.inner, ..Record::new(bytes, now) };
+    with(&record)
 }
 
 /// What no rule of a JSON format read goes to `unmapped`.
-fn unread(record: &Record<'_>, draft: &mut Draft) {
+pub(crate) fn unread(record: &Record<'_>, draft: &mut Draft) {
     let Some(doc) = record.json else { return };
     if doc.ambiguous() {
         draft.partial("a JSON object gives a name twice");

@@ -3,6 +3,7 @@
 //! One place, so that no parser can forget: levels never exceed the input's, no secret leaves, every text fits
 //! its bound and says when it was cut.
 
+use crate::formats::Format;
 use crate::{Draft, Fault};
 use countersign_event::fields::bound;
 use countersign_event::{
@@ -39,6 +40,8 @@ pub struct Input {
     pub deliverer: String,
     /// Which bytes are kept.
     pub keep_raw: KeepRaw,
+    /// What an envelope (syslog, container log, journal) carries; `None` = find out.
+    pub inner: Option<&'static Format>,
 }
 
 impl Input {
@@ -51,6 +54,7 @@ impl Input {
             mode: CaptureMode::Push,
             deliverer: String::new(),
             keep_raw: KeepRaw::default(),
+            inner: None,
         }
     }
 }
@@ -76,7 +80,7 @@ impl Keeper {
 /// The event of a record that parser `format` made `draft` of. `now` is our clock, UTC ns.
 pub fn seal(draft: Draft, format: &str, record: &[u8], input: &Input, keeper: &Keeper, now: u64) -> Event {
     let conf = draft.conf();
-    let (merged, source_id, partial) = (draft.merged, draft.source_id, draft.partial);
+    let (merged, source_id, partial, inner) = (draft.merged, draft.source_id, draft.partial, draft.inner);
     let mut event = draft.event;
     cap(&mut event, input.level);
     if let (Some(why), true) = (partial, event.content.err.is_empty()) {
@@ -94,6 +98,10 @@ pub fn seal(draft: Draft, format: &str, record: &[u8], input: &Input, keeper: &K
     }
     captured(&mut event, format, record, input, keeper, kept);
     let capture = event.body.cap.get_or_insert_default();
+    if !inner.is_empty() {
+        capture.fmt = format!("{format}/{inner}");
+        capture.parser = format!("{format}/{inner}@{}", crate::formats::VERSION);
+    }
     capture.conf = Some(conf);
     capture.source_id = clipped(source_id, bound::LINK);
     capture.merged = (merged > 0).then_some(merged + 1);

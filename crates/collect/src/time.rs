@@ -195,6 +195,11 @@ pub fn rfc3164(text: &str, now: i64) -> Option<Stamp> {
     })
 }
 
+/// The number of a month by the first three letters of its English name, 1 to 12.
+pub fn month(name: &str) -> Option<i64> {
+    Reader(name.as_bytes()).month()
+}
+
 /// Seconds since 1970 with any number of decimals, as `1693840792.5886028`.
 pub fn unix_seconds(text: &str) -> Option<Stamp> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));

@@ -8,6 +8,9 @@ use proptest::prelude::*;
 const SEEDS: &[&str] = &[
     r#"192.0.2.1 - alice [13/Mar/2024:12:08:33 +0000] "GET /a/7?x=1 HTTP/1.1" 200 803 "-" "curl/8""#,
     r#"2001:db8::1 - - [13/Mar/2024:12:08:33 +0000] "\x16\x03\x01" 400 0"#,
+    "<165>1 2003-10-11T22:14:15.003Z host app 77 ID47 [e@1 a=\"b\\\"c\"][f x=\"y\"] \u{feff}text",
+    "<34>Mar 13 12:08:33 web1 nginx[7]: 192.0.2.1 - - [13/Mar/2024:12:08:33 +0000] \"GET / HTTP/1.1\" 200 3",
+    "__REALTIME_TIMESTAMP=1710331713000000\n_COMM=cron\nMESSAGE\n\u{2}\0\0\0\0\0\0\0a\n\n_PID=1\n",
     r#"{"a":[1,{"b":"c"}],"d":1.50}"#,
 ];
 

@@ -1,11 +1,11 @@
 //! The bars over the sample cases, and what each parser must hold for all of them.
 
-use crate::score::{cases, corpora, score, table, total};
+use crate::score::{corpora, score_all, table, total};
 
 #[test]
 fn sample_cases_come_out_right() {
     let Some(root) = corpora() else { return };
-    let rows = score(&cases(&root));
+    let rows = score_all(&root);
     println!("{}", table(&rows));
     for (name, row) in rows.iter().filter(|(_, row)| !row.ours.is_empty()) {
         assert_eq!(row.lost, 0, "{name}: silent losses");

@@ -4,6 +4,7 @@
 //! Used by the tests, which hold the bars, and by `cargo xtask score`, which prints the table.
 
 mod fields;
+mod syslog;
 
 use countersign_collect::{Input, Keeper, formats, observe};
 use countersign_event::{CaptureConf, Event, Verified};
@@ -63,7 +64,7 @@ pub(crate) fn corpora() -> Option<PathBuf> {
 }
 
 /// All cases with expectations by field.
-pub(crate) fn cases(root: &Path) -> Vec<Case> {
+fn cases(root: &Path) -> Vec<Case> {
     let mut all = Vec::new();
     for set in ["crowdsec-hub", "panther-analysis"] {
         let text = std::fs::read_to_string(root.join(format!("{set}.cases.jsonl"))).unwrap();
@@ -92,8 +93,15 @@ pub(crate) fn trusted() -> (Input, Keeper) {
     (input, Keeper::new(Scanner::default(), &[7; 32]))
 }
 
+/// Scores everything that the sets hold.
+pub(crate) fn score_all(root: &Path) -> BTreeMap<String, Row> {
+    let mut rows = score(&cases(root));
+    rows.extend(syslog::rows(root));
+    rows
+}
+
 /// Scores `cases`, by their format.
-pub(crate) fn score(cases: &[Case]) -> BTreeMap<String, Row> {
+fn score(cases: &[Case]) -> BTreeMap<String, Row> {
     let (input, keeper) = trusted();
     let mut rows: BTreeMap<String, Row> = BTreeMap::new();
     for case in cases {
@@ -110,7 +118,9 @@ pub(crate) fn score(cases: &[Case]) -> BTreeMap<String, Row> {
         judge(row, case, &event);
         let untold = observe(&case.raw, None, &input, &keeper, NOW);
         let capture = untold.body.cap.as_ref().unwrap();
-        if capture.fmt == *ours {
+        // What came in an envelope, as `syslog/sshd`.
+        if capture.fmt == *ours || capture.fmt.strip_prefix(*ours).is_some_and(|inner| inner.starts_with('/'))
+        {
             row.found += 1;
         } else if capture.conf == Some(CaptureConf::Full) {
             row.mistaken += 1;

@@ -1,0 +1,87 @@
+//! Lines that a container runtime cut are put together: CRI's partial lines and docker's json-file.
+//!
+//! Lines in, records out: the lines of one text, as they came, with LF between. The two output streams of a
+//! container are joined apart, for they interleave. What never ends comes out at [`RECORD_MAX`] bytes or when the
+//! caller's patience does ([`Join::flush`]); its parser then says `partial`.
+
+use super::RECORD_MAX;
+
+/// How the parts are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runtime {
+    /// `TIME STREAM TAGS TEXT`: the tag `P` says that more follows (Kubernetes, "CRI container log format").
+    Cri,
+    /// `{"log":"TEXT","stream":…,"time":…}`: a text without a line break at its end goes on (docker, `json-file`).
+    Docker,
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Join {
+    runtime: Runtime,
+    /// Of stdout and of stderr.
+    pending: [Vec<u8>; 2],
+}
+
+impl Join {
+    /// With nothing pending.
+    pub fn new(runtime: Runtime) -> Join {
+        Join { runtime, pending: [Vec::new(), Vec::new()] }
+    }
+
+    /// Takes one line and calls `out` for each record that is whole now.
+    pub fn push(&mut self, line: &[u8], out: &mut dyn FnMut(&[u8])) {
+        let (stream, more) = match self.runtime {
+            Runtime::Cri => cri(line),
+            Runtime::Docker => docker(line),
+        };
+        let pending = &mut self.pending[usize::from(stream)];
+        if pending.is_empty() && !more {
+            return out(line);
+        }
+        if pending.len() + line.len() >= RECORD_MAX && !pending.is_empty() {
+            out(pending);
+            pending.clear();
+        }
+        if !pending.is_empty() {
+            pending.push(b'\n');
+        }
+        pending.extend_from_slice(line);
+        if !more || pending.len() >= RECORD_MAX {
+            out(pending);
+            pending.clear();
+        }
+    }
+
+    /// Gives out what waits for its end: after 5 s, at the end of a file.
+    pub fn flush(&mut self, out: &mut dyn FnMut(&[u8])) {
+        for pending in &mut self.pending {
+            if !pending.is_empty() {
+                out(pending);
+                pending.clear();
+            }
+        }
+    }
+
+    /// Bytes that wait.
+    pub fn waiting(&self) -> usize {
+        self.pending.iter().map(Vec::len).sum()
+    }
+}
+
+/// Whether the line is of stderr, and whether more follows. A line of another form is whole.
+fn cri(line: &[u8]) -> (bool, bool) {
+    let mut words = line.splitn(4, |b| *b == b' ').skip(1);
+    let (Some(stream), Some(tags)) = (words.next(), words.next()) else { return (false, false) };
+    let known = matches!(stream, b"stdout" | b"stderr");
+    (stream == b"stderr", known && tags.split(|b| *b == b':').next() == Some(b"P"))
+}
+
+/// As [`cri`]. A quotation mark inside the text is escaped, so what is looked for is never part of it.
+fn docker(line: &[u8]) -> (bool, bool) {
+    let Some(at) = memchr::memmem::find(line, b"\",\"stream\":\"") else { return (false, false) };
+    let (text, rest) = line.split_at(at);
+    let slashes =
+        text.strip_suffix(b"n").map_or(0, |text| text.iter().rev().take_while(|b| **b == b'\\').count());
+    (rest.starts_with(b"\",\"stream\":\"stderr\""), slashes % 2 == 0)
+}
