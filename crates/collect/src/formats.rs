@@ -9,6 +9,7 @@ pub mod access;
 pub(crate) mod envelope;
 pub mod journald;
 pub mod syslog;
+pub mod generic;
 
 use crate::json::Doc;
 use crate::{Draft, Fault};
@@ -81,7 +82,13 @@ impl std::fmt::Debug for Format {
 }
 
 /// All formats, the more particular first: detection asks in this order.
-pub const FORMATS: &[Format] = &[journald::JOURNALD, syslog::SYSLOG, access::COMBINED];
+#[rustfmt::skip] // one row a line
+pub const FORMATS: &[Format] = &[
+    journald::JOURNALD,
+    syslog::SYSLOG,
+    access::COMBINED,
+    generic::JSON,
+];
 
 /// The format called `name`.
 pub fn by_name(name: &str) -> Option<&'static Format> {

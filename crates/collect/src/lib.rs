@@ -3,7 +3,8 @@
 //! [`formats`] holds the parsers: pure functions, bytes in, [`Draft`] out. [`seal()`] makes the event of a draft:
 //! caps every identity at the level of the [`Input`], removes secrets, adds the digest of the bytes received and
 //! how they were captured. [`observe()`] is the two together, and cannot fail: what no parser understood becomes a
-//! `raw` record. Nothing here opens a socket or a file, and nothing here reads a clock.
+//! `raw` record. Nothing of that opens a socket or a file, or
+//! reads a clock: [`receivers`] do, and hand what they made to an [`intake`], which answers when it is durable.
 //!
 //! Invariants: one source record in, one event out (joins say how many they merged); an event never exceeds the
 //! level of its input, and no input is above `asserted`; a field that no rule took is in `unmapped`; time and memory
@@ -15,9 +16,11 @@ pub mod formats;
 pub mod frame;
 pub mod fuzz;
 pub mod http;
+pub mod intake;
 pub mod json;
 mod observe;
 pub mod plan;
+pub mod receivers;
 mod seal;
 pub mod text;
 pub mod time;

@@ -26,9 +26,11 @@ pub struct Counts {
 impl Counts {
     /// Counts a record that became `event`.
     pub fn record(&mut self, event: &Event) {
-        self.received += 1;
-        self.recorded += 1;
-        match event.body.cap.as_ref().and_then(|capture| capture.conf) {
+        let capture = event.body.cap.as_ref();
+        let joined = capture.and_then(|capture| capture.merged).unwrap_or(1);
+        self.received += joined;
+        self.recorded += joined;
+        match capture.and_then(|capture| capture.conf) {
             Some(CaptureConf::RawOnly) => self.raw += 1,
             Some(CaptureConf::Partial) => self.partial += 1,
             _ => {}

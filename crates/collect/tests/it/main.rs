@@ -6,5 +6,6 @@
 mod score;
 
 mod fuzz;
+mod push;
 mod samples;
 mod trust;

@@ -1,0 +1,262 @@
+//! The HTTP server of an input: HTTP/1.1 and HTTP/2, plain or TLS, all push protocols by their paths.
+//!
+//! A request is answered with success when what it carried is durable, and not before. One task a connection, one
+//! request at a time on HTTP/1.1; what is in flight is bounded by the intake, connections by [`Settings`].
+
+use super::body::{self, BodyError};
+use super::port::{self, Deliverer, Port};
+use super::{bulk, events};
+use crate::intake::Refusal;
+use bytes::Bytes;
+use countersign_identity::TlsIdentity;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+
+/// A connection that cannot be accepted is tried again after this time: descriptors may have run out.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+/// Time for a TLS handshake and for a request's head.
+const HEAD_TIME: Duration = Duration::from_secs(10);
+/// Streams on one HTTP/2 connection.
+const STREAMS_MAX: u32 = 64;
+
+/// How a server listens.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// TLS, with the protocols `h2` and `http/1.1`; `None` = plain.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Connections at a time; more wait in the kernel's queue.
+    pub connections: usize,
+    /// Time for what is in flight when it stops.
+    pub drain: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { tls: None, connections: 10_000, drain: Duration::from_secs(10) }
+    }
+}
+
+/// A reply with a body that is there already.
+pub(super) type Reply = Response<Full<Bytes>>;
+
+/// A request whose deliverer is known and whose body is here.
+pub(super) struct Push {
+    pub(super) port: Arc<Port>,
+    pub(super) deliverer: Deliverer,
+    pub(super) path: String,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+/// Serves until `stop` says true, then finishes what is in flight.
+pub async fn serve(
+    listener: TcpListener,
+    port: Arc<Port>,
+    settings: Settings,
+    mut stop: watch::Receiver<bool>,
+) {
+    let places = Arc::new(Semaphore::new(settings.connections));
+    let acceptor = settings.tls.clone().map(TlsAcceptor::from);
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = told(&mut stop) => break,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_AGAIN).await;
+                continue;
+            }
+        };
+        let (port, acceptor, stop) = (Arc::clone(&port), acceptor.clone(), stop.clone());
+        tokio::spawn(async move {
+            connection(stream, peer, port, acceptor, stop).await;
+            drop(place);
+        });
+    }
+    let all = u32::try_from(settings.connections).unwrap_or(u32::MAX);
+    if tokio::time::timeout(settings.drain, places.acquire_many(all)).await.is_err() {
+        tracing::warn!("some senders were cut off; what was not answered is theirs to send again");
+    }
+}
+
+/// Returns when `stop` says true, or nobody is left to say it.
+async fn told(stop: &mut watch::Receiver<bool>) {
+    // Either way it is time to stop.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    port: Arc<Port>,
+    acceptor: Option<TlsAcceptor>,
+    stop: watch::Receiver<bool>,
+) {
+    // A reply is written at once; an error here shows itself at the first write.
+    let _ = stream.set_nodelay(true);
+    let Some(acceptor) = acceptor else {
+        return requests(stream, peer, port, None, stop).await;
+    };
+    match tokio::time::timeout(HEAD_TIME, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => {
+            let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+            let identity = port.access.identities.as_ref().map(|identities| identities.from_tls(chain));
+            requests(stream, peer, port, identity, stop).await;
+        }
+        Ok(Err(error)) => tracing::debug!(%error, "a handshake failed"),
+        Err(_) => tracing::debug!("a handshake took too long"),
+    }
+}
+
+async fn requests<S>(
+    stream: S,
+    peer: SocketAddr,
+    port: Arc<Port>,
+    tls: Option<TlsIdentity>,
+    mut stop: watch::Receiver<bool>,
+) where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let tls = tls.map(Arc::new);
+    let service = service_fn(move |request| {
+        let (port, tls) = (Arc::clone(&port), tls.clone());
+        async move { Ok::<_, std::convert::Infallible>(answer(port, Some(peer), tls.as_deref(), request).await) }
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIME);
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX);
+    let serving = builder.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(serving);
+    let ended = tokio::select! {
+        ended = serving.as_mut() => ended,
+        () = told(&mut stop) => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+/// Which protocol a path belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Endpoint {
+    /// `POST /v1/events`
+    Events,
+    /// `POST /_bulk`, `POST /INDEX/_bulk`
+    Bulk,
+    /// What an Elasticsearch client asks before it sends.
+    Probe,
+}
+
+fn endpoint(method: &Method, path: &str) -> Option<Endpoint> {
+    let post = matches!(*method, Method::POST | Method::PUT);
+    match path.trim_end_matches('/') {
+        "/v1/events" if post => Some(Endpoint::Events),
+        path if post && (path == "/_bulk" || path.ends_with("/_bulk")) => Some(Endpoint::Bulk),
+        path if bulk::is_probe(method, path) => Some(Endpoint::Probe),
+        _ => None,
+    }
+}
+
+async fn answer(
+    port: Arc<Port>,
+    peer: Option<SocketAddr>,
+    tls: Option<&TlsIdentity>,
+    request: Request<Incoming>,
+) -> Reply {
+    let (head, body) = request.into_parts();
+    let path = head.uri.path().to_owned();
+    let Some(endpoint) = endpoint(&head.method, &path) else {
+        let known = "POST /v1/events, POST /_bulk";
+        return text(StatusCode::NOT_FOUND, format!("nothing is received at {path}; known: {known}\n"));
+    };
+    let now_s = i64::try_from(port::now() / 1_000_000_000).unwrap_or(i64::MAX);
+    let Some(deliverer) = port.access.judge(peer, tls, &head.headers, now_s) else {
+        port.intake.rejected(1, "unauthenticated");
+        let mut reply =
+            text(StatusCode::UNAUTHORIZED, "a credential is needed that this input knows\n".into());
+        reply.headers_mut().insert("www-authenticate", HeaderValue::from_static("Bearer"));
+        return reply;
+    };
+    if endpoint == Endpoint::Probe {
+        return bulk::probe(&head.method, &path);
+    }
+    let body = match body::whole(&head.headers, body).await {
+        Ok(body) => body,
+        Err(error) => return no_body(&port, error),
+    };
+    let push = Push { port, deliverer, path, headers: head.headers, body };
+    match endpoint {
+        Endpoint::Events => events::receive(push).await,
+        Endpoint::Bulk => bulk::receive(push).await,
+        Endpoint::Probe => text(StatusCode::OK, String::new()),
+    }
+}
+
+fn no_body(port: &Port, error: BodyError) -> Reply {
+    let (status, reason, why) = match error {
+        BodyError::TooLarge => {
+            (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the body is larger than 32 MiB\n")
+        }
+        BodyError::Encoding => {
+            (StatusCode::UNSUPPORTED_MEDIA_TYPE, "encoding", "only gzip and identity are known\n")
+        }
+        BodyError::Broken => {
+            (StatusCode::BAD_REQUEST, "broken_body", "the body is not the gzip that it says\n")
+        }
+        BodyError::Cut => (StatusCode::BAD_REQUEST, "cut_body", "the body did not end\n"),
+    };
+    port.intake.rejected(1, reason);
+    text(status, why.into())
+}
+
+/// A reply of plain text.
+pub(super) fn text(status: StatusCode, text: String) -> Reply {
+    reply(status, "text/plain; charset=utf-8", text)
+}
+
+/// A reply of JSON.
+pub(super) fn json(status: StatusCode, json: String) -> Reply {
+    reply(status, "application/json", json)
+}
+
+fn reply(status: StatusCode, kind: &'static str, body: String) -> Reply {
+    let mut reply = Response::new(Full::new(Bytes::from(body)));
+    *reply.status_mut() = status;
+    reply.headers_mut().insert("content-type", HeaderValue::from_static(kind));
+    reply
+}
+
+/// What a sender is told that should come again: 429 with a time when there is too much, else 503.
+pub(super) fn again(refusal: &Refusal) -> (StatusCode, Option<u64>) {
+    match refusal {
+        Refusal::Busy(_) => (StatusCode::TOO_MANY_REQUESTS, Some(1)),
+        Refusal::Late | Refusal::Stopped => (StatusCode::SERVICE_UNAVAILABLE, Some(5)),
+    }
+}
+
+/// [`again`] as a reply with `body`.
+pub(super) fn come_again(refusal: &Refusal, body: String) -> Reply {
+    let (status, seconds) = again(refusal);
+    let mut reply = json(status, body);
+    if let Some(seconds) = seconds {
+        reply.headers_mut().insert("retry-after", HeaderValue::from(seconds));
+    }
+    reply
+}

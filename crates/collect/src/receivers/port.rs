@@ -1,0 +1,78 @@
+//! What every receiver of one input shares: its trust, its format, its way into the ledger.
+
+use crate::formats::Format;
+use crate::intake::{Intake, Item, Keys, Receipt, Refusal};
+use crate::{Input, Keeper, observe};
+use countersign_event::{Endpoint, Event, Verified};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// One configured input. Share it.
+#[derive(Debug)]
+pub struct Port {
+    /// Its name and how far it is believed; the level holds only for deliverers that were checked.
+    pub input: Input,
+    /// What its records are; `None` = find out.
+    pub format: Option<&'static Format>,
+    /// Its way into the ledger.
+    pub intake: Intake,
+    /// Removes secrets, makes digests.
+    pub keeper: Arc<Keeper>,
+    /// Who may deliver.
+    pub access: super::Access,
+}
+
+/// Who delivers: the peer's address, and whose credential was checked.
+#[derive(Clone, Debug, Default)]
+pub struct Deliverer {
+    /// The socket's other end.
+    pub peer: Option<SocketAddr>,
+    /// Principal id; empty = nobody showed a credential.
+    pub id: String,
+}
+
+/// Our clock, UTC ns.
+pub fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl Port {
+    /// The input as it counts for one deliverer: nothing is asserted by nobody.
+    pub fn input_of(&self, deliverer: &Deliverer) -> Input {
+        let mut input = self.input.clone();
+        if deliverer.id.is_empty() {
+            input.level = Verified::Claimed;
+            input.deliverer =
+                deliverer.peer.map(|peer| format!("addr:{}", peer.ip().to_canonical())).unwrap_or_default();
+        } else {
+            input.deliverer.clone_from(&deliverer.id);
+        }
+        input
+    }
+
+    /// The event of one record.
+    pub fn observe(&self, record: &[u8], input: &Input) -> Event {
+        observe(record, self.format, input, &self.keeper, now())
+    }
+
+    /// Makes `events`, made of `bytes` bytes, durable. `keyed` = a repeat of one is the same record sent again.
+    ///
+    /// # Errors
+    /// As [`Intake::record`].
+    pub async fn deliver(&self, events: Vec<Event>, bytes: usize, keyed: bool) -> Result<Receipt, Refusal> {
+        let room = self.intake.room(bytes as u64)?;
+        let mut keys = Keys::default();
+        let items = events.into_iter().map(|event| Item { key: keys.next(&event).filter(|_| keyed), event });
+        self.intake.record(items.collect(), room).await
+    }
+}
+
+/// The deliverer's address as a hop, for records that name no caller of their own.
+pub(super) fn sender(event: &mut Event, peer: Option<SocketAddr>) {
+    if let (None, Some(peer)) = (&event.peer.src, peer) {
+        event.peer.src =
+            Some(Endpoint { ip: Some(peer.ip().to_canonical()), port: None, ..Endpoint::default() });
+    }
+}
