@@ -16,7 +16,7 @@ use crate::{Checkpoint, Clock, LedgerError, Limits, Signer, Stats};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -85,6 +85,8 @@ pub(crate) struct Core {
     pub(crate) parts: Mutex<BTreeMap<u64, Option<u64>>>,
     pub(crate) wal: Mutex<Vec<WalFile>>,
     pub(crate) intake: Intake,
+    /// Batches that were handed to the committer and are not yet durable.
+    pub(crate) committing: AtomicUsize,
     pub(crate) feed: FeedRing,
     pub(crate) signer: Option<(Arc<dyn Signer>, u64)>,
     pub(crate) signed: Mutex<SignedState>,

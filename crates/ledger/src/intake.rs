@@ -1,4 +1,9 @@
-//! The bounded queue between sources and the sequencer. Full means wait; nothing is ever dropped here.
+//! The bounded queues between sources and the sequencer. Full means wait; nothing is ever dropped here.
+//!
+//! There are two lanes, each with a bound of its own. What somebody waits for must not stand behind what nobody
+//! waits for, so a source may go ahead ([`crate::Source::go_ahead`]): what it submits then comes out before what
+//! others have queued, up to [`AHEAD_RUN`] submissions in a row. Invariant: what one source submits comes out in
+//! the order in which it was submitted, whichever lanes it took.
 //!
 //! The ledger's own entries (manifests, losses, heartbeats) pass a full queue: they are few, and sealing
 //! must go on so that the write-ahead log can shrink.
@@ -7,18 +12,23 @@ use crate::source::SourceState;
 use crate::{Done, GapReason, LedgerError};
 use countersign_event::{EntryKind, Event, Frame};
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Own entries that may wait at once; beyond it callers get an error.
 const OWN_MAX: usize = 65_536;
+/// Pieces of work that come out of the lane ahead in a row while something waits in the other one.
+const AHEAD_RUN: u32 = 8;
 
 /// Events of one call, numbered and encoded.
 pub(crate) struct Submission {
     pub(crate) source: Arc<SourceState>,
     pub(crate) events: Vec<(Arc<Event>, Arc<Frame>)>,
     pub(crate) rejected: Vec<(usize, String)>,
+    /// Somebody waits for `done`: the batch is not held open for more.
+    pub(crate) urgent: bool,
     pub(crate) done: Done,
 }
 
@@ -46,6 +56,17 @@ pub(crate) enum Work {
     Shutdown,
 }
 
+impl Work {
+    /// The source whose numbers it uses.
+    fn source(&self) -> Option<&Arc<SourceState>> {
+        match self {
+            Work::Events(submission) => Some(&submission.source),
+            Work::Own(own) => own.dropped.as_ref().map(|(source, ..)| source),
+            Work::ClosePart(_) | Work::Shutdown => None,
+        }
+    }
+}
+
 /// How to push.
 pub(crate) enum Push {
     /// Room was waited for; a submission may overshoot the bound by its own size.
@@ -64,47 +85,112 @@ pub(crate) enum Popped {
 }
 
 #[derive(Default)]
-struct State {
+struct Lane {
     queue: VecDeque<(Work, usize)>,
     bytes: usize,
+    limit: usize,
+}
+
+impl Lane {
+    fn of(limit: usize) -> Lane {
+        Lane { limit, ..Lane::default() }
+    }
+
+    fn push(&mut self, work: Work, bytes: usize) {
+        self.bytes += bytes;
+        self.queue.push_back((work, bytes));
+    }
+
+    fn pop(&mut self) -> Option<Work> {
+        let (work, bytes) = self.queue.pop_front()?;
+        self.bytes -= bytes;
+        Some(work)
+    }
+
+    fn has_room(&self) -> bool {
+        self.bytes < self.limit
+    }
+}
+
+#[derive(Default)]
+struct State {
+    ahead: Lane,
+    rest: Lane,
+    /// Taken from `ahead` since the last time that `rest` was asked.
+    run: u32,
     own: usize,
     paused: bool,
     woken: bool,
     closed: Option<LedgerError>,
 }
 
+impl State {
+    fn lane(&self, source: &SourceState) -> &Lane {
+        if source.ahead.load(Ordering::Relaxed) { &self.ahead } else { &self.rest }
+    }
+
+    fn push(&mut self, work: Work, bytes: usize) {
+        // Its source may have gone ahead while something of it still waited in the other lane.
+        let ahead = work.source().is_some_and(|source| {
+            let first = source.ahead.load(Ordering::Relaxed) && source.behind.load(Ordering::Relaxed) == 0;
+            if !first {
+                source.behind.fetch_add(1, Ordering::Relaxed);
+            }
+            first
+        });
+        if ahead { self.ahead.push(work, bytes) } else { self.rest.push(work, bytes) }
+    }
+
+    /// The next work, and whether the lane that it waited in has room now.
+    fn pop(&mut self) -> Option<(Work, bool)> {
+        if (self.run < AHEAD_RUN || self.rest.queue.is_empty())
+            && let Some(work) = self.ahead.pop()
+        {
+            self.run += 1;
+            return Some((work, self.ahead.has_room()));
+        }
+        self.run = 0;
+        let work = self.rest.pop()?;
+        if let Some(source) = work.source() {
+            source.behind.fetch_sub(1, Ordering::Relaxed);
+        }
+        Some((work, self.rest.has_room()))
+    }
+}
+
 pub(crate) struct Intake {
     state: Mutex<State>,
     room: Condvar,
     news: Condvar,
-    limit: usize,
 }
 
 impl Intake {
-    pub(crate) fn new(limit: usize) -> Intake {
-        Intake { state: Mutex::default(), room: Condvar::new(), news: Condvar::new(), limit }
+    /// Bounds of the lane ahead and of the other one, bytes.
+    pub(crate) fn new(ahead: usize, rest: usize) -> Intake {
+        let state = State { ahead: Lane::of(ahead), rest: Lane::of(rest), ..State::default() };
+        Intake { state: Mutex::new(state), room: Condvar::new(), news: Condvar::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn room_in(&self, state: &State) -> Result<bool, LedgerError> {
+    fn room_in(state: &State, source: &SourceState) -> Result<bool, LedgerError> {
         match &state.closed {
             Some(error) => Err(error.clone()),
-            None => Ok(state.bytes < self.limit && !state.paused),
+            None => Ok(state.lane(source).has_room() && !state.paused),
         }
     }
 
-    /// Whether a submission would be taken now.
-    pub(crate) fn has_room(&self) -> Result<bool, LedgerError> {
-        self.room_in(&self.lock())
+    /// Whether a submission of `source` would be taken now.
+    pub(crate) fn has_room(&self, source: &SourceState) -> Result<bool, LedgerError> {
+        Self::room_in(&self.lock(), source)
     }
 
     /// Blocks until there is room, which is the back-pressure that a source feels.
-    pub(crate) fn wait_room(&self) -> Result<(), LedgerError> {
+    pub(crate) fn wait_room(&self, source: &SourceState) -> Result<(), LedgerError> {
         let mut state = self.lock();
-        while !self.room_in(&state)? {
+        while !Self::room_in(&state, source)? {
             state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         Ok(())
@@ -121,8 +207,7 @@ impl Intake {
             }
             state.own += 1;
         }
-        state.bytes += bytes;
-        state.queue.push_back((work, bytes));
+        state.push(work, bytes);
         drop(state);
         self.news.notify_one();
         Ok(())
@@ -132,12 +217,10 @@ impl Intake {
         let deadline = Instant::now() + timeout;
         let mut state = self.lock();
         loop {
-            if let Some((work, bytes)) = state.queue.pop_front() {
-                state.bytes -= bytes;
+            if let Some((work, room)) = state.pop() {
                 if !matches!(work, Work::Events(_)) {
                     state.own = state.own.saturating_sub(1);
                 }
-                let room = state.bytes < self.limit;
                 drop(state);
                 if room {
                     self.room.notify_all();
@@ -161,6 +244,11 @@ impl Intake {
         self.news.notify_one();
     }
 
+    /// Whether something waits in the lane ahead.
+    pub(crate) fn has_ahead(&self) -> bool {
+        !self.lock().ahead.queue.is_empty()
+    }
+
     /// Holds back sources (not own entries) while the disk or the write-ahead log is full.
     pub(crate) fn pause(&self, paused: bool) {
         self.lock().paused = paused;
@@ -177,6 +265,7 @@ impl Intake {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.lock().bytes
+        let state = self.lock();
+        state.ahead.bytes + state.rest.bytes
     }
 }

@@ -20,7 +20,8 @@ pub const REASONS_MAX: usize = 32;
 /// Bounds of a running ledger. [`Default`] is what `ledger.md` section 4 names.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// A batch closes at this age.
+    /// A batch closes at this age, at the latest: one that somebody waits for closes as soon as no other is being
+    /// written ([`crate::Source::record_urgent`]).
     pub batch_age: Duration,
     /// A batch closes at this many bytes of payload; at most 4 MiB.
     pub batch_bytes: usize,
@@ -28,6 +29,8 @@ pub struct Limits {
     pub batch_entries: usize,
     /// Bytes that wait for sequencing; a full queue blocks the source.
     pub intake_bytes: usize,
+    /// Bytes that wait for sequencing of those sources that go ahead of others; a full queue blocks them.
+    pub ahead_bytes: usize,
     /// Bytes of recent batches kept in memory for live readers.
     pub feed_bytes: usize,
     /// Length of a WAL file in bytes.
@@ -59,6 +62,7 @@ impl Default for Limits {
             batch_bytes: 4 << 20,
             batch_entries: FRAME_ENTRIES_MAX,
             intake_bytes: 64 << 20,
+            ahead_bytes: 8 << 20,
             feed_bytes: 128 << 20,
             wal_file_bytes: 64 << 20,
             wal_bytes: 4 << 30,
@@ -79,6 +83,7 @@ impl Limits {
     pub fn small() -> Limits {
         Limits {
             intake_bytes: 4 << 20,
+            ahead_bytes: 1 << 20,
             feed_bytes: 4 << 20,
             wal_file_bytes: 1 << 20,
             reserve_bytes: 0,

@@ -22,7 +22,7 @@ use rustix::fs::{FlockOperation, flock};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Condvar, Mutex, RwLock};
 use std::time::Duration;
 
@@ -221,7 +221,8 @@ fn assemble(assembly: Assembly, vault: Vault, found: Recovered, report: &mut Sta
         origin_digest: sha256(assembly.origin.as_bytes()),
         origin: assembly.origin.into(),
         vkey: assembly.vkey.to_string(),
-        intake: Intake::new(assembly.limits.intake_bytes),
+        intake: Intake::new(assembly.limits.ahead_bytes, assembly.limits.intake_bytes),
+        committing: AtomicUsize::new(0),
         limits: assembly.limits,
         clock: assembly.clock,
         disk: assembly.disk,

@@ -16,7 +16,7 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 /// One registered (agent, stream). Sequence numbers are given here, contiguous from 1. Cheap to clone.
@@ -56,6 +56,10 @@ pub(crate) struct SourceState {
     pub(crate) last_seq: AtomicU64,
     /// Another process goes on with it: a shutdown does not end it.
     pub(crate) suspended: AtomicBool,
+    /// It goes ahead of others in the intake.
+    pub(crate) ahead: AtomicBool,
+    /// Of its work, how much waits in the intake's other lane. The intake's own, under its lock.
+    pub(crate) behind: AtomicUsize,
 }
 
 pub(crate) struct SeqState {
@@ -86,6 +90,8 @@ impl SourceState {
             sent: AtomicU64::new(0),
             last_seq: AtomicU64::new(0),
             suspended: AtomicBool::new(false),
+            ahead: AtomicBool::new(false),
+            behind: AtomicUsize::new(0),
             reg,
         }
     }
@@ -173,14 +179,32 @@ impl Source {
     /// As [`Source::record`]; gives the number of the first event. The others follow without a hole, those that
     /// `done` will name as rejected left out.
     pub fn record_numbered(&self, events: Vec<Event>, done: Done) -> Result<u64, LedgerError> {
+        self.take(events, done, false)
+    }
+
+    /// As [`Source::record_numbered`], for somebody who waits for `done`: the batch is written as soon as none
+    /// before it is, and not held open until it is large or old. Calls that come while one is written share the
+    /// next.
+    pub fn record_urgent(&self, events: Vec<Event>, done: Done) -> Result<u64, LedgerError> {
+        self.take(events, done, true)
+    }
+
+    /// From now on what this source submits goes ahead of what waits of other sources, in a queue with a bound of
+    /// its own ([`crate::Limits::ahead_bytes`]). For a source that somebody waits for and that submits little: a
+    /// long queue of others must not stand before it. The order of its own events stays.
+    pub fn go_ahead(&self) {
+        self.state.ahead.store(true, Ordering::Relaxed);
+    }
+
+    fn take(&self, events: Vec<Event>, done: Done, urgent: bool) -> Result<u64, LedgerError> {
         self.core.check_writable()?;
         // Waiting happens without the lock, so that a loss can be declared while the intake is full.
         loop {
-            self.core.intake.wait_room()?;
+            self.core.intake.wait_room(&self.state)?;
             let mut seq = self.state.seq.lock().unwrap_or_else(PoisonError::into_inner);
-            if self.core.intake.has_room()? {
+            if self.core.intake.has_room(&self.state)? {
                 let first = seq.next;
-                self.submit(&mut seq, events, done)?;
+                self.submit(&mut seq, events, done, urgent)?;
                 return Ok(first);
             }
         }
@@ -190,10 +214,10 @@ impl Source {
     pub fn try_record(&self, events: Vec<Event>, done: Done) -> Result<(), TryRecordError> {
         self.core.check_writable().map_err(TryRecordError::Ledger)?;
         let Ok(mut seq) = self.state.seq.try_lock() else { return Err(TryRecordError::Full(events)) };
-        if !self.core.intake.has_room().map_err(TryRecordError::Ledger)? {
+        if !self.core.intake.has_room(&self.state).map_err(TryRecordError::Ledger)? {
             return Err(TryRecordError::Full(events));
         }
-        self.submit(&mut seq, events, done).map_err(TryRecordError::Ledger)
+        self.submit(&mut seq, events, done, false).map_err(TryRecordError::Ledger)
     }
 
     /// As [`Source::record`], and waits until the events are durable.
@@ -204,7 +228,13 @@ impl Source {
     }
 
     /// Numbers and encodes in this thread, then queues. Rejected events use no number.
-    fn submit(&self, seq: &mut SeqState, events: Vec<Event>, done: Done) -> Result<(), LedgerError> {
+    fn submit(
+        &self,
+        seq: &mut SeqState,
+        events: Vec<Event>,
+        done: Done,
+        urgent: bool,
+    ) -> Result<(), LedgerError> {
         let seen = events.len() as u64;
         let mut encoded = Vec::with_capacity(events.len());
         let mut rejected = Vec::new();
@@ -221,7 +251,8 @@ impl Source {
             }
         }
         let refused = rejected.len() as u64;
-        let submission = Submission { source: self.state.clone(), events: encoded, rejected, done };
+        let source = Arc::clone(&self.state);
+        let submission = Submission { source, events: encoded, rejected, urgent, done };
         self.core.intake.push(Work::Events(submission), bytes, Push::Reserved)?;
         seq.next = next;
         self.state.seen.fetch_add(seen - refused, Ordering::AcqRel);

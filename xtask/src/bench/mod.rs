@@ -17,7 +17,8 @@ use std::process::{Command, Output};
 
 /// Runs one bench, or all; `quick` = the long ones with fewer and shorter rounds.
 pub(crate) fn run(what: &str, quick: bool) -> Result<(), XtaskError> {
-    let known = ["all", "ledger", "gateway", "hostile", "store", "verify", "policy", "framers"];
+    let known =
+        ["all", "ledger", "gateway", "strict", "slow", "hostile", "store", "verify", "policy", "framers"];
     if !known.contains(&what) {
         return Err(XtaskError::Wrong(format!("no bench named `{what}`; known: {}", known.join(", "))));
     }
@@ -28,6 +29,9 @@ pub(crate) fn run(what: &str, quick: bool) -> Result<(), XtaskError> {
     }
     if matches!(what, "all" | "gateway") {
         gateway::run(gateway::Scale { quick })?;
+    }
+    if matches!(what, "strict" | "slow") {
+        gateway::part(what, gateway::Scale { quick })?;
     }
     if matches!(what, "all" | "hostile") {
         gateway::hostile()?;
@@ -49,7 +53,7 @@ pub(crate) fn run(what: &str, quick: bool) -> Result<(), XtaskError> {
 fn build(what: &str) -> Result<(), XtaskError> {
     let quick = ["build", "--profile", "quick"];
     let targets: &[&str] = match what {
-        "gateway" | "hostile" => &["-p", "countersign-gateway", "--example", "edge"],
+        "gateway" | "strict" | "slow" | "hostile" => &["-p", "countersign-gateway", "--example", "edge"],
         "framers" => &["-p", "countersign-wire", "--example", "framers"],
         _ => &["--workspace", "--bins", "--examples"],
     };

@@ -45,11 +45,13 @@ impl Committer {
         while let Ok(mut batch) = input.recv() {
             if self.core.is_stopped() {
                 batch.fail(&self.core.stopped_error());
-                continue;
-            }
-            if let Err(error) = self.commit(&mut batch) {
+            } else if let Err(error) = self.commit(&mut batch) {
                 self.core.stop(&error);
                 batch.fail(&self.core.stopped_error());
+            }
+            // An urgent batch may wait for this moment.
+            if self.core.committing.fetch_sub(1, Ordering::AcqRel) == 1 {
+                self.core.intake.wake();
             }
         }
         *lock(&self.core.publisher) = true;

@@ -38,6 +38,8 @@ pub(crate) struct Sequencer {
     part: Option<OpenPart>,
     batch: Prepared,
     began: Option<Instant>,
+    /// Somebody waits for the batch.
+    urgent: bool,
     ticked: Instant,
 }
 
@@ -52,7 +54,8 @@ impl Sequencer {
     pub(crate) fn new(core: Arc<Core>, size: u64, own_seq: u64, last_time: u64) -> Sequencer {
         let time = LedgerTime::new(core.clock.as_ref(), last_time);
         let batch = Prepared { first: size, ..Prepared::default() };
-        Sequencer { core, next: size, own_seq, time, part: None, batch, began: None, ticked: Instant::now() }
+        let (part, began, urgent) = (None, None, false);
+        Sequencer { core, next: size, own_seq, time, part, batch, began, urgent, ticked: Instant::now() }
     }
 
     pub(crate) fn run(mut self, out: &SyncSender<Prepared>) {
@@ -105,15 +108,24 @@ impl Sequencer {
         if self.ticked.elapsed() >= TICK {
             self.tick(out)?;
         }
-        let ripe = match self.began {
-            Some(began) => began.elapsed() >= self.core.limits.batch_age,
-            // An idle log still gets the frame of its last checkpoint.
-            None => lock(&self.core.note).is_some(),
-        };
-        if ripe {
+        if self.is_ripe() {
             self.flush(out)?;
         }
         Ok(None)
+    }
+
+    fn is_ripe(&self) -> bool {
+        match self.began {
+            Some(began) => began.elapsed() >= self.core.limits.batch_age || self.urgent && self.may_go(),
+            // An idle log still gets the frame of its last checkpoint.
+            None => lock(&self.core.note).is_some(),
+        }
+    }
+
+    /// Whether a batch that somebody waits for is to be written now. While another one syncs it stays open, so
+    /// that all who arrive meanwhile share the next sync; the committer wakes this thread when it is done.
+    fn may_go(&self) -> bool {
+        self.core.committing.load(Ordering::Acquire) == 0 && !self.core.intake.has_ahead()
     }
 
     /// How long to wait for work: to the end of the batch, or to the next tick.
@@ -168,7 +180,7 @@ impl Sequencer {
     }
 
     fn events(&mut self, submission: Submission, out: &SyncSender<Prepared>) -> Result<(), LedgerError> {
-        let Submission { source, events, rejected, done } = submission;
+        let Submission { source, events, rejected, urgent, done } = submission;
         let ack = Ack { first: self.next, count: events.len() as u64, rejected };
         let mut last_seq = 0;
         let mut in_batch = 0;
@@ -187,6 +199,7 @@ impl Sequencer {
         }
         self.batch.acks.push((done, ack));
         self.began.get_or_insert_with(Instant::now);
+        self.urgent |= urgent;
         Ok(())
     }
 
@@ -249,6 +262,7 @@ impl Sequencer {
         }
         if let Some(done) = own.done {
             self.batch.acks.push((done, Ack { first: index, count: 1, rejected: Vec::new() }));
+            self.urgent = true;
         }
         Ok(())
     }
@@ -314,7 +328,7 @@ impl Sequencer {
     /// Hands the batch to the committer; waits while one batch syncs and one waits already.
     fn flush(&mut self, out: &SyncSender<Prepared>) -> Result<(), LedgerError> {
         self.batch.note = lock(&self.core.note).take();
-        self.began = None;
+        (self.began, self.urgent) = (None, false);
         // The next batch will be about as large as this one: growing step by step would copy it twice.
         let next = Prepared {
             first: self.next,
@@ -327,6 +341,7 @@ impl Sequencer {
         if batch.is_empty() {
             return Ok(());
         }
+        self.core.committing.fetch_add(1, Ordering::AcqRel);
         out.send(batch).map_err(|rejected| {
             let error = self.core.stopped_error();
             rejected.0.fail(&error);

@@ -11,3 +11,4 @@ mod passing;
 mod recovery;
 mod signing;
 mod support;
+mod urgent;

@@ -83,6 +83,19 @@ pub(super) fn hostile() -> Result<(), XtaskError> {
     hostile::run(temp("bench-hostile")?.path())
 }
 
+/// Requests a second of the others beside slow clients, where no peer tells what half of its load is.
+const BESIDE: f64 = 8_000.0;
+
+/// One part of the gateway's bench alone: `strict`, or `slow` without its idle connections.
+pub(super) fn part(what: &str, scale: Scale) -> Result<(), XtaskError> {
+    let home = temp("bench-part")?;
+    let backend = servers::nginx()?;
+    match what {
+        "strict" => strict::run(home.path(), backend.address, scale),
+        _ => slow::disturbed(home.path(), backend.address, BESIDE, scale),
+    }
+}
+
 pub(super) fn run(scale: Scale) -> Result<(), XtaskError> {
     let rounds = scale.rounds();
     let h2load = ensure_program("h2load", "nghttp2-client")?;

@@ -92,7 +92,7 @@ fn idle(
 }
 
 /// Others' p99 before, under slowloris, and beside a client that does not read; memory for the latter.
-fn disturbed(home: &Path, backend: SocketAddr, rate: f64, scale: Scale) -> Result<(), XtaskError> {
+pub(super) fn disturbed(home: &Path, backend: SocketAddr, rate: f64, scale: Scale) -> Result<(), XtaskError> {
     let (listen, big) = (address()?, address()?);
     let huge = huge_server()?;
     let listeners = [format!("http1,{listen},{backend}"), format!("http1,{big},{huge}")];
