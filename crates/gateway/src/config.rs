@@ -389,7 +389,8 @@ pub struct Limits {
     pub strict_wait: Duration,
     /// Bytes waiting to be written in one direction at which reading its other side stops.
     pub write_high: usize,
-    /// Bytes that wait for one decoder at which reading stops.
+    /// Bytes that wait for one decoder at which reading stops. A data thread has one decoder, and one more where a
+    /// route is strict.
     pub ring: usize,
     /// Body bytes of one connection that wait for the decoder at which its reading stops.
     pub ring_connection: usize,

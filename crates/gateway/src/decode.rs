@@ -1,8 +1,9 @@
 //! Off the path: turns taps into events and hands them to the recorder, in batches.
 //!
-//! One thread, one ring, one stream of records. Invariant: every tap that promised a record
-//! ([`crate::pump::worker::Worker::will_record`]) leads to exactly one event, whatever the bytes are and even if
-//! decoding panics. The recorder may block; the ring then fills and reading stops.
+//! One thread, one ring; strict routes have both of their own, so that what callers wait for stands behind nothing
+//! else. Invariant: every tap that promised a record ([`crate::pump::worker::Worker::will_record`]) leads to exactly
+//! one event, whatever the bytes are and even if decoding panics. The recorder may block; the ring then fills and
+//! reading stops.
 
 mod bodies;
 pub(crate) mod causes;

@@ -153,7 +153,9 @@ impl Gateway {
         let kept = kept.map_err(|source| GatewayError::Thread { what: "data", source })?;
         let limits = Arc::new(config.limits.clone());
         let counters = Arc::<Counters>::default();
-        let rings: Vec<_> = parts.recorders.iter().map(|_| Arc::new(Ring::new(limits.ring))).collect();
+        // Those of strict routes come behind the others.
+        let lanes = parts.recorders.len() + parts.strict.len();
+        let rings: Vec<_> = (0..lanes).map(|_| Arc::new(Ring::new(limits.ring))).collect();
         let causes = Causes::new(rings.clone(), Arc::clone(&counters), &config.listeners);
         let mut gateway = Gateway {
             addresses,
@@ -174,11 +176,17 @@ impl Gateway {
         let by_identity = Arc::new(Mutex::new(std::collections::HashMap::new()));
         let run = random::<8>()?;
         let rings = gateway.rings.clone();
+        let (rings, strict_rings) = rings.split_at(parts.recorders.len());
         for (at, (recorder, ring)) in parts.recorders.iter().zip(rings).enumerate() {
             let strict = parts.strict.get(at).unwrap_or(recorder);
-            gateway.decoder(&config, &parts, Arc::clone(&ring), [recorder, strict].map(Arc::clone), run)?;
+            gateway.decoder(&config, &parts, ring, [recorder, strict].map(Arc::clone), run)?;
+            let strict_ring = strict_rings.get(at).unwrap_or(ring);
+            if !Arc::ptr_eq(ring, strict_ring) {
+                gateway.decoder(&config, &parts, strict_ring, [recorder, strict].map(Arc::clone), run)?;
+            }
             let worker = Worker::new(WorkerParts {
-                ring,
+                ring: Arc::clone(ring),
+                strict_ring: Arc::clone(strict_ring),
                 recorder: Arc::clone(recorder),
                 counters: Arc::clone(&gateway.counters),
                 clock: Arc::clone(&parts.clock),
@@ -273,7 +281,7 @@ impl Gateway {
         &mut self,
         config: &GatewayConfig,
         parts: &Parts,
-        ring: Arc<Ring>,
+        ring: &Arc<Ring>,
         [recorder, strict]: [Arc<dyn Recorder>; 2],
         run: [u8; 8],
     ) -> Result<(), GatewayError> {
@@ -300,12 +308,12 @@ impl Gateway {
             checks: Default::default(),
             mcp: Arc::clone(&self.mcp),
             causes: Arc::clone(&self.causes),
-            ring: Arc::clone(&ring),
+            ring: Arc::clone(ring),
             wall_offset: 0,
             extra: 0,
             intents: Vec::new(),
         };
-        let decoder = Decoder::new(ring, recorder, strict, Arc::clone(&self.counters), context);
+        let decoder = Decoder::new(Arc::clone(ring), recorder, strict, Arc::clone(&self.counters), context);
         let thread = std::thread::Builder::new().name("gw-decoder".to_owned());
         let rules = Arc::clone(&self.rules);
         let thread = thread.spawn(move || {

@@ -76,5 +76,5 @@ fn limited(
         ConnOpen { route: door.own.index, src, dst, waiting: Arc::new(AtomicUsize::new(0)), gate: None };
     worker.will_record_on(&door.own, 1);
     let what = What::Limited { open: Box::new(open), n, which };
-    worker.push(&mut vec![Tap { conn: 0, t: worker.clock.monotonic_ns(), what }]);
+    worker.push(&door.own, &mut vec![Tap { conn: 0, t: worker.clock.monotonic_ns(), what }]);
 }

@@ -24,7 +24,8 @@ pub trait Recorder: Send + Sync + 'static {
     /// # Errors
     /// When the promise could not be kept; the answer is then not sent.
     fn owe(&self, n: u64) -> Result<(), RecordError>;
-    /// Hands over intents; gives their event ids. `durable` is called when they can no longer be lost.
+    /// Hands over intents, which callers wait for; gives their event ids. `durable` is called when they can no longer
+    /// be lost.
     ///
     /// # Errors
     /// As [`Recorder::record`]; `durable` is then not called.
@@ -111,12 +112,14 @@ impl SourceRecorder {
         SourceRecorder { source, rejected: Arc::default(), flight }
     }
 
-    /// Wraps a source whose records are never promised: what must not be lost is durable before it happens.
+    /// Wraps a source whose records are never promised: what must not be lost is durable before it happens. Callers
+    /// wait for that, so it goes ahead of other sources.
     ///
     /// # Errors
     /// When the ledger cannot note that nothing is owed.
     pub fn unpromised(source: Source) -> Result<SourceRecorder, RecordError> {
         source.owe(0).map_err(|e| RecordError(e.to_string()))?;
+        source.go_ahead();
         Ok(SourceRecorder::new(source))
     }
 
@@ -154,7 +157,7 @@ impl Recorder for SourceRecorder {
                 ack.rejected.into_iter().map(|(position, _)| position).collect()
             }));
         });
-        let first = self.source.record_numbered(events, done).map_err(|e| RecordError(e.to_string()))?;
+        let first = self.source.record_urgent(events, done).map_err(|e| RecordError(e.to_string()))?;
         let (agent, stream) = (self.source.agent(), self.source.stream());
         Ok((first..first + n).map(|seq| eid(agent, &stream, seq)).collect())
     }

@@ -124,7 +124,11 @@ fn relay(from: &UnixStream, sources: &[Option<Source>]) -> io::Result<bool> {
                 };
                 pending.add();
                 let done = acked(id, answers.clone(), Arc::clone(&cut), Arc::clone(&pending));
-                let first = source.record_numbered(events, done);
+                // Of intents, whose callers wait, the sender asks the number.
+                let first = match numbered {
+                    true => source.record_urgent(events, done),
+                    false => source.record_numbered(events, done),
+                };
                 match first {
                     Ok(first) if numbered && answers.try_send(Message::Taken { id, first }).is_err() => break,
                     Ok(_) => {}

@@ -251,9 +251,9 @@ impl Flow {
 
     pub(super) fn hand_over(&mut self) {
         if std::mem::take(&mut self.urgent) {
-            self.worker.ring.push_urgent(&mut self.taps);
+            self.worker.ring_of(&self.route).push_urgent(&mut self.taps);
         } else {
-            self.worker.push(&mut self.taps);
+            self.worker.push(&self.route, &mut self.taps);
         }
     }
 
@@ -313,10 +313,7 @@ impl Flow {
                     self.up.shut = Pin::new(io).poll_shutdown(cx).is_ready();
                     return self.up.shut;
                 }
-                let limit = self.intents.as_mut().and_then(Intents::limit);
-                if let Some(intents) = &self.intents {
-                    intents.register(cx.waker());
-                }
+                let limit = self.intents.as_mut().and_then(|intents| intents.limit(cx.waker()));
                 match self.up.out.poll_write_to(limit, io, cx) {
                     Poll::Pending => false,
                     Poll::Ready(Ok(n)) => {

@@ -40,7 +40,7 @@ impl Worker {
         let what = |((route, caller), n)| What::Dropped { route, caller, n };
         let mut taps: Vec<Tap> = dropped.into_iter().map(|d| Tap { conn: 0, t, what: what(d) }).collect();
         self.will_record(taps.len() as u64);
-        self.push(&mut taps);
+        self.ring(false).push(&mut taps);
     }
 }
 
@@ -51,11 +51,15 @@ impl Flow {
 
     /// Whether a message that begins now is to pass without a record.
     pub(super) fn drops_next(&self) -> bool {
-        self.is_gap() && self.worker.ring.full()
+        self.is_gap() && self.worker.ring_of(&self.route).full()
     }
 
-    /// Counts `n` records that are not made.
+    /// Counts `n` records that are not made. Bytes that lead to none leave no note: it would become an event that
+    /// says that one was dropped.
     pub(super) fn dropped(&self, n: u64) {
+        if n == 0 {
+            return;
+        }
         self.will_record(n);
         let caller = self.secured.as_ref().and_then(|s| s.principal.as_ref());
         let caller =
@@ -77,7 +81,7 @@ impl Flow {
                 return;
             }
             if let What::Data { way, bytes, end } = &what
-                && self.worker.ring.full()
+                && self.worker.ring_of(&self.route).full()
             {
                 let skipped = What::Skipped { way: *way, len: bytes.len() as u64, end: *end };
                 return self.tap(skipped);

@@ -21,7 +21,7 @@ use super::connect::ConnectError;
 use super::io::Io;
 use super::worker::{Route, Worker};
 use crate::config::Durability;
-use crate::ring::{Gate, H2What, Tap, What, Why};
+use crate::ring::{Gate, H2What, Ring, Tap, What, Why};
 use bytes::Bytes;
 use client_side::Down;
 use countersign_identity::TlsIdentity;
@@ -321,9 +321,9 @@ impl Http2 {
 
     pub(crate) fn hand_over(&mut self) {
         if std::mem::take(&mut self.urgent) {
-            self.worker.ring.push_urgent(&mut self.taps);
+            self.worker.ring_of(&self.route).push_urgent(&mut self.taps);
         } else {
-            self.worker.push(&mut self.taps);
+            self.worker.push(&self.route, &mut self.taps);
         }
     }
 
@@ -357,19 +357,21 @@ impl Http2 {
     fn look_at_ring(&mut self) {
         let most = self.worker.limits.ring_connection;
         let beyond = self.route.durability != Durability::Bounded;
-        let full = move |w: &Worker, waiting: &AtomicUsize| match beyond {
+        let full = move |ring: &Ring, waiting: &AtomicUsize| match beyond {
             // Heads and messages of open streams, which have bounds, are all that is above it there.
-            true => w.ring.waiting() >= OVERSHOOT * w.ring.bound(),
-            false => w.ring.full() || waiting.load(Ordering::Relaxed) >= most,
+            true => ring.waiting() >= OVERSHOOT * ring.bound(),
+            false => ring.full() || waiting.load(Ordering::Relaxed) >= most,
         };
-        let mut shut = full(&self.worker, &self.waiting);
+        let ring = Arc::clone(self.worker.ring_of(&self.route));
+        let mut shut = full(&ring, &self.waiting);
         while shut {
             let room = self.room.get_or_insert_with(|| {
                 let (worker, waiting) = (Arc::clone(&self.worker), Arc::clone(&self.waiting));
+                let ring = Arc::clone(&ring);
                 Box::pin(async move {
-                    let drained = worker.ring.drained(&worker.counters);
+                    let drained = ring.drained(&worker.counters);
                     // Between the first look and the registration the decoder may have made room.
-                    if full(&worker, &waiting) {
+                    if full(&ring, &waiting) {
                         drained.await;
                     }
                 })
@@ -377,11 +379,11 @@ impl Http2 {
             let waker = self.wakers.get(ROOM);
             if room.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
                 // What the decoder shall take must be there to be taken.
-                self.worker.push(&mut self.taps);
+                self.worker.push(&self.route, &mut self.taps);
                 break;
             }
             self.room = None;
-            shut = full(&self.worker, &self.waiting);
+            shut = full(&ring, &self.waiting);
         }
         if shut == self.gate.blocked {
             return;
@@ -418,6 +420,6 @@ impl Http2 {
 impl Drop for Http2 {
     /// Also after a panic: what was promised must reach the decoder.
     fn drop(&mut self) {
-        self.worker.push(&mut self.taps);
+        self.worker.push(&self.route, &mut self.taps);
     }
 }

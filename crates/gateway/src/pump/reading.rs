@@ -27,21 +27,23 @@ impl Flow {
         // of a strict route that is never read could not be refused in time.
         let announced = way == Way::Up && self.intents.is_some();
         let beyond = self.is_gap() || announced && self.waiting.load(Ordering::Relaxed) < most;
-        if beyond && self.worker.ring.waiting() < OVERSHOOT * self.worker.ring.bound() {
+        let ring = self.worker.ring_of(&self.route);
+        if beyond && ring.waiting() < OVERSHOOT * ring.bound() {
             self.room = None;
             return true;
         }
         loop {
-            if !self.worker.ring.full() && self.waiting.load(Ordering::Relaxed) < most {
+            if !self.worker.ring_of(&self.route).full() && self.waiting.load(Ordering::Relaxed) < most {
                 self.room = None;
                 return true;
             }
             let room = self.room.get_or_insert_with(|| {
                 let (worker, waiting) = (Arc::clone(&self.worker), Arc::clone(&self.waiting));
+                let ring = Arc::clone(worker.ring_of(&self.route));
                 Box::pin(async move {
-                    let drained = worker.ring.drained(&worker.counters);
+                    let drained = ring.drained(&worker.counters);
                     // Between the first look and the registration the decoder may have made room.
-                    if worker.ring.full() || waiting.load(Ordering::Relaxed) >= most {
+                    if ring.full() || waiting.load(Ordering::Relaxed) >= most {
                         drained.await;
                     }
                 })
@@ -55,7 +57,7 @@ impl Flow {
 
     /// Whether the ring keeps this connection from being read.
     pub(super) fn ring_holds(&self) -> bool {
-        let (ring, most) = (&self.worker.ring, self.worker.limits.ring_connection);
+        let (ring, most) = (self.worker.ring_of(&self.route), self.worker.limits.ring_connection);
         self.room.is_some() && (ring.full() || self.waiting.load(Ordering::Relaxed) >= most)
     }
 

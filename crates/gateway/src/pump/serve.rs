@@ -31,6 +31,8 @@ struct Guard {
     worker: Arc<Worker>,
     door: Arc<Door>,
     conn: u64,
+    /// The connection's taps go to the ring of strict routes.
+    strict: bool,
     identity: Option<String>,
     end: Option<(u64, u64, Why)>,
 }
@@ -42,7 +44,8 @@ impl Drop for Guard {
             count(&self.worker.counters.panics);
         }
         let t = self.worker.clock.monotonic_ns();
-        self.worker.push(&mut vec![Tap { conn: self.conn, t, what: What::Close { up, down, why } }]);
+        let close = Tap { conn: self.conn, t, what: What::Close { up, down, why } };
+        self.worker.ring(self.strict).push(&mut vec![close]);
         self.worker.drain.forget(self.conn);
         self.worker.counters.open.fetch_sub(1, Ordering::Relaxed);
         self.door.open.fetch_sub(1, Ordering::Relaxed);
@@ -70,7 +73,7 @@ enum Begun {
 /// nothing of what led to it. A test below bounds what that comes to.
 pub(crate) async fn serve(worker: Arc<Worker>, door: Arc<Door>, stream: TcpStream, src: SocketAddr) {
     let conn = NEXT.fetch_add(1, Ordering::Relaxed);
-    let mut guard = Guard { worker, door, conn, identity: None, end: None };
+    let mut guard = Guard { worker, door, conn, strict: false, identity: None, end: None };
     let start = match Box::pin(begin(&mut guard, stream, src)).await {
         None => return,
         Some(Begun::Http2(start)) => start,
@@ -98,9 +101,10 @@ async fn begin(guard: &mut Guard, mut stream: TcpStream, src: SocketAddr) -> Opt
     let waiting = Arc::new(AtomicUsize::new(0));
     let (greeting, way) = greet(&worker, &guard.door, &mut stream, src).await;
     let route = Arc::clone(way.as_ref().map_or(&guard.door.own, |way| &way.route));
-    let gate = (route.durability == Durability::Strict).then(Arc::<Gate>::default);
+    guard.strict = route.durability == Durability::Strict;
+    let gate = guard.strict.then(Arc::<Gate>::default);
     let open = ConnOpen { route: route.index, src, dst, waiting, gate };
-    let tap = |what| worker.push(&mut vec![Tap { conn, t: worker.clock.monotonic_ns(), what }]);
+    let tap = |what| worker.push(&route, &mut vec![Tap { conn, t: worker.clock.monotonic_ns(), what }]);
     tap(What::Open(Box::new(open.clone())));
     let Greeting { hop, ja4, sni } = greeting;
     if hop.is_some() || !ja4.is_empty() || !sni.is_empty() {
@@ -156,7 +160,7 @@ fn handshake_failed(guard: &mut Guard, route: &Route, (why, timeout): (&'static 
     let worker = &guard.worker;
     worker.will_record_on(route, 1);
     let what = What::HandshakeFailed { why, timeout };
-    worker.push(&mut vec![Tap { conn: guard.conn, t: worker.clock.monotonic_ns(), what }]);
+    worker.push(route, &mut vec![Tap { conn: guard.conn, t: worker.clock.monotonic_ns(), what }]);
     guard.end = Some((0, 0, Why::Done));
 }
 

@@ -38,8 +38,12 @@ impl Intents {
         self.pending.push_back((offset, now));
     }
 
-    /// Offset up to which may be written; `None` = everything.
-    pub(super) fn limit(&mut self) -> Option<u64> {
+    /// Offset up to which may be written; `None` = everything. Wakes the connection's task at the next
+    /// acknowledgement: asked for first, so that one that comes in between is not missed.
+    pub(super) fn limit(&mut self, waker: &std::task::Waker) -> Option<u64> {
+        if !self.pending.is_empty() {
+            self.gate.register(waker);
+        }
         let acknowledged = self.gate.acknowledged();
         while self.released < acknowledged && self.pending.pop_front().is_some() {
             self.released += 1;
@@ -58,12 +62,5 @@ impl Intents {
     /// How many wait.
     pub(super) fn waiting(&self) -> usize {
         self.pending.len()
-    }
-
-    /// Wakes the connection's task at the next acknowledgement.
-    pub(super) fn register(&self, waker: &std::task::Waker) {
-        if !self.pending.is_empty() {
-            self.gate.register(waker);
-        }
     }
 }

@@ -82,7 +82,10 @@ impl Route {
 
 /// Shared by all connections of a data thread, and by nothing else but shutdown.
 pub(crate) struct Worker {
-    pub(crate) ring: Arc<Ring>,
+    /// To the decoder of routes on which nobody waits for a record.
+    ring: Arc<Ring>,
+    /// To the decoder of strict routes; the same where there is none.
+    strict_ring: Arc<Ring>,
     pub(crate) recorder: Arc<dyn Recorder>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -104,6 +107,7 @@ pub(crate) struct Worker {
 /// Everything a worker is made of.
 pub(crate) struct WorkerParts {
     pub(crate) ring: Arc<Ring>,
+    pub(crate) strict_ring: Arc<Ring>,
     pub(crate) recorder: Arc<dyn Recorder>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -119,6 +123,7 @@ impl Worker {
     pub(crate) fn new(parts: WorkerParts) -> Worker {
         Worker {
             ring: parts.ring,
+            strict_ring: parts.strict_ring,
             recorder: parts.recorder,
             counters: parts.counters,
             clock: parts.clock,
@@ -189,9 +194,20 @@ impl Worker {
         }
     }
 
-    pub(crate) fn push(&self, taps: &mut Vec<Tap>) {
+    /// Where all taps of a connection on `route` go. A strict route has a ring and a decoder of its own, so that
+    /// an intent, which a caller waits for, never stands behind what a saturating route has queued.
+    pub(crate) fn ring_of(&self, route: &Route) -> &Arc<Ring> {
+        self.ring(route.durability == Durability::Strict)
+    }
+
+    /// As [`Worker::ring_of`], of a route that is strict, or not.
+    pub(crate) fn ring(&self, strict: bool) -> &Arc<Ring> {
+        if strict { &self.strict_ring } else { &self.ring }
+    }
+
+    pub(crate) fn push(&self, route: &Route, taps: &mut Vec<Tap>) {
         if !taps.is_empty() {
-            self.ring.push(taps);
+            self.ring_of(route).push(taps);
         }
     }
 }

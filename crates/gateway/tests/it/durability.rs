@@ -1,11 +1,12 @@
 //! Strict: nothing reaches the server before its intent is durable. Gap: nothing waits, and nothing is lost
 //! in silence.
 
-use crate::support::{Rig, get, ok, response, server, until};
+use crate::support::{Client, Rig, get, ok, response, server, until};
 use countersign_event::{Outcome, Rec};
-use countersign_gateway::{Durability, GatewayConfig};
+use countersign_gateway::{Durability, GatewayConfig, Protocol};
 use std::io::{Read, Write};
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 fn strict(config: &mut GatewayConfig) {
@@ -83,6 +84,44 @@ fn pipelined_strict_requests_pass_one_by_one_as_their_intents_become_durable() {
 }
 
 #[test]
+fn a_strict_request_waits_for_no_record_of_another_route() {
+    const BESIDE: u64 = 400;
+    let (upstream, _) = ok("x");
+    let (rig, kept) = Rig::apart(upstream, |config| {
+        let mut other = config.listeners[0].clone();
+        (other.name, other.durability) = ("strict".to_owned(), Durability::Strict);
+        config.listeners[0].durability = Durability::Gap;
+        config.listeners.push(other);
+        config.limits.ring = 8 << 10;
+        config.limits.strict_wait = crate::support::PATIENCE;
+    });
+    // As for a ledger whose queue is full: the decoder of the gap route is stuck in it, with a full ring before it.
+    rig.memory.stalled.store(true, Ordering::Relaxed);
+    let mut beside = rig.client();
+    for n in 0..BESIDE {
+        beside.send(get(&format!("/beside/{n}")));
+        beside.expect(response("x"));
+    }
+    assert!(rig.gateway.stats().dropped > 0, "the ring is full");
+    let mut client = Client::new(rig.gateway.addresses()[1].1);
+    for n in 0..10 {
+        client.send(get(&format!("/{n}")));
+        client.expect(response("x"));
+    }
+    let events = kept.wait(20);
+    let of = |rec| events.iter().filter(move |e| e.core.rec == Some(rec)).map(|e| e.target.raw.as_str());
+    let paths: Vec<String> = (0..10).map(|n| format!("/{n}")).collect();
+    assert!(of(Rec::Intent).eq(&paths) && of(Rec::Outcome).eq(&paths), "each, in order: {events:?}");
+    assert_eq!(rig.memory.len(), 0, "nothing of the other route was taken meanwhile");
+    rig.memory.stalled.store(false, Ordering::Relaxed);
+    drop((client, beside));
+    let (memory, dropped) = (rig.memory.clone(), rig.gateway.stats().dropped);
+    rig.gateway.shutdown(Duration::from_secs(5));
+    let made = memory.all().iter().filter(|e| e.core.rec == Some(Rec::Interaction)).count() as u64;
+    assert_eq!(made + dropped, BESIDE, "and nothing of it is missing");
+}
+
+#[test]
 fn on_a_gap_route_a_stalled_ledger_stops_no_traffic_and_every_dropped_record_is_declared() {
     const REQUESTS: u64 = 400;
     let (upstream, _) = ok("x");
@@ -111,6 +150,65 @@ fn on_a_gap_route_a_stalled_ledger_stops_no_traffic_and_every_dropped_record_is_
     assert!(events.iter().all(|e| e.core.outcome.is_some() || e.core.rec == Some(Rec::Gap)));
     let gaps = events.len() as u64 - made;
     assert_eq!(memory.owed.load(Ordering::Relaxed), REQUESTS + gaps, "every record was promised");
+}
+
+#[test]
+fn on_a_gap_route_an_answer_whose_request_was_declared_dropped_declares_nothing_again() {
+    let answer = Arc::<AtomicBool>::default();
+    let told = answer.clone();
+    let upstream = server(move |mut stream| {
+        let mut buf = [0; 1024];
+        while let Ok(n) = stream.read(&mut buf)
+            && n > 0
+        {
+            let http = buf.starts_with(b"GET");
+            if !http {
+                until("the answer may go", || told.load(Ordering::Relaxed));
+            }
+            let bytes = if http { response("x").into_bytes() } else { b"+PONG\r\n".to_vec() };
+            let _ = stream.write_all(&bytes);
+        }
+    });
+    let rig = Rig::with(upstream, |config| {
+        config.listeners[0].durability = Durability::Gap;
+        let mut redis = config.listeners[0].clone();
+        (redis.name, redis.protocol) = ("redis".to_owned(), Protocol::Redis);
+        config.listeners.push(redis);
+        config.limits.ring = 8 << 10;
+    });
+    let mut redis = Client::new(rig.gateway.addresses()[1].1);
+    let (mut client, mut sent) = (rig.client(), 0);
+    let mut drop_one = || {
+        let before = rig.gateway.stats().dropped;
+        while rig.gateway.stats().dropped == before {
+            client.send(get("/a"));
+            client.expect(response("x"));
+            sent += 1;
+        }
+    };
+    rig.memory.stalled.store(true, Ordering::Relaxed);
+    drop_one();
+    let http = rig.gateway.stats().dropped;
+    redis.send("*1\r\n$4\r\nPING\r\n");
+    until("the command is dropped", || rig.gateway.stats().dropped == http + 1);
+    until("it is declared", || rig.memory.dropped.load(Ordering::Relaxed) == http + 1);
+    answer.store(true, Ordering::Relaxed);
+    redis.expect("+PONG\r\n");
+    drop_one();
+    let dropped = rig.gateway.stats().dropped;
+    until("that is declared too", || rig.memory.dropped.load(Ordering::Relaxed) == dropped);
+    rig.memory.stalled.store(false, Ordering::Relaxed);
+    drop((client, redis));
+    let memory = rig.memory.clone();
+    rig.gateway.shutdown(Duration::from_secs(5));
+    let events = memory.all();
+    let gaps = |route: &str| -> u64 {
+        let here = events.iter().filter(|e| e.core.rec == Some(Rec::Gap) && e.core.route == route);
+        here.map(|e| e.core.n.unwrap_or(1)).sum()
+    };
+    assert_eq!((gaps("redis"), gaps("main") + 1), (1, dropped));
+    let made = events.iter().filter(|e| e.core.rec == Some(Rec::Interaction)).count() as u64;
+    assert_eq!(made + gaps("main"), sent);
 }
 
 #[test]

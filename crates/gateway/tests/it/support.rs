@@ -32,9 +32,7 @@ pub(crate) struct Memory {
 
 impl Recorder for Memory {
     fn record(&self, events: Vec<Event>) -> Result<(), RecordError> {
-        while self.stalled.load(Ordering::Relaxed) {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        self.wait_well();
         self.events.lock().unwrap().extend(events);
         Ok(())
     }
@@ -43,13 +41,15 @@ impl Recorder for Memory {
         Ok(())
     }
     fn record_intents(&self, events: Vec<Event>, durable: Durable) -> Result<Vec<[u8; 16]>, RecordError> {
-        let first = self.len() as u128 + 1;
+        self.wait_well();
+        let mut kept = self.events.lock().unwrap();
+        let first = kept.len() as u128 + 1;
         let eids: Vec<_> = (first..first + events.len() as u128).map(u128::to_be_bytes).collect();
-        let stamped = events.into_iter().zip(&eids).map(|(mut event, eid)| {
+        kept.extend(events.into_iter().zip(&eids).map(|(mut event, eid)| {
             event.core.eid = *eid;
             event
-        });
-        self.record(stamped.collect())?;
+        }));
+        drop(kept);
         durable(Some(Vec::new()));
         Ok(eids)
     }
@@ -63,6 +63,12 @@ impl Recorder for Memory {
 }
 
 impl Memory {
+    fn wait_well(&self) {
+        while self.stalled.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.events.lock().unwrap().len()
     }
@@ -112,15 +118,32 @@ impl Rig {
         identity: IdentityConfig,
         policy: Arc<dyn Policy>,
     ) -> Rig {
+        let memory = Arc::new(Memory::default());
+        Rig::start([memory.clone(), memory], upstream, change, identity, policy)
+    }
+
+    /// As [`Rig::with`], with the records of strict routes apart; gives those.
+    pub(crate) fn apart(upstream: SocketAddr, change: impl FnOnce(&mut GatewayConfig)) -> (Rig, Arc<Memory>) {
+        let (memory, strict) = (Arc::<Memory>::default(), Arc::<Memory>::default());
+        let (identity, policy) = (IdentityConfig::default(), PolicySet::allow_all());
+        (Rig::start([memory, strict.clone()], upstream, change, identity, policy), strict)
+    }
+
+    fn start(
+        [memory, strict]: [Arc<Memory>; 2],
+        upstream: SocketAddr,
+        change: impl FnOnce(&mut GatewayConfig),
+        identity: IdentityConfig,
+        policy: Arc<dyn Policy>,
+    ) -> Rig {
         let mut config = GatewayConfig::new("spiffe://test/gw");
         let to = Upstream::new(upstream.ip().to_string(), upstream.port());
         config.listeners.push(Listener::new("main", "127.0.0.1:0".parse().unwrap(), to));
         config.listeners[0].service = "svc".into();
         change(&mut config);
-        let memory = Arc::new(Memory::default());
         let parts = Parts {
             recorders: vec![memory.clone()],
-            strict: vec![memory.clone()],
+            strict: vec![strict],
             key: BodyKey::Raw(hmac::Key::new(hmac::HMAC_SHA256, &DIGEST_KEY)),
             identities: Arc::new(Identities::new(identity, 0).unwrap()),
             policy,

@@ -25,7 +25,8 @@ use std::time::{Duration, Instant};
 pub(crate) const SEED: u64 = 0x5eed_c0de;
 /// Bytes that may wait for the decoder.
 pub(crate) const RING: usize = 1 << 20;
-/// Bytes that may wait in the ledger.
+/// Bytes that may wait in the ledger, of sources that go ahead and of others.
+pub(crate) const AHEAD: usize = 1 << 20;
 pub(crate) const INTAKE: usize = 1 << 20;
 
 /// A disk that stalls, is full, or fails, as told. Only the write-ahead log: it decides about acknowledgement.
@@ -88,6 +89,12 @@ impl Tally {
         self.0.iter().filter(|(key, _)| wanted(key)).map(|(_, n)| n).sum()
     }
 
+    /// All of `route`: for a failure's message.
+    pub(crate) fn on(&self, route: &str) -> Vec<(Rec, &str, u64)> {
+        let here = self.0.iter().filter(|((r, ..), _)| r == route);
+        here.map(|((_, rec, op), n)| (*rec, op.as_str(), *n)).collect()
+    }
+
     fn add(&mut self, event: &countersign_event::Event) {
         let Some(rec) = event.core.rec else { return };
         let key = (event.core.route.clone(), rec, event.core.op.clone());
@@ -143,7 +150,13 @@ impl Peaks {
 }
 
 fn limits() -> Limits {
-    Limits { intake_bytes: INTAKE, wal_file_bytes: 16 << 20, wal_bytes: 64 << 30, ..Limits::small() }
+    Limits {
+        ahead_bytes: AHEAD,
+        intake_bytes: INTAKE,
+        wal_file_bytes: 16 << 20,
+        wal_bytes: 64 << 30,
+        ..Limits::small()
+    }
 }
 
 fn options() -> Options {

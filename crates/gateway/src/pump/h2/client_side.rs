@@ -111,7 +111,8 @@ impl Http2 {
         // A request without a body that was signed with one.
         let altered = end && signed.as_ref().is_some_and(|content| content.differs());
         let denied = decided.as_ref().is_some_and(|d| countersign_policy::refuses(&d.decision));
-        let unrecorded = !denied && self.route.durability == Durability::Gap && self.worker.ring.full();
+        let unrecorded =
+            !denied && self.route.durability == Durability::Gap && self.worker.ring_of(&self.route).full();
         self.will_record();
         if unrecorded {
             let caller = self.secured.as_ref().and_then(|s| s.principal.as_ref());

@@ -85,7 +85,7 @@ impl Env<'_> {
             return;
         }
         let what = match what {
-            H2What::Data { way, bytes, end } if self.gap && self.worker.ring.full() => {
+            H2What::Data { way, bytes, end } if self.gap && self.worker.ring(false).full() => {
                 H2What::Skipped { way, len: bytes.len() as u64, end }
             }
             what => what,
