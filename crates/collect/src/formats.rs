@@ -7,9 +7,10 @@
 
 pub mod access;
 pub(crate) mod envelope;
+pub mod generic;
 pub mod journald;
 pub mod syslog;
-pub mod generic;
+pub mod web;
 
 use crate::json::Doc;
 use crate::{Draft, Fault};
@@ -86,6 +87,24 @@ impl std::fmt::Debug for Format {
 pub const FORMATS: &[Format] = &[
     journald::JOURNALD,
     syslog::SYSLOG,
+    web::json::TRAEFIK,
+    web::json::CADDY,
+    web::json::FASTLY,
+    web::mesh::LINKERD_JSON,
+    web::mesh::ZTUNNEL,
+    web::envoy::ENVOY_ACCESS,
+    web::mesh::LINKERD,
+    web::couchdb::COUCHDB,
+    web::text::ZORAXY,
+    web::nginx_error::NGINX_ERROR,
+    web::haproxy::HAPROXY_CLF,
+    web::haproxy::HAPROXY,
+    web::text::TRAEFIK_COMMON,
+    web::nginx::NGINX_PROXY_MANAGER,
+    web::nginx::NPM_PLUS,
+    web::nginx::INGRESS_NGINX,
+    web::nginx::BUNKER_WEB,
+    web::apache::VHOST_COMBINED,
     access::COMBINED,
     generic::JSON,
 ];

@@ -8,4 +8,5 @@ mod score;
 mod fuzz;
 mod push;
 mod samples;
+mod seeds_web;
 mod trust;

@@ -21,7 +21,7 @@ pub(crate) fn judge(name: &str, want: &Value, event: &Event) -> Verdict {
         other => other.to_string(),
     };
     let got = places(name, event);
-    if got.iter().all(String::is_empty) {
+    if got.iter().all(|got| got.is_empty() || got == ":") {
         return Verdict::Missing;
     }
     if got.iter().any(|got| same(name, got, &text)) {
@@ -32,7 +32,13 @@ pub(crate) fn judge(name: &str, want: &Value, event: &Event) -> Verdict {
 
 fn same(name: &str, got: &str, want: &str) -> bool {
     match name {
-        "event_time" => near(got, time::rfc3339(want).or_else(|| time::clf(want)).map(|stamp| stamp.ns)),
+        "event_time" => {
+            let wanted = time::rfc3339(want).or_else(|| time::clf(want)).map(|stamp| stamp.ns);
+            // An expectation in whole seconds says nothing about the fraction.
+            let second = |ns: i64| ns.div_euclid(1_000_000_000);
+            let whole = !want.contains('.') && got.parse().ok().map(second) == wanted.map(second);
+            near(got, wanted) || (whole && wanted.is_some())
+        }
         "event_time_ms" => near(got, want.parse::<i64>().ok().map(|ms| ms * 1_000_000)),
         "event_time_ns" => near(got, want.parse().ok()),
         "src_ip" | "dst_ip" => ip(got).is_some() && ip(got) == ip(want) || got == want,
@@ -56,7 +62,8 @@ fn ip(text: &str) -> Option<IpAddr> {
 
 /// Without scheme, authority and query string.
 fn path(text: &str) -> String {
-    let text = text.split_once("://").map_or(text, |(_, rest)| rest.find('/').map_or("/", |at| &rest[at..]));
+    let url = if text.starts_with('/') { None } else { text.split_once("://") };
+    let text = url.map_or(text, |(_, rest)| rest.find('/').map_or("/", |at| &rest[at..]));
     text.split('?').next().unwrap_or_default().to_owned()
 }
 
@@ -137,7 +144,11 @@ fn places(name: &str, event: &Event) -> Vec<String> {
         "dst_ip" | "dst" => vec![address(peer.dst.as_ref())],
         "src_port" => vec![port(peer.src.as_ref())],
         "dst_port" => vec![port(peer.dst.as_ref())],
-        "host" => vec![peer.dst.as_ref().map(|d| d.host.clone()).unwrap_or_default()],
+        // A port that stood with the host lies beside it.
+        "host" => {
+            let host = peer.dst.as_ref().map(|d| d.host.clone()).unwrap_or_default();
+            vec![format!("{host}:{}", port(peer.dst.as_ref())), host]
+        }
         "principal" => event.who.who.iter().chain(&event.who.also).flat_map(names).collect(),
         "principal_type" => {
             vec![event.who.who.as_ref().and_then(|w| w.kind).map_or("", |k| k.word()).to_owned()]

@@ -19,8 +19,16 @@ const NOW: u64 = 1_717_200_000_000_000_000;
 /// Their name of a format, ours, and whether it is of the first order (P0).
 const NAMES: &[(&str, &str, bool)] = &[
     ("apache2-logs", "combined", false),
+    ("bunkerweb-logs", "bunkerweb", false),
+    ("caddy-logs", "caddy", true),
+    ("couchdb-logs", "couchdb", false),
+    ("envoy-logs", "envoy", true),
+    ("fastly-logs", "fastly", false),
+    ("modsecurity-logs-nginx", "nginx-error", false),
     ("nginx_http-logs", "combined", true),
     ("nginx-proxy-manager-logs", "combined", true),
+    ("npmplus-logs", "npmplus", false),
+    ("zoraxy-http-logs", "zoraxy", false),
 ];
 
 /// One line of a set.

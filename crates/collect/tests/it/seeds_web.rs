@@ -1,0 +1,25 @@
+//! Seeds of the web formats: one record or more a format.
+
+pub(crate) const WEB: &[&str] = &[
+    r#"192.0.2.9 - - [13/Mar/2024:12:08:33 +0000] "POST /c HTTP/2.0" 502 1 "-" "c" 35 0.003 [s-80] [] 10.1.2.3:80, 10.1.2.4:80 0, 1 0.1, 0.2 502, 502 9f3c"#,
+    r#"[10/Feb/2024:21:24:02 +0100] mx.example.org 192.0.2.1 0.037 "GET / HTTP/1.1" 200 26 27 - Kuma/1"#,
+    r#"[24/Jan/2022:16:22:14 +0000] - 404 404 - GET https h "/a?b=1" [Client 192.0.2.4] [Length 5] [Gzip -] [Sent-to s] "c" "-""#,
+    r#"h.example 192.0.2.1 - a430e8da0018d750473c0464b73edd05 - [22/Oct/2025:14:31:08 +0000] "GET / HTTP/2.0" 404 2 "-" "m""#,
+    r#"shop.example:443 192.0.2.7 - bob [13/Mar/2024:12:08:33 +0000] "GET /x\"y HTTP/1.1" 401 5 "-" "curl/8""#,
+    r#"192.0.2.3 - - [13/Mar/2024:12:08:33 +0000] "GET /a HTTP/1.1" 200 17 "-" "x" 42 "shop@docker" "http://172.17.0.3:80" 2ms"#,
+    r#"Feb  6 12:14:14 lb haproxy[1]: 10.0.1.2:33317 [06/Feb/2009:12:14:14.655] in~ b/s 10/0/30/69/+109 200 2750 - - ---- 1/1/1/1/0 0/0 {1wt.eu} {} "GET /#22 HTTP/1.1""#,
+    r#"10.0.1.2:33313 [06/Feb/2009:12:12:51.443] fnt bck/srv1 0/0/5007 212 sD 0/0/0/0/3 0/0"#,
+    r#"10.0.1.2 - - [13/Mar/2024:12:08:33 +0000] "GET /a HTTP/1.1" 200 17 "" "" 33317 655 "in" "static" "srv1" 10 0 30 69 109 "----" 1 1 1 1 0 0 0 "" "" "" """#,
+    r#"2025-12-31T19:00:00.31+01:00 stdout F [2016-04-15T20:17:00.310Z] "POST /a HTTP/2" 204 - 154 0 226 100 "10.0.35.28" "c" "id" "host" "tcp://10.0.2.1:80""#,
+    r#"[2024-03-13T12:08:33.250Z] "- - -" 0 UF - - "-" 5 1 1 - "-" "-" "-" "-" "10.4.1.27:443" outbound|443||db.svc 10.4.1.2:3 10.0.4.1:443 10.4.1.2:4 db -"#,
+    r#"{"start_time":"2024-03-13T12:08:33.250Z","method":"POST","path":"/a.B/C","protocol":"HTTP/2","response_code":200,"response_flags":"-","grpc_status":"7","upstream_cluster":"inbound|80||"}"#,
+    r#"{"logger":"http.log.access","ts":1.5,"request":{"remote_ip":"192.0.2.3","client_ip":"192.0.2.4","proto":"HTTP/3.0","method":"PUT","host":"h:1","uri":"/x","headers":{"User-Agent":["a"],"X-Forwarded-For":["1","2"]},"tls":{"version":772}},"user_id":"u","duration":0.1,"size":0,"status":0}"#,
+    r#"{"DownstreamStatus":404,"RequestMethod":"GET","RequestPath":"/a","ClientAddr":"[2001:db8::1]:5","StartUTC":"2024-03-13T12:08:33.25Z","Duration":15,"TLSVersion":"1.3"}"#,
+    r#"{"timestamp":"2021-11-12T16:59:45+0000","client_ip":"192.0.2.4","host":"h","url":"/z","request_method":"GET","response_status":404,"fastly_server":"x"}"#,
+    r#"{"client.addr":"10.42.0.70:32996","client.id":"a.b","method":"GET","processing_ns":"3","status":200,"timestamp":"2022-08-23T20:33:42Z","uri":"http://w:7/","version":"HTTP/2.0"}"#,
+    r#"10.42.0.63:51160 a.b - [2022-08-23T20:28:20.07Z] "GET http://webapp:7000/ HTTP/2.0" 200"#,
+    "2024-03-13T12:08:33.5Z\tinfo\taccess\tconnection complete\tsrc.addr=10.2.3.9:5 src.identity=\"spiffe://c/ns/s/sa/w\" dst.addr=10.2.3.8:15008 bytes_sent=5 duration=\"500ms\" error=\"x\"",
+    "[notice] 2024-01-20T13:54:06.86Z n@h <0.17.0> 2432 db.example:5984 192.0.2.3 admin PUT /o/7?r=1 201 aborted 12",
+    "2025/05/01 16:35:59 [2025-05-01 16:35:59.720038] [router:r] [origin:o.example] [client: 192.0.2.1] [useragent: x] y] GET /r 444",
+    r#"2021/12/26 12:36:51 [error] 97#97: *18 ModSecurity: Access denied with code 403 (phase 2). Matched "x" [file "f"] [id "9"] [tag "a"], client: 192.0.2.2, server: s, request: "GET / HTTP/1.1", upstream: "http://10.0.0.1:80/", host: "h""#,
+];
