@@ -3,7 +3,8 @@
 //! is what the tests of the gateway show (`slow.rs`, `h2_bounds.rs`).
 //!
 //! Client, server, attacker and gateway share this machine, so an attack also costs what the attacker's own
-//! process takes from the others.
+//! process and the kernel take from the others: the slow attack is therefore made twice, at the gateway and at a
+//! listener beside it that accepts and never reads. What is the gateway's is the difference.
 
 use super::super::row;
 use super::clients;
@@ -12,7 +13,7 @@ use super::peers::edge;
 use super::slow::huge_server;
 use crate::XtaskError;
 use countersign_testkit::{Child, ensure_program, free_port, http2, servers, wait_for_port};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -79,10 +80,13 @@ enum Target {
     Http1,
     Http2,
     Huge,
+    /// Not the gateway.
+    Beside,
 }
 
-const CASES: [(&str, &str, Target); 7] = [
+const CASES: [(&str, &str, Target); 8] = [
     ("nobody", "nothing", Target::Http1),
+    ("slowloris beside the gateway, not at it", "slowloris", Target::Beside),
     ("slowloris, 10,000 connections", "slowloris", Target::Http1),
     ("header floods", "headers", Target::Http1),
     ("rapid reset", "reset", Target::Http2),
@@ -93,7 +97,7 @@ const CASES: [(&str, &str, Target); 7] = [
 
 pub(super) fn run(home: &Path) -> Result<(), XtaskError> {
     let (backend, h2) = (servers::nginx()?, http2::nginx_h2(HUGE)?);
-    let huge = huge_server()?;
+    let (huge, beside) = (huge_server()?, deaf_server()?);
     let address = || free_port().map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
     let (http1, http2, slow) = (address()?, address()?, address()?);
     let listeners = [
@@ -111,6 +115,7 @@ pub(super) fn run(home: &Path) -> Result<(), XtaskError> {
             Target::Http1 => http1,
             Target::Http2 => http2,
             Target::Huge => slow,
+            Target::Beside => beside,
         };
         let calm = clients::open_loop(http1, RATE, LENGTH)?;
         let before = rss(child.id());
@@ -125,6 +130,19 @@ pub(super) fn run(home: &Path) -> Result<(), XtaskError> {
     }
     child.kill();
     Ok(())
+}
+
+/// Accepts as many connections as the slow attack makes, and never reads.
+fn deaf_server() -> Result<SocketAddr, XtaskError> {
+    let failed = |error| XtaskError::Io("the listener that never reads".into(), error);
+    let listener = TcpListener::bind("127.0.0.1:0").map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    std::thread::spawn(move || {
+        let held: Vec<_> = listener.incoming().take(SLOW as usize).collect();
+        std::thread::sleep(Duration::from_secs(3600));
+        drop(held);
+    });
+    Ok(address)
 }
 
 fn attack(home: &Path, mode: &str, to: SocketAddr) -> Result<Child, XtaskError> {
