@@ -3,6 +3,7 @@
 //! Parsers write fields of [`Event`] at the level that the field deserves inside a trusted input; [`crate::seal()`]
 //! lowers what the input does not carry. A parser never sets agent, stream, seq, `t_obs` or `eid`.
 
+use crate::joins::Join;
 use crate::time::Stamp;
 use countersign_event::{
     Auth, CaptureConf, Endpoint, Event, IdentityFrom, Outcome, Payload, Principal, PrincipalKind, Rec,
@@ -23,6 +24,10 @@ pub struct Draft {
     pub merged: u64,
     /// For an envelope: the format of what it carried; empty = none known.
     pub inner: &'static str,
+    /// The record is one part of several; [`crate::joins`].
+    pub join: Option<Join>,
+    /// The record holds a secret at a place that only its format knows: its bytes are never kept, only digested.
+    pub private: bool,
 }
 
 impl Draft {
@@ -138,6 +143,15 @@ impl Draft {
     /// How it ended.
     pub fn outcome(&mut self, outcome: Outcome) {
         self.event.core.outcome = Some(outcome);
+    }
+
+    /// A field whose value must not be kept, by whatever rule: counted, and the record's bytes are not kept either.
+    pub fn secret(&mut self, rule: &str) {
+        self.private = true;
+        match self.event.content.redacted.iter_mut().find(|(known, _)| known == rule) {
+            Some((_, hits)) => *hits += 1,
+            None => self.event.content.redacted.push((rule.to_owned(), 1)),
+        }
     }
 
     /// A source field that no rule took, as the JSON token that the source wrote.

@@ -6,10 +6,14 @@
 //! parser then says so.
 
 pub mod access;
+mod cloud;
+pub mod cloudtrail;
 pub(crate) mod envelope;
 pub mod generic;
 pub mod journald;
 pub mod syslog;
+#[cfg(test)]
+mod testing;
 pub mod web;
 
 use crate::json::Doc;
@@ -85,6 +89,7 @@ impl std::fmt::Debug for Format {
 /// All formats, the more particular first: detection asks in this order.
 #[rustfmt::skip] // one row a line
 pub const FORMATS: &[Format] = &[
+    cloudtrail::CLOUDTRAIL,
     journald::JOURNALD,
     syslog::SYSLOG,
     web::json::TRAEFIK,

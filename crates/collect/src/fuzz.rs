@@ -56,3 +56,29 @@ pub fn collect_frame(bytes: &[u8]) {
         assert_eq!(frame::collect(&mut *framer(), stream, step), whole, "in pieces of {step}");
     }
 }
+
+/// The first byte chooses a batch by name or a bare array, the rest is its text.
+///
+/// # Panics
+/// When spans overlap, leave the text, or come behind a fault: that is a bug.
+pub fn split(bytes: &[u8]) {
+    let Some((choice, text)) = bytes.split_first() else { return };
+    let member = (choice & 1 == 1).then_some("items");
+    let (mut end, mut over) = (0, false);
+    for element in crate::json::split::elements(text, member) {
+        assert!(!over, "a fault is the last thing");
+        match element {
+            Ok(span) => {
+                assert!(
+                    end <= span.start && span.start < span.end && span.end <= text.len(),
+                    "in order, inside"
+                );
+                end = span.end;
+            }
+            Err(fault) => {
+                assert!(fault.offset <= text.len(), "a place in the text");
+                over = true;
+            }
+        }
+    }
+}

@@ -9,6 +9,7 @@
 //! bounded; a name given twice is kept, the last one wins, and [`Doc::ambiguous`] says so.
 
 mod read;
+pub mod split;
 mod value;
 
 pub use value::Val;

@@ -17,6 +17,7 @@ pub mod frame;
 pub mod fuzz;
 pub mod http;
 pub mod intake;
+pub mod joins;
 pub mod json;
 mod observe;
 pub mod plan;

@@ -4,7 +4,7 @@ use crate::formats::{FORMATS, Format, Record};
 use crate::json::Doc;
 use crate::seal::seal_raw;
 use crate::{Draft, Fault, Input, Keeper, RECORD_MAX, seal};
-use countersign_event::{CaptureConf, Event};
+use countersign_event::{CaptureConf, Event, Rec};
 
 /// What happened to the records of an input. `received = recorded + rejected + dropped`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,23 +46,34 @@ impl Counts {
 /// Makes the event of one record. `format` = what the configuration says it is; `None` = find out. Never fails:
 /// what is not understood becomes a `raw` record. `now` is our clock, UTC ns.
 pub fn observe(bytes: &[u8], format: Option<&Format>, input: &Input, keeper: &Keeper, now: u64) -> Event {
+    let (name, parsed) = draft(bytes, format, input, now);
+    match parsed {
+        Ok(draft) => seal(draft, name, bytes, input, keeper, now),
+        Err(fault) => seal_raw(name, fault, bytes, input, keeper, now),
+    }
+}
+
+/// The format of a record, and what its parser made of it.
+pub(crate) fn draft(
+    bytes: &[u8],
+    format: Option<&Format>,
+    input: &Input,
+    now: u64,
+) -> (&'static str, Result<Draft, Fault>) {
     if bytes.len() > RECORD_MAX {
         let fault = Fault::new(RECORD_MAX, "longer than a record may be");
-        return seal_raw(format.map_or("unknown", |f| f.name), fault, bytes, input, keeper, now);
+        return (format.map_or("unknown", |f| f.name), Err(fault));
     }
     with_record(bytes, input, now, |record| {
-        let (name, parsed) = match format {
+        let (name, mut parsed) = match format {
             Some(format) => (format.name, (format.parse)(record)),
             None => detect(record)
                 .map_or(("unknown", Err(Fault::new(0, "no format known"))), |(f, d)| (f.name, Ok(d))),
         };
-        match parsed {
-            Ok(mut draft) => {
-                unread(record, &mut draft);
-                seal(draft, name, bytes, input, keeper, now)
-            }
-            Err(fault) => seal_raw(name, fault, bytes, input, keeper, now),
+        if let Ok(draft) = &mut parsed {
+            unread(record, draft);
         }
+        (name, parsed)
     })
 }
 
@@ -80,6 +91,10 @@ pub(crate) fn detect_among(
     let mut second = None;
     for format in FORMATS.iter().filter(|format| may(format) && (format.looks)(record)) {
         match (format.parse)(record) {
+            // That something was logged is less than half an understanding of what.
+            Ok(draft) if draft.event.core.rec == Some(Rec::Raw) => {
+                second.get_or_insert((format, draft));
+            }
             Ok(draft) if draft.partial.is_none() => return Some((format, draft)),
             Ok(draft) => {
                 second.get_or_insert((format, draft));

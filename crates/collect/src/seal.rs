@@ -80,7 +80,8 @@ impl Keeper {
 /// The event of a record that parser `format` made `draft` of. `now` is our clock, UTC ns.
 pub fn seal(draft: Draft, format: &str, record: &[u8], input: &Input, keeper: &Keeper, now: u64) -> Event {
     let conf = draft.conf();
-    let (merged, source_id, partial, inner) = (draft.merged, draft.source_id, draft.partial, draft.inner);
+    let (merged, source_id, partial) = (draft.merged, draft.source_id, draft.partial);
+    let (inner, private) = (draft.inner, draft.private);
     let mut event = draft.event;
     cap(&mut event, input.level);
     if let (Some(why), true) = (partial, event.content.err.is_empty()) {
@@ -91,6 +92,7 @@ pub fn seal(draft: Draft, format: &str, record: &[u8], input: &Input, keeper: &K
         KeepRaw::Unparsed => conf != CaptureConf::Full,
         KeepRaw::None => false,
     };
+    let kept = kept && !private;
     // Every text of the event is part of the record; where that has nothing secret as it stands and nothing that
     // was escaped, no text of it has.
     if memchr::memchr2(b'\\', b'%', record).is_some() || !keeper.scanner.find(record).is_empty() {
@@ -220,7 +222,11 @@ fn clean(event: &mut Event, scanner: &Scanner) {
     }
     let who = &mut event.who;
     for principal in who.who.iter_mut().chain(&mut who.obo).chain(&mut who.also) {
-        [&mut principal.id, &mut principal.name, &mut principal.cred].into_iter().for_each(&mut text);
+        [&mut principal.id, &mut principal.name].into_iter().for_each(&mut text);
+        // The id of an access key looks like a key, and is the public half that credentials are joined by.
+        if !is_access_key_id(&principal.cred) {
+            text(&mut principal.cred);
+        }
     }
     let content = &mut event.content;
     [&mut content.stmt, &mut content.err].into_iter().for_each(&mut text);
@@ -238,6 +244,13 @@ fn clean(event: &mut Event, scanner: &Scanner) {
     [&mut links.corr, &mut links.sess, &mut links.msg].into_iter().for_each(&mut text);
     text(&mut event.core.op);
     count(&mut event.content.redacted, hits);
+}
+
+/// An AWS access key id: `AKIA`, `ASIA` and the like, 16 more letters and digits (IAM reference, "unique
+/// identifiers"). The secret that belongs to it has another form.
+fn is_access_key_id(cred: &str) -> bool {
+    let shape = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit();
+    cred.len() == 20 && cred.starts_with('A') && cred.bytes().all(shape)
 }
 
 /// Values of `detail` nest at most as deep as the schema allows.

@@ -215,7 +215,7 @@ pub const FORMS: &[Form] = &[
     form("notion-token", "ntn_", Alnum, 40, 60),
     form("notion-token", "secret_", Alnum, 43, 43),
     form("airtable-token", "pat", Dotted, 79, 79),
-    form("asana-token", "2/", Dotted, 40, 60),
+    form("asana-token", "2/1", Dotted, 39, 59),
     form("figma-token", "figd_", Url, 40, 60),
     form("dropbox-token", "sl.", Url, 130, 1_400),
     form("hubspot-token", "pat-na1-", Url, 36, 36),

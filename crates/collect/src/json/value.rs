@@ -103,6 +103,17 @@ impl<'d, 'a> Val<'d, 'a> {
         names.iter().find_map(|name| self.get(name))
     }
 
+    /// The member `name` whatever the case of its ASCII letters, the exact one before others: for producers whose
+    /// records were carried through a store that folds names.
+    pub fn fold(&self, name: &str) -> Option<Val<'d, 'a>> {
+        self.get(name).or_else(|| self.members().find(|member| member.name().eq_ignore_ascii_case(name)))
+    }
+
+    /// Whether this is an object with a member `name`.
+    pub fn has(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
     /// Members of an object, in order; nothing for anything else.
     pub fn members(&self) -> impl Iterator<Item = Val<'d, 'a>> + use<'d, 'a> {
         self.inside(Kind::Object)

@@ -12,11 +12,23 @@ const SEEDS: &[&str] = &[
     "<165>1 2003-10-11T22:14:15.003Z host app 77 ID47 [e@1 a=\"b\\\"c\"][f x=\"y\"] \u{feff}text",
     "<34>Mar 13 12:08:33 web1 nginx[7]: 192.0.2.1 - - [13/Mar/2024:12:08:33 +0000] \"GET / HTTP/1.1\" 200 3",
     "__REALTIME_TIMESTAMP=1710331713000000\n_COMM=cron\nMESSAGE\n\u{2}\0\0\0\0\0\0\0a\n\n_PID=1\n",
+    r#"{"eventVersion":"1.11","eventTime":"2024-03-13T12:08:33Z","eventSource":"s3.amazonaws.com","eventName":"GetObject","eventID":"e","requestID":"r","eventType":"AwsApiCall","sourceIPAddress":"192.0.2.1","userIdentity":{"type":"AssumedRole","arn":"arn:aws:sts::1:assumed-role/r/s","invokedBy":"x","sessionContext":{"sourceIdentity":"a","sessionIssuer":{"type":"Role","arn":"arn:aws:iam::1:role/r"}}},"errorCode":"AccessDenied","resources":[{"ARN":"a"}]}"#,
     r#"{"a":[1,{"b":"c"}],"d":1.50}"#,
 ];
 
 fn all() -> Vec<&'static str> {
     SEEDS.iter().chain(WEB).copied().collect()
+}
+
+#[test]
+fn batches_are_cut_in_order_wherever_they_end() {
+    for batch in [r#"{"kind":"List","items":[{"a":"]\\"},[],1,"x"],"z":{}}"#, r#" [1,{"b":[null]}] "#] {
+        for choice in [0, 1] {
+            for cut in 0..=batch.len() {
+                fuzz::split(&[&[choice], &batch.as_bytes()[..cut]].concat());
+            }
+        }
+    }
 }
 
 #[test]

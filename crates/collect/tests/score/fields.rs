@@ -3,7 +3,7 @@
 use countersign_collect::time;
 use countersign_event::cbor::Value as Cbor;
 use countersign_event::fields::detail;
-use countersign_event::{Endpoint, Event, Outcome, Principal, Unmapped};
+use countersign_event::{Endpoint, Event, Principal, PrincipalKind, Unmapped};
 use serde_json::Value;
 use std::net::IpAddr;
 
@@ -46,7 +46,8 @@ fn same(name: &str, got: &str, want: &str) -> bool {
         "http_path" => path(got) == path(want),
         "url" => path(got) == path(want),
         "http_version" => got == want || format!("{got}.0") == want || got == format!("{want}.0"),
-        "outcome" => outcome(want).is_some_and(|word| word == got),
+        "outcome" => outcomes(want).contains(&got),
+        "authz" => got == want || matches!((got, want), ("allow", "true") | ("deny", "false")),
         "principal_type" => kinds(want).contains(&got),
         _ => got == want,
     }
@@ -56,8 +57,10 @@ fn near(got: &str, want: Option<i64>) -> bool {
     got.parse::<i64>().ok().zip(want).is_some_and(|(a, b)| (a - b).abs() <= 1_000_000)
 }
 
+/// An address, also one with a port behind it.
 fn ip(text: &str) -> Option<IpAddr> {
-    text.parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
+    let with_port = || text.parse::<std::net::SocketAddr>().ok().map(|address| address.ip());
+    text.parse::<IpAddr>().ok().or_else(with_port).map(|ip| ip.to_canonical())
 }
 
 /// Without scheme, authority and query string.
@@ -67,14 +70,14 @@ fn path(text: &str) -> String {
     text.split('?').next().unwrap_or_default().to_owned()
 }
 
-/// Our word for the vendor's outcome; `None` = not known here, so nothing can be right.
-fn outcome(theirs: &str) -> Option<&'static str> {
-    Some(match theirs.to_ascii_lowercase().as_str() {
-        "success" | "allow" | "accept" | "succeeded" | "ok" | "0" => Outcome::Success.word(),
-        "block" | "reject" | "denied" | "deny" => Outcome::Denied.word(),
-        "failure" | "failed" => Outcome::CallerError.word(),
-        _ => return None,
-    })
+/// Our words for the vendor's outcome; a vendor that says no more than "failed" leaves open which failure.
+fn outcomes(theirs: &str) -> &'static [&'static str] {
+    match theirs.to_ascii_lowercase().as_str() {
+        "success" | "allow" | "accept" | "succeeded" | "ok" | "0" => &["success"],
+        "block" | "reject" | "denied" | "deny" => &["denied"],
+        "failure" | "failed" => &["denied", "caller_error", "server_error", "timeout"],
+        _ => &[],
+    }
 }
 
 /// Kinds of ours that a vendor's type of principal may be.
@@ -85,7 +88,7 @@ fn kinds(theirs: &str) -> &'static [&'static str] {
             &["user"]
         }
         "AWSService" => &["service"],
-        "AWSAccount" => &["user", "system"],
+        "AWSAccount" => &["user", "role", "system"],
         _ => &[],
     }
 }
@@ -104,6 +107,13 @@ fn names(principal: &Principal) -> Vec<String> {
     let bare = id.split_once(':').map_or(id.as_str(), |(_, rest)| rest);
     let last = bare.rsplit_once('/').map_or(bare, |(_, last)| last);
     vec![id.clone(), principal.name.clone(), bare.to_owned(), last.to_owned()]
+}
+
+/// Who acted; where a service acted for somebody, the sets name him, whom we have behind it.
+fn actors(event: &Event) -> impl Iterator<Item = &Principal> {
+    let service = event.who.who.iter().any(|who| who.kind == Some(PrincipalKind::Service));
+    let behind = event.who.obo.first().filter(|_| service);
+    event.who.who.iter().chain(&event.who.also).chain(behind)
 }
 
 fn header(event: &Event, name: &str) -> String {
@@ -149,10 +159,8 @@ fn places(name: &str, event: &Event) -> Vec<String> {
             let host = peer.dst.as_ref().map(|d| d.host.clone()).unwrap_or_default();
             vec![format!("{host}:{}", port(peer.dst.as_ref())), host]
         }
-        "principal" => event.who.who.iter().chain(&event.who.also).flat_map(names).collect(),
-        "principal_type" => {
-            vec![event.who.who.as_ref().and_then(|w| w.kind).map_or("", |k| k.word()).to_owned()]
-        }
+        "principal" => actors(event).flat_map(names).collect(),
+        "principal_type" => actors(event).filter_map(|who| Some(who.kind?.word().to_owned())).collect(),
         "on_behalf_of" => event.who.obo.iter().flat_map(names).collect(),
         "src_service" => vec![event.who.who.as_ref().map(|w| w.svc.clone()).unwrap_or_default()],
         "target_service" => vec![target.svc.clone()],

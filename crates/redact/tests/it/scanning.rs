@@ -79,6 +79,9 @@ fn prose_names_and_ids_are_left_alone() {
         "http://example.org/a@b",
         "AKIA is a prefix",
         "SKIP",
+        "arn:aws:sts::111122223333:assumed-role/AWSServiceRoleForAmazonEKSNodegroup/EKS",
+        "Client.InvalidDeliveryChannelNameException",
+        "aws-reserved/sso.amazonaws.com/us-west-2/AWSReservedSSO_DevAdmin_635426549a280cc6",
     ] {
         assert_eq!(scanner.find(text.as_bytes()), [], "{text}");
     }
