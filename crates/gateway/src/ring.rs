@@ -121,6 +121,10 @@ pub(crate) enum H2What {
     /// The gateway answered; with this status of gRPC, if the client speaks that. `refused`: the request was
     /// not let through.
     Answered { status: u16, why: &'static str, refused: bool, grpc: Option<u32> },
+    /// The verdict on the request, reached on its body.
+    Verdict(Box<Decided>),
+    /// The request was held until what it asks for was known: its intents are asked for now.
+    Announced,
     /// It was ended in the middle of the answer.
     Cut { why: &'static str },
     /// It has lasted long. Promises a record.

@@ -133,7 +133,7 @@ impl RouteTls {
             if listener.protocol != Protocol::Postgres {
                 offering.alpn_protocols = alpn(listener.protocol);
             }
-            if listener.protocol == Protocol::Auto {
+            if matches!(listener.protocol, Protocol::Auto | Protocol::Mcp) {
                 out.acceptor_h1 = Some(TlsAcceptor::from(config));
             }
             out.acceptor = Some(TlsAcceptor::from(Arc::new(offering)));
@@ -199,9 +199,9 @@ fn trusted(workload: Option<&Workload>, files: &[PathBuf]) -> Trusted {
 fn alpn(protocol: Protocol) -> Vec<Vec<u8>> {
     let (h2, h1) = (b"h2".to_vec(), b"http/1.1".to_vec());
     match protocol {
-        Protocol::Auto => vec![h2, h1],
+        Protocol::Auto | Protocol::Mcp => vec![h2, h1],
         Protocol::Http2 => vec![h2],
-        Protocol::Http1 | Protocol::Mcp => vec![h1],
+        Protocol::Http1 => vec![h1],
         Protocol::Postgres => vec![b"postgresql".to_vec()],
         Protocol::Redis | Protocol::Opaque => Vec::new(),
     }

@@ -13,6 +13,8 @@ const PYTHON: &str = "mcp==2.3.0";
 /// Earlier ones, each with the revision that its client proposes.
 const PYTHON_V1: [(&str, &str); 3] =
     [("mcp==1.6.0", "2024-11-05"), ("mcp==1.9.4", "2025-03-26"), ("mcp==1.12.4", "2025-06-18")];
+/// What the first speaks HTTP/2 with, as client and as server.
+const PYTHON_H2: [&str; 3] = [PYTHON, "hypercorn==0.18.0", "httpx2[http2]==2.16.2"];
 /// What those earlier ones still work with.
 const PYDANTIC: &str = "pydantic==2.11.7";
 const WEBSOCKETS: &str = "websockets==17.4";
@@ -77,7 +79,8 @@ fn script(dir: &Path, name: &str, text: &str) -> Result<PathBuf, TestkitError> {
     Ok(path)
 }
 
-/// A server of the Python SDK; `transport` = `http`, `json` (answers without streams) or `sse` (2024-11-05).
+/// A server of the Python SDK; `transport` = `http`, `json` (answers without streams) or `sse` (2024-11-05); `h2` and
+/// `h2-json` are the first two over HTTP/2 with prior knowledge.
 ///
 /// # Errors
 /// When it cannot be installed or started.
@@ -89,11 +92,16 @@ pub fn python_server(transport: &str) -> Result<Server, TestkitError> {
 }
 
 fn python_stdio(dir: &TempDir, transport: &str, port: u16, log: &Path) -> Result<Command, TestkitError> {
-    let python = python::venv("mcp", &[PYTHON])?;
+    let python = python_for(transport)?;
     let server = script(dir.path(), "server.py", include_str!("mcp/server.py"))?;
     let mut command = Command::new(python);
     command.arg(server).arg(transport).arg(port.to_string()).arg(log);
     Ok(command)
+}
+
+/// Python with the SDK, and with HTTP/2 where `what` begins with it.
+fn python_for(what: &str) -> Result<PathBuf, TestkitError> {
+    if what.starts_with("h2") { python::venv("mcp-h2", &PYTHON_H2) } else { python::venv("mcp", &[PYTHON]) }
 }
 
 /// The command of a server on standard input and output; `kind` = `python`, `v1-stdio` or `v2-stdio` (JavaScript).
@@ -129,13 +137,13 @@ pub fn javascript_server(kind: &str) -> Result<Server, TestkitError> {
 }
 
 /// What a client of the Python SDK printed; `mode` = `auto`, `legacy`, `2026-07-28`, `sse` or `stdio`, then a URL
-/// or the server's command behind `--`.
+/// or the server's command behind `--`; one of the first three behind `h2-` = over HTTP/2 with prior knowledge.
 ///
 /// # Errors
 /// When it cannot be installed, or failed.
 pub fn python_client(mode: &str, target: &[String]) -> Result<Vec<String>, TestkitError> {
     let dir = TempDir::new("mcp-client")?;
-    let mut command = Command::new(python::venv("mcp", &[PYTHON])?);
+    let mut command = Command::new(python_for(mode)?);
     command.arg(script(dir.path(), "client.py", include_str!("mcp/client.py"))?).arg(mode).args(target);
     transcript(command, &dir)
 }

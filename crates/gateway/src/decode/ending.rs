@@ -1,11 +1,34 @@
 //! What is left to be recorded when an exchange ends, or its connection does.
 
 use super::Context;
-use super::bodies::Here;
+use super::bodies::{Bodies, Here};
 use super::event::{connection_event, finish, opaque_event};
 use super::exchange::{Conn, Exchange};
 use crate::ring::Why;
 use countersign_event::{Event, Outcome, Rec};
+
+/// Hands over the record of an exchange, or those that its bodies' reader makes of it; `made` = those that it made
+/// before.
+pub(super) fn emit(
+    context: &mut Context,
+    exchange: Box<Exchange>,
+    bodies: Option<Box<dyn Bodies>>,
+    (started, t, made): (u64, u64, u64),
+    out: &mut Vec<Event>,
+) {
+    let before = out.len();
+    match bodies {
+        None => out.push(exchange.event),
+        Some(bodies) => {
+            bodies.finish(&mut Here { event: &exchange.event, context, t, started, out }, made);
+            if made == 0 && out.len() == before {
+                out.push(exchange.event);
+            }
+        }
+    }
+    let promised = usize::from(made == 0);
+    context.extra += (out.len() - before).saturating_sub(promised) as u64;
+}
 
 impl Conn {
     /// Emits what is complete, oldest first.
@@ -38,18 +61,7 @@ impl Conn {
         if whole && exchange.event.core.outcome == Some(Outcome::Success) {
             context.templates.learn(self.open.route, &exchange.event.target.raw);
         }
-        let before = out.len();
-        match bodies {
-            None => out.push(exchange.event),
-            Some(bodies) => {
-                bodies.finish(&mut Here { event: &exchange.event, context, t, started, out }, made);
-                if made == 0 && out.len() == before {
-                    out.push(exchange.event);
-                }
-            }
-        }
-        let promised = usize::from(made == 0);
-        context.extra += (out.len() - before).saturating_sub(promised) as u64;
+        emit(context, exchange, bodies, (started, t, made), out);
     }
 
     /// The connection ended: everything still open ends with it.

@@ -14,7 +14,7 @@ use super::websocket::Agreed;
 use super::{Asked, Context, Intent, identify};
 use crate::config::Purpose;
 use crate::recorder::BodyDigest;
-use crate::ring::{ConnOpen, Gate, H2What, Way, What};
+use crate::ring::{ConnOpen, Decided, Gate, H2What, Way, What};
 use bytes::Bytes;
 use countersign_event::{Event, Outcome, Principal, Rec, Tls};
 use countersign_identity::TlsIdentity;
@@ -278,17 +278,12 @@ impl Conn {
             What::Announced => {
                 let up = self.upstream;
                 if let (Some(exchange), Some(gate)) = (self.exchanges.back_mut(), &self.open.gate) {
-                    let mut intents = Vec::new();
-                    let ask = |bodies: &mut dyn Bodies, here: &mut Here<'_>| intents = bodies.intents(here);
-                    exchange.read_bodies(up, context, t, out, ask);
-                    exchange.announce(context, gate, intents);
+                    exchange.announce_bodies(up, context, t, out, gate);
                 }
             }
             What::Verdict(decided) => {
                 if let Some(exchange) = self.exchanges.back_mut() {
-                    exchange.event.who = decided.who;
-                    exchange.event.core.decision = Some(decided.decision);
-                    exchange.bodies.iter_mut().for_each(|b| b.decided());
+                    exchange.decided(*decided);
                 }
             }
             What::Switched { before } => {
@@ -440,7 +435,7 @@ impl Conn {
 
 impl Exchange {
     /// Asks for its intents, or for the one that its head makes.
-    fn announce(&mut self, context: &mut Context, gate: &Arc<Gate>, mut intents: Vec<Intent>) {
+    pub(super) fn announce(&mut self, context: &mut Context, gate: &Arc<Gate>, mut intents: Vec<Intent>) {
         if intents.is_empty() {
             intents.push(Intent { event: intent_event(&self.event), id: Arc::default() });
         }
@@ -448,8 +443,30 @@ impl Exchange {
         context.intents.push(Asked { intents, gate: Arc::clone(gate) });
     }
 
+    /// Asks for the intents of what the bodies ask for.
+    pub(super) fn announce_bodies(
+        &mut self,
+        up: Option<(SocketAddr, u64)>,
+        context: &mut Context,
+        t: u64,
+        out: &mut Vec<Event>,
+        gate: &Arc<Gate>,
+    ) {
+        let mut intents = Vec::new();
+        let ask = |bodies: &mut dyn Bodies, here: &mut Here<'_>| intents = bodies.intents(here);
+        self.read_bodies(up, context, t, out, ask);
+        self.announce(context, gate, intents);
+    }
+
+    /// The verdict that was reached on its body.
+    pub(super) fn decided(&mut self, decided: Decided) {
+        self.event.who = decided.who;
+        self.event.core.decision = Some(decided.decision);
+        self.bodies.iter_mut().for_each(|b| b.decided());
+    }
+
     /// Lets the bodies' reader make events, and keeps count of them.
-    fn read_bodies(
+    pub(super) fn read_bodies(
         &mut self,
         up: Option<(SocketAddr, u64)>,
         context: &mut Context,

@@ -1,18 +1,21 @@
 //! The streams of an HTTP/2 connection as the decoder sees them: each a request and its answer, plain HTTP or a
 //! call of gRPC. One record a stream, and records of progress while it lasts.
 
-use super::event::{connection_event, finish, intent_event, request_event};
+use super::bodies::{Bodies, Here};
+use super::ending::emit;
+use super::event::{connection_event, finish, request_event};
 use super::exchange::{Exchange, Own};
 use super::grpc::Call;
+use super::mcp::in_body_h2;
+use super::request;
 use super::session::At;
-use super::{Asked, Intent, request};
 use crate::ring::{Decided, H2What, Way};
 use countersign_event::cbor::Value;
 use countersign_event::{Class, Event, Kind, Outcome, Rec};
 use countersign_wire::h2::{Packed, error_name};
 use countersign_wire::http1::fields::Fields;
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 /// Key of `content.detail` for http: the code of a reset.
 const RESET_CODE: u64 = 4;
@@ -41,7 +44,7 @@ pub(super) struct Streams {
 impl Streams {
     /// Records that are promised and not made.
     pub(super) fn owed(&self) -> usize {
-        self.open.len()
+        self.open.values().filter(|stream| stream.exchange.made == 0).count()
     }
 
     pub(super) fn tap(&mut self, at: &mut At<'_>, id: u32, what: H2What) {
@@ -81,6 +84,17 @@ impl Streams {
                 }
                 self.end(at, id, Ending::Complete);
             }
+            H2What::Verdict(decided) => {
+                if let Some(stream) = self.open.get_mut(&id) {
+                    stream.exchange.decided(*decided);
+                }
+            }
+            H2What::Announced => {
+                if let (Some(stream), Some(gate)) = (self.open.get_mut(&id), &at.conn.open.gate) {
+                    let (up, gate) = (at.conn.upstream, Arc::clone(gate));
+                    stream.exchange.announce_bodies(up, at.context, at.t, at.out, &gate);
+                }
+            }
             H2What::Progress => {
                 let event = match self.open.get(&id) {
                     Some(stream) => progress(at, stream),
@@ -95,11 +109,10 @@ impl Streams {
         let fields = Fields::packed(fields.as_bytes());
         let denied = decided.as_ref().is_some_and(|d| countersign_policy::refuses(&d.decision));
         let (mut exchange, grpc) = request::begin_h2(at.conn, at.context, at.t, fields, decided);
-        if let Some(gate) = at.conn.open.gate.as_ref().filter(|_| !denied) {
-            let eid = Arc::<OnceLock<_>>::default();
-            let intent = Intent { event: intent_event(&exchange.event), id: Arc::clone(&eid) };
-            at.context.intents.push(Asked { intents: vec![intent], gate: Arc::clone(gate) });
-            exchange.intent = Some(eid);
+        let mcp = at.context.routes.get(at.conn.open.route).is_some_and(|r| r.mcp);
+        let later = mcp && in_body_h2(fields, end);
+        if let Some(gate) = at.conn.open.gate.as_ref().filter(|_| !denied && !later) {
+            exchange.announce(at.context, gate, Vec::new());
         }
         if !denied {
             exchange.list(at.conn, at.context);
@@ -128,6 +141,13 @@ impl Streams {
         if let Some(call) = stream.grpc.as_mut().filter(|_| end) {
             call.trailers(fields);
         }
+        let content_type = stream.exchange.response.content_type.clone();
+        read_bodies(at, stream, |bodies, here| {
+            bodies.response(here, fields, &content_type);
+            if end {
+                bodies.end(here, Way::Down);
+            }
+        });
         self.end_if_complete(at, id);
     }
 
@@ -149,6 +169,16 @@ impl Streams {
         }
         if end {
             body.ended = Some(at.t);
+        }
+        read_bodies(at, stream, |bodies, here| {
+            if !bytes.is_empty() {
+                bodies.data(here, way, bytes);
+            }
+            if end {
+                bodies.end(here, way);
+            }
+        });
+        if end {
             self.end_if_complete(at, id);
         }
     }
@@ -177,13 +207,18 @@ impl Streams {
     }
 }
 
+/// Lets the reader of a stream's bodies make events.
+fn read_bodies(at: &mut At<'_>, stream: &mut Stream, work: impl FnOnce(&mut dyn Bodies, &mut Here<'_>)) {
+    stream.exchange.read_bodies(at.conn.upstream, at.context, at.t, at.out, work);
+}
+
 fn finish_stream(at: &mut At<'_>, stream: Stream, ending: Ending) {
     let Stream { mut exchange, grpc } = stream;
     if let Some(listed) = exchange.listed.take() {
         listed.end(at.t);
     }
     let answered = exchange.response.ended.is_some();
-    let started = exchange.started;
+    let (bodies, started, made) = (exchange.bodies.take(), exchange.started, exchange.made);
     let own = exchange.own.is_some();
     let cut = match ending {
         Ending::Cut(why) if !answered => Some(why),
@@ -206,7 +241,7 @@ fn finish_stream(at: &mut At<'_>, stream: Stream, ending: Ending) {
     if learns && event.core.outcome == Some(Outcome::Success) {
         at.context.templates.learn(at.conn.open.route, &event.target.raw);
     }
-    at.out.push(exchange.event);
+    emit(at.context, exchange, bodies, (started, t, made), at.out);
 }
 
 /// What a reset makes of a record. After a complete answer it only ended the request, and changes nothing.

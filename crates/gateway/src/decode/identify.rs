@@ -257,10 +257,11 @@ pub(crate) struct H2Head<'a> {
 }
 
 impl<'a> H2Head<'a> {
-    pub(crate) fn read(fields: Fields<'a>) -> H2Head<'a> {
+    /// `grpc`: whether calls of gRPC are read as such.
+    pub(crate) fn read(fields: Fields<'a>, grpc: bool) -> H2Head<'a> {
         let method = fields.get(":method").and_then(|m| std::str::from_utf8(m).ok()).unwrap_or_default();
         let path = fields.get(":path").or_else(|| fields.get(":authority")).unwrap_or_default();
-        let grpc = method == "POST" && fields.get("content-type").is_some_and(grpc::is_grpc);
+        let grpc = grpc && method == "POST" && fields.get("content-type").is_some_and(grpc::is_grpc);
         H2Head { method, path, grpc }
     }
 
@@ -277,8 +278,12 @@ impl<'a> H2Head<'a> {
 
 /// Identity and decision in line, for a stream of HTTP/2. Nothing is kept here: a verdict must not outlive what it
 /// rests on.
-pub(crate) fn decide_h2(caller: &Caller<'_>, fields: Fields<'_>, policy: &dyn Policy) -> Decided {
-    let head = H2Head::read(fields);
+pub(crate) fn decide_h2(
+    caller: &Caller<'_>,
+    (fields, grpc): (Fields<'_>, bool),
+    policy: &dyn Policy,
+) -> Decided {
+    let head = H2Head::read(fields, grpc);
     let found = caller.found(head.method, head.path, fields);
     let raw = clean(target::path_and_query(head.path).0).raw;
     let resource = if head.rpc().is_some() { raw } else { Templates::default().of(0, &raw).0 };

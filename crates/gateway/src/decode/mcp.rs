@@ -404,6 +404,11 @@ pub(crate) fn in_body(head: &[u8], end: bool) -> bool {
     head.starts_with(b"POST ") && !end
 }
 
+/// As [`in_body`], of a request of HTTP/2.
+pub(crate) fn in_body_h2(fields: Fields<'_>, end: bool) -> bool {
+    !end && fields.get(":method") == Some(b"POST")
+}
+
 /// The headers that say what the body holds.
 pub(crate) fn routing(fields: Fields<'_>) -> Headers<'_> {
     let mut headers = Headers::default();

@@ -98,7 +98,9 @@ pub(super) fn begin_h2(
     decided: Option<Box<Decided>>,
 ) -> (Box<Exchange>, bool) {
     let mut exchange = empty(conn, context, t);
-    let head = identify::H2Head::read(fields);
+    // On MCP routes other requests are plain HTTP.
+    let mcp = context.routes.get(conn.open.route).is_some_and(|r| r.mcp);
+    let head = identify::H2Head::read(fields, !mcp);
     let event = &mut exchange.event;
     event.core.proto = "http/2".to_owned();
     set_method(event, head.method);
@@ -114,7 +116,11 @@ pub(super) fn begin_h2(
     exchange.request.content_type = content_type(fields);
     let operation = if head.grpc { exchange.event.core.op.clone() } else { head.method.to_owned() };
     let request = Request { method: head.method, target: head.path, version: 2, fields };
+    let inline = decided.is_some();
     set_who(&mut exchange, conn, context, t, (head.protocol(), &operation), &request, decided);
+    if mcp {
+        exchange.bodies = Some(Box::new(Reading::new(context, fields, head.method, head.path, inline)));
+    }
     (exchange, head.grpc)
 }
 

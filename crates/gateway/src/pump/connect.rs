@@ -11,8 +11,17 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+/// What a client of HTTP/2 with prior knowledge begins with, and an empty frame of SETTINGS.
+const PREFACE_AND_SETTINGS: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+/// Type of that frame (RFC 9113 section 6.5).
+const SETTINGS: u8 = 4;
+/// How long a server has to accept, and to say whether it speaks HTTP/2; a caller waits for that once.
+const LEARN_MAX: Duration = Duration::from_secs(2);
 
 /// State of the connection to the server.
 pub(crate) enum Upstream {
@@ -59,6 +68,27 @@ pub(crate) fn dial_h2(route: Arc<Route>, limits: Arc<Limits>) -> Dialling {
         }
         Ok(io)
     })
+}
+
+/// Asks the server of `route` whether it speaks HTTP/2, before callers are offered it: in TLS by ALPN, in clear text
+/// by the preface, to which only HTTP/2 answers with SETTINGS (RFC 9113 section 3.4). Asks again at the next call when
+/// the server is not there.
+pub(crate) async fn learn_h2(route: &Route, limits: &Limits) {
+    let connector = route.tls.load().connector_h2.clone();
+    let Ok(Ok(mut io)) = timeout(LEARN_MAX, dial(route, limits, connector)).await else { return };
+    let speaks = if io.buffers() {
+        io.alpn() == Some(b"h2")
+    } else {
+        let mut first = [0; 4];
+        let asked = timeout(LEARN_MAX, async {
+            io.write_all(PREFACE_AND_SETTINGS).await?;
+            io.read_exact(&mut first).await
+        });
+        // A server that closes, or says nothing, has not understood.
+        matches!(asked.await, Ok(Ok(_))) && first.get(3) == Some(&SETTINGS)
+    };
+    route.no_h2.store(!speaks, Ordering::Relaxed);
+    route.knows_h2.store(true, Ordering::Relaxed);
 }
 
 async fn dial(route: &Route, limits: &Limits, connector: Option<Connector>) -> Result<Io, ConnectError> {

@@ -10,6 +10,7 @@
 mod answer;
 mod client_side;
 mod deadlines;
+mod held;
 mod lane;
 mod pack;
 mod server_side;
@@ -20,7 +21,7 @@ mod wire;
 use super::connect::ConnectError;
 use super::io::Io;
 use super::worker::{Route, Worker};
-use crate::config::Durability;
+use crate::config::{Durability, Protocol};
 use crate::ring::{Gate, H2What, Ring, Tap, What, Why};
 use bytes::Bytes;
 use client_side::Down;
@@ -129,7 +130,7 @@ impl Http2 {
         let now = worker.clock.monotonic_ns();
         let deadlines = Deadlines::new(limits, now);
         let client = Wire::client(start.client, start.head, Arc::clone(&worker.clock), pace);
-        let down = Down::accept(limits, client.half());
+        let down = Down::accept(limits, client.half(), start.route.protocol == Protocol::Mcp);
         Http2 {
             worker,
             route: start.route,
@@ -237,9 +238,13 @@ impl Http2 {
     fn with_bridge(&mut self, slot: usize, work: impl FnOnce(&mut Bridge, &mut Context<'_>, &mut Env<'_>)) {
         let Some(mut bridge) = self.bridges.get_mut(slot).and_then(Option::take) else { return };
         let waker = self.wakers.get(FIRST + slot);
-        let mut broken = false;
+        let (mut broken, mut wanted) = (false, false);
+        let asked = self.asked;
         let mut env = Env {
             worker: &self.worker,
+            route: &self.route,
+            secured: self.secured.as_ref(),
+            peer: self.peer,
             conn: self.conn,
             now: self.now,
             taps: &mut self.taps,
@@ -250,6 +255,8 @@ impl Http2 {
             gap: self.route.durability == Durability::Gap,
             unrecorded: bridge.unrecorded,
             intents: self.intents.as_deref(),
+            asked: &mut self.asked,
+            wanted: &mut wanted,
             sender: self.up.sender(),
             failed: self.failed,
             gone: self.gone,
@@ -260,6 +267,12 @@ impl Http2 {
         work(&mut bridge, &mut Context::from_waker(&waker), &mut env);
         if broken {
             self.end = Some(Why::Cut("the ledger does not take records"));
+        }
+        if self.asked > asked {
+            self.listen_for_intents();
+        }
+        if wanted {
+            self.connect();
         }
         if bridge.is_over() {
             self.free.push(slot);
@@ -329,11 +342,20 @@ impl Http2 {
 
     /// The ticket of a request's intent; 0 where none is needed.
     fn ask_intent(&mut self) -> u64 {
-        let Some(gate) = &self.intents else { return 0 };
-        gate.register(&self.wakers.get(INTENT));
-        self.urgent = true;
+        if self.intents.is_none() {
+            return 0;
+        }
         self.asked += 1;
+        self.listen_for_intents();
         self.asked
+    }
+
+    /// A tap that asks for an intent waits to be handed over.
+    fn listen_for_intents(&mut self) {
+        if let Some(gate) = &self.intents {
+            gate.register(&self.wakers.get(INTENT));
+            self.urgent = true;
+        }
     }
 
     fn intent_acknowledged(&mut self) {

@@ -11,6 +11,7 @@ use crate::decode::identify;
 use crate::ring::{Decided, Way, What};
 use crate::stats::count;
 use bytes::Bytes;
+use countersign_wire::http1::fields::{self, Slots};
 use countersign_wire::http1::{Eof, Framer, Piece, PieceKind, Rule};
 use countersign_wire::stream::Farewell;
 use std::collections::VecDeque;
@@ -174,25 +175,19 @@ impl Flow {
     fn decide(&self, head: &[u8]) -> Option<Box<Decided>> {
         let policy = self.worker.holds(&self.route)?;
         let mut decided = identify::decide(&self.caller(), head, policy.as_ref());
-        if self.route.protocol == Protocol::Mcp && !countersign_policy::refuses(&decided.decision) {
-            mcp::without_upgrade(head, &mut decided);
+        let mut slots = Slots::default();
+        if self.route.protocol == Protocol::Mcp
+            && !countersign_policy::refuses(&decided.decision)
+            && let Some(request) = fields::request(head, &mut slots)
+        {
+            mcp::without_upgrade(request.method, request.fields, &mut decided);
         }
         Some(Box::new(decided))
     }
 
     /// Who calls over this connection, for a verdict now.
     pub(super) fn caller(&self) -> identify::Caller<'_> {
-        identify::Caller {
-            identities: &self.worker.identities,
-            tls: self.secured.as_deref(),
-            secure: self.secured.is_some(),
-            peer: self.peer.ip(),
-            service: &self.route.service,
-            route: &self.route.name,
-            purpose: &self.route.purpose,
-            time_ns: self.worker.clock.now_ns(),
-            proved: None,
-        }
+        self.worker.caller(&self.route, self.secured.as_deref(), self.peer.ip())
     }
 
     /// The bytes at the front of `up.held` break `rule`.

@@ -4,6 +4,7 @@
 use super::closing::{Closing, LINGER_MAX};
 use super::connect::Upstream;
 use super::flow::{Flow, Mode};
+use crate::config::Protocol;
 use crate::ring::{Way, What};
 use crate::stats::count;
 use bytes::Bytes;
@@ -112,7 +113,11 @@ impl Flow {
             Mode::Opaque => self.up.out.push(bytes),
             Mode::Switched => self.pass_switched(Way::Up, bytes),
             Mode::Framed => self.frame_stream(Way::Up, &bytes),
-            Mode::Http => self.frame_requests(&bytes),
+            Mode::Http => {
+                if !self.is_preface(&bytes) {
+                    self.frame_requests(&bytes);
+                }
+            }
             Mode::Detecting => {
                 let enough = self.up.held.len() + bytes.len() >= PEEK_MAX;
                 if self.up.held.is_empty() {
@@ -122,6 +127,31 @@ impl Flow {
                     let all = self.up.held.split().freeze();
                     self.judge_first(&all.clone(), all, enough);
                 }
+            }
+        }
+    }
+
+    /// On MCP routes, which speak HTTP/1.1 and HTTP/2: whether the client begins with the preface of HTTP/2, of which
+    /// `new` is the next part.
+    fn is_preface(&mut self, new: &Bytes) -> bool {
+        let first = (self.up.held.len() + new.len()) as u64 == self.up.total;
+        if !first || self.route.protocol != Protocol::Mcp {
+            return false;
+        }
+        let before = self.up.held.len();
+        self.up.held.extend_from_slice(new);
+        match detect(&self.up.held) {
+            Detected::Http2 => {
+                self.http2 = Some(self.up.held.split().freeze());
+                true
+            }
+            Detected::Undecided if self.up.held.first() == Some(&b'P') => {
+                self.timers.head(false, self.now);
+                true
+            }
+            _ => {
+                self.up.held.truncate(before);
+                false
             }
         }
     }

@@ -1,6 +1,7 @@
 //! One client connection from accept to close: handshake, flow, last tap. Whatever happens, even a panic,
 //! the decoder gets a [`What::Close`].
 
+use super::connect::learn_h2;
 use super::door::Door;
 use super::flow::Flow;
 use super::greet::{Greeting, Way, greet};
@@ -204,8 +205,12 @@ pub(super) async fn secure(
     stream: TcpStream,
 ) -> Result<(Io, Option<Secured>), (&'static str, bool)> {
     let tls = route.tls.load_full();
+    if tls.acceptor_h1.is_some() && !route.knows_h2.load(Ordering::Relaxed) {
+        Box::pin(learn_h2(route, &worker.limits)).await;
+    }
+    let never = route.no_h2.load(Ordering::Relaxed) || !route.knows_h2.load(Ordering::Relaxed);
     let offered = match &tls.acceptor_h1 {
-        Some(h1) if route.no_h2.load(Ordering::Relaxed) => Some(h1),
+        Some(h1) if never => Some(h1),
         _ => tls.acceptor.as_ref(),
     };
     let Some(acceptor) = offered else { return Ok((Io::Clear(stream), None)) };

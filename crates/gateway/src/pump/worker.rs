@@ -4,6 +4,7 @@ use super::gap::Dropped;
 use super::io::Io;
 use super::postgres;
 use crate::config::{Durability, Limits, Listener, PostgresOptions, Protocol, Purpose};
+use crate::decode::identify::Caller;
 use crate::error::GatewayError;
 use crate::recorder::{RecordError, Recorder};
 use crate::ring::{Ring, Tap};
@@ -11,11 +12,12 @@ use crate::stats::{Counters, count};
 use crate::tls::RouteTls;
 use arc_swap::ArcSwap;
 use bytes::{BufMut, Bytes, BytesMut};
-use countersign_identity::Identities;
+use countersign_identity::{Identities, TlsIdentity};
 use countersign_ledger::Clock;
 use countersign_policy::Policy;
 use std::collections::HashMap;
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -42,6 +44,8 @@ pub(crate) struct Route {
     pub(crate) tls: ArcSwap<RouteTls>,
     /// The server has shown that it does not speak HTTP/2, so callers are not offered it either.
     pub(crate) no_h2: AtomicBool,
+    /// Whether that is known. Where it is not, callers are not offered HTTP/2 either.
+    pub(crate) knows_h2: AtomicBool,
     pub(crate) service: String,
     pub(crate) postgres: PostgresOptions,
     pub(crate) durability: Durability,
@@ -72,6 +76,8 @@ impl Route {
             protocol: listener.protocol,
             tls: ArcSwap::from_pointee(RouteTls::read(listener, more)?),
             no_h2: AtomicBool::new(false),
+            // Most servers of MCP speak HTTP/1.1, and a caller that was let down once may not come again.
+            knows_h2: AtomicBool::new(listener.protocol != Protocol::Mcp),
             service: listener.service_name(),
             postgres: listener.postgres.clone(),
             durability: listener.durability,
@@ -147,6 +153,26 @@ impl Worker {
     /// The policy, when on `route` its decision must be known before bytes pass.
     pub(crate) fn holds(&self, route: &Route) -> Option<&Arc<dyn Policy>> {
         (self.enforce || self.policy.holds(&route.name)).then_some(&self.policy)
+    }
+
+    /// Who calls on `route` over a connection from `peer`, for a verdict now.
+    pub(super) fn caller<'a>(
+        &'a self,
+        route: &'a Route,
+        tls: Option<&'a TlsIdentity>,
+        peer: IpAddr,
+    ) -> Caller<'a> {
+        Caller {
+            identities: &self.identities,
+            tls,
+            secure: tls.is_some(),
+            peer,
+            service: &route.service,
+            route: &route.name,
+            purpose: &route.purpose,
+            time_ns: self.clock.now_ns(),
+            proved: None,
+        }
     }
 
     /// As [`Worker::will_record`], on `route`. Strict routes have no promises: their intents are durable first.

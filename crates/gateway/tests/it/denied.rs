@@ -87,18 +87,24 @@ fn a_denied_grpc_call_ends_in_trailers_alone() {
     named(denied, "no-drops", "orders are never dropped");
 }
 
-/// The verdict on MCP needs the body, which is held on HTTP/1.1 alone: another version must be no way around it.
+/// The verdict on MCP needs the body: another version of HTTP must be no way around it.
 #[test]
-fn an_mcp_route_does_not_speak_http2() {
-    let (upstream, seen) = http(|_| crate::support::response("{}").into_bytes());
+fn http2_is_no_way_around_the_verdict_on_a_tool() {
+    let (upstream, log) = ok("{}");
     let rig = rig(upstream, Protocol::Mcp);
-    let mut client = crate::h2_support::raw(rig.address);
-    let body = br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"rm"}}"#;
-    client.send(crate::h2_support::frame(0, 1, 1, body));
-    let said = client.rest();
-    assert!(said.starts_with(b"HTTP/1.1 4") || said.starts_with(b"HTTP/1.1 5"), "{said:?}");
-    assert!(seen.all().concat().is_empty());
-    rig.memory.wait(1);
+    run(async {
+        let mut send = connect(rig.address).await;
+        for (tool, status) in [("rm", 403), ("add", 200)] {
+            let post = http::Request::post("http://a/mcp").body(()).unwrap();
+            std::future::poll_fn(|cx| send.poll_ready(cx)).await.unwrap();
+            let (response, mut to) = send.send_request(post, false).unwrap();
+            to.send_data(call("1", tool).into(), true).unwrap();
+            assert_eq!(response.await.unwrap().status(), status);
+        }
+    });
+    assert_eq!(*log.lock().unwrap(), ["POST /mcp"], "the server saw the permitted call alone");
+    let events = rig.memory.wait(2);
+    assert!(events.iter().any(|e| e.core.outcome == Some(Outcome::Denied) && e.target.res == "rm"));
 }
 
 /// Messages of a WebSocket are read when they have passed: no way around the verdict either.

@@ -23,6 +23,12 @@ fn seed() -> Vec<u8> {
         op(0, 3, b":method: ODD"),
         op(5, 3, b""),
         op(0, 0, b""),
+        op(0, 5, b":method: POST\n:path: /mcp\ncontent-type: application/json\nmcp-method: tools/list"),
+        op(2, 5, br#"[{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a"}},"#),
+        op(0x82, 5, br#"{"jsonrpc":"2.0","id":2,"method":"ping"}]"#),
+        op(1, 0x85, b":status: 200\ncontent-type: text/event-stream"),
+        op(2, 0x85, b"data: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n\n"),
+        op(0x82, 0x85, b"data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\"}\n\n"),
     ]
     .concat()
 }

@@ -56,6 +56,10 @@ impl World {
     }
 
     fn rig(&self, upstream: SocketAddr, secured_upstream: bool) -> Rig {
+        self.rig_of(Protocol::Auto, upstream, secured_upstream)
+    }
+
+    fn rig_of(&self, protocol: Protocol, upstream: SocketAddr, secured_upstream: bool) -> Rig {
         let (cert, key) = self.files("gw");
         let tls = ListenerTls {
             cert,
@@ -68,7 +72,7 @@ impl World {
             UpstreamTls { ca: vec![self.ca()], server_name: "localhost".into(), ..UpstreamTls::default() };
         let change = move |c: &mut countersign_gateway::GatewayConfig| {
             c.listeners[0].tls = Some(tls);
-            c.listeners[0].protocol = Protocol::Auto;
+            c.listeners[0].protocol = protocol;
             c.listeners[0].upstream.tls = secured_upstream.then_some(up);
         };
         Rig::full(upstream, change, self.identity.clone(), PolicySet::allow_all())
@@ -182,4 +186,31 @@ fn a_secured_server_is_asked_for_http2_and_one_without_it_is_502_and_then_no_lon
         assert_eq!(agreed, b"http/1.1", "the next client is not misled");
     });
     assert_eq!(old.memory.wait(1)[0].core.outcome, Some(Outcome::ServerError));
+}
+
+#[test]
+fn a_listener_of_mcp_offers_http2_only_when_its_server_speaks_it() {
+    let world = World::new();
+    let (h2, _) = ok("over two");
+    let (h1, seen) = crate::support::ok("over one");
+    let agreed = |rig: &Rig| run(async { tls(rig.address, &world.ca(), None, BOTH).await.1 });
+    let both = world.rig_of(Protocol::Mcp, h2, false);
+    for _ in 0..2 {
+        assert_eq!(agreed(&both), b"h2");
+    }
+    run(async {
+        let (stream, _) = tls(both.address, &world.ca(), None, BOTH).await;
+        let (_, body) = fetch(&mut speak(stream).await, get("/mcp")).await.unwrap();
+        assert_eq!(body, b"over two");
+        assert_eq!(tls(both.address, &world.ca(), None, &[b"http/1.1"]).await.1, b"http/1.1");
+    });
+    let one = world.rig_of(Protocol::Mcp, h1, false);
+    for _ in 0..2 {
+        assert_eq!(agreed(&one), b"http/1.1");
+    }
+    assert_eq!(seen.all().len(), 1, "the server was asked once");
+    // A server that is not there is asked again when it is.
+    let free = countersign_testkit::free_port().unwrap();
+    let gone = world.rig_of(Protocol::Mcp, ([127, 0, 0, 1], free).into(), false);
+    assert_eq!(agreed(&gone), b"http/1.1");
 }

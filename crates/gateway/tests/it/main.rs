@@ -28,6 +28,7 @@ mod identity;
 mod ledger;
 mod load;
 mod mcp;
+mod mcp_h2;
 mod mcp_sdk;
 mod opaque;
 mod pool;

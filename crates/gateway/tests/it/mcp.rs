@@ -17,7 +17,7 @@ pub(crate) fn rig(upstream: SocketAddr) -> Rig {
 }
 
 /// A route that denies the tool `rm`, and everything that it does not understand.
-fn enforcing(upstream: SocketAddr) -> Rig {
+pub(crate) fn enforcing(upstream: SocketAddr) -> Rig {
     let change = |config: &mut countersign_gateway::GatewayConfig| {
         config.listeners[0].protocol = Protocol::Mcp;
         config.enforce = true;
@@ -48,13 +48,13 @@ pub(crate) fn post(extra: &str, body: &str) -> String {
     )
 }
 
-fn call(id: &str, tool: &str) -> String {
+pub(crate) fn call(id: &str, tool: &str) -> String {
     format!(
         r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"{tool}","arguments":{{"a":1,"b":"x"}}}}}}"#
     )
 }
 
-fn json(body: &str) -> Vec<u8> {
+pub(crate) fn json(body: &str) -> Vec<u8> {
     let length = body.len();
     format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}")
         .into()

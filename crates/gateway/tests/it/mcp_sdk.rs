@@ -95,6 +95,18 @@ fn the_python_sdk_has_the_same_transcript_through_the_gateway_in_every_revision(
             both(&server, "/mcp", |url| mcp::python_client_of(revision, "http", url).unwrap());
         assert_eq!(protocols(&events), [format!("mcp/{revision}")]);
     }
+    for (transport, mode, revision) in [
+        ("h2", "h2-legacy", "mcp/2025-11-25"),
+        ("h2", "h2-2026-07-28", "mcp/2026-07-28"),
+        ("h2-json", "h2-auto", "mcp/2026-07-28"),
+    ] {
+        let server = mcp::python_server(transport).unwrap();
+        let (_rig, events) =
+            both(&server, "/mcp", |url| mcp::python_client(mode, &[url.to_owned()]).unwrap());
+        assert_eq!(protocols(&events), [revision], "{mode}");
+        let reencoded = |e: &Event| e.body.cap.iter().all(|cap| cap.changes == ["reencoded"]);
+        assert!(events.iter().all(reencoded), "over HTTP/2");
+    }
     let server = mcp::python_server("json").unwrap();
     both(&server, "/mcp", |url| mcp::python_client("legacy", &[url.to_owned()]).unwrap());
 }

@@ -1,6 +1,6 @@
 """A client of the official Python SDK: prints one line for each result, the same work whatever the way.
 
-Arguments: mode (auto, legacy, 2026-07-28, sse, stdio), URL or `--` and the server's command.
+Arguments: mode (auto, legacy, 2026-07-28, sse, stdio, or h2- and one of the first three), URL or `--` and the server's command.
 """
 
 import json
@@ -36,6 +36,12 @@ async def main():
     elif mode.startswith("stdio"):
         command = sys.argv[3:]
         target, mode = StdioServerParameters(command=command[0], args=command[1:]), mode[6:] or "legacy"
+    elif mode.startswith("h2-"):
+        import httpx2
+        from mcp.client.streamable_http import streamable_http_client
+
+        http = httpx2.AsyncClient(http1=False, http2=True, timeout=httpx2.Timeout(30, read=300))
+        target, mode = streamable_http_client(sys.argv[2], http_client=http), mode[3:]
     else:
         target = sys.argv[2]
     progress = []

@@ -1,4 +1,4 @@
-"""An MCP server of the official Python SDK. Arguments: transport (http, json, sse, stdio), port, log file."""
+"""An MCP server of the official Python SDK. Arguments: transport (http, json, sse, stdio, h2, h2-json), port, log file."""
 
 import json
 import sys
@@ -65,6 +65,15 @@ def main():
         server.run("stdio")
     elif transport == "sse":
         server.run("sse", port=port)
+    elif transport.startswith("h2"):
+        # HTTP/2 with prior knowledge, which uvicorn does not speak.
+        from hypercorn.asyncio import serve
+        from hypercorn.config import Config
+
+        config = Config()
+        config.bind = ["127.0.0.1:%d" % port]
+        app = server.streamable_http_app(json_response=transport == "h2-json")
+        anyio.run(serve, app, config)
     else:
         server.run("streamable-http", port=port, json_response=transport == "json")
 

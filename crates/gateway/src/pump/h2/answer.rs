@@ -27,9 +27,9 @@ pub(super) fn send(
     grpc: Option<u32>,
     head: bool,
 ) {
-    let mut response = Response::new(());
-    let fields = response.headers_mut();
     if let Some(code) = grpc {
+        let mut response = Response::new(());
+        let fields = response.headers_mut();
         fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         fields.insert("grpc-status", HeaderValue::from(code));
         if let Ok(message) = HeaderValue::try_from(format!("countersign gateway: {why}")) {
@@ -38,8 +38,21 @@ pub(super) fn send(
         let _ = respond.send_response(response, true);
         return;
     }
-    let body = Bytes::from(answers::problem_body(status, why));
-    fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    send_document(respond, status, "application/problem+json", &answers::problem_body(status, why), head);
+}
+
+/// Sends an answer that is one document; of a request with HEAD its head alone.
+pub(super) fn send_document(
+    respond: &mut SendResponse<Bytes>,
+    status: u16,
+    content_type: &'static str,
+    document: &str,
+    head: bool,
+) {
+    let mut response = Response::new(());
+    let body = Bytes::copy_from_slice(document.as_bytes());
+    let fields = response.headers_mut();
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     fields.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     if let Ok(mut to) = respond.send_response(response, head)

@@ -1,11 +1,13 @@
 //! The client's connection: accepting streams, floods, the end.
 
+use super::held::{HELD_CONNECTION_WINDOW, HELD_STREAM_WINDOW, Held, must_hold};
 use super::stream::Bridge;
 use super::wire::{Half, Refused};
 use super::{CLIENT, CONNECTION_WINDOW, Http2, SEND_BUFFER, STREAM_WINDOW, pack};
-use crate::config::{Durability, Limits};
+use crate::config::{Durability, Limits, Protocol};
 use crate::decode::content::{self, Content};
-use crate::decode::identify;
+use crate::decode::identify::{self, H2Head};
+use crate::pump::mcp::{self, Call};
 use crate::ring::{Decided, H2What, What, Why};
 use crate::stats::count;
 use bytes::Bytes;
@@ -29,11 +31,16 @@ pub(super) enum Down {
 }
 
 impl Down {
-    pub(super) fn accept(limits: &Limits, half: Half) -> Down {
+    /// `holds`: requests may be held until their bodies are complete.
+    pub(super) fn accept(limits: &Limits, half: Half, holds: bool) -> Down {
+        let (stream, connection) = match holds {
+            true => (HELD_STREAM_WINDOW, HELD_CONNECTION_WINDOW),
+            false => (STREAM_WINDOW, CONNECTION_WINDOW),
+        };
         let mut builder = server::Builder::new();
         builder
-            .initial_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
+            .initial_window_size(stream)
+            .initial_connection_window_size(connection)
             .max_send_buffer_size(SEND_BUFFER)
             .max_header_list_size(limits.h2_header_list)
             .max_concurrent_streams(limits.h2_streams)
@@ -101,11 +108,17 @@ impl Http2 {
         self.client.lock().seen.shown(id);
         let end = request.body().is_end_stream();
         let content_type = request.headers().get(http::header::CONTENT_TYPE);
-        let grpc = request.method() == Method::POST
+        // On MCP routes other requests are plain HTTP.
+        let grpc = self.route.protocol != Protocol::Mcp
+            && request.method() == Method::POST
             && content_type.is_some_and(|value| grpc::is_grpc(value.as_bytes()));
         let (parts, body) = request.into_parts();
         let fields = Box::new(pack::request(&parts));
         let request = Request::from_parts(parts, body);
+        let judged = self.intents.is_some() || self.worker.holds(&self.route).is_some();
+        if must_hold(&self.route, judged, &request, end) {
+            return self.begin_to_hold(fields, request, respond);
+        }
         let decided = self.decide(&fields);
         let signed = decided.as_ref().and_then(|d| d.content).map(|stated| Box::new(Content::new(stated)));
         // A request without a body that was signed with one.
@@ -142,21 +155,42 @@ impl Http2 {
         self.connect();
     }
 
+    /// A new stream whose request is held until its body is judged.
+    fn begin_to_hold(
+        &mut self,
+        fields: Box<Packed>,
+        request: Request<RecvStream>,
+        respond: SendResponse<Bytes>,
+    ) {
+        let (id, now) = (respond.stream_id().as_u32(), self.now);
+        let holds = self.worker.holds(&self.route).is_some();
+        let read = Fields::packed(fields.as_bytes());
+        let head = H2Head::read(read, false);
+        let caller = self.worker.caller(&self.route, self.secured.as_ref(), self.peer.ip());
+        let (call, decided) = Call::begin(&caller, Some((head.method, head.path, read)), holds);
+        // What waits for a verdict is recorded whatever the ring says: it is bounded, and may be denied.
+        self.will_record();
+        self.tap(What::H2 { stream: id, what: H2What::Request { fields, end: false, decided } });
+        count(&self.worker.counters.requests);
+        self.place(|index| {
+            let mut bridge = Bridge::new(index, now, request, respond, false);
+            bridge.held = Some(Held::new(call, now));
+            bridge.invite();
+            bridge
+        });
+    }
+
     /// The decision, when it must be known before the request passes.
     fn decide(&self, fields: &Packed) -> Option<Box<Decided>> {
         let policy = self.worker.holds(&self.route)?;
-        let caller = identify::Caller {
-            identities: &self.worker.identities,
-            tls: self.secured.as_ref(),
-            secure: self.secured.is_some(),
-            peer: self.peer.ip(),
-            service: &self.route.service,
-            route: &self.route.name,
-            purpose: &self.route.purpose,
-            time_ns: self.worker.clock.now_ns(),
-            proved: None,
-        };
-        Some(Box::new(identify::decide_h2(&caller, Fields::packed(fields.as_bytes()), policy.as_ref())))
+        let caller = self.worker.caller(&self.route, self.secured.as_ref(), self.peer.ip());
+        let fields = Fields::packed(fields.as_bytes());
+        let mcp = self.route.protocol == Protocol::Mcp;
+        let mut decided = identify::decide_h2(&caller, (fields, !mcp), policy.as_ref());
+        if mcp && !countersign_policy::refuses(&decided.decision) {
+            mcp::without_upgrade(H2Head::read(fields, false).method, fields, &mut decided);
+        }
+        Some(Box::new(decided))
     }
 
     /// What the frames told that `h2` did not.

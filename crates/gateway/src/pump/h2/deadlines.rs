@@ -33,8 +33,14 @@ fn ns(d: Duration) -> u64 {
 
 impl Deadlines {
     pub(super) fn new(limits: &Limits, now: u64) -> Deadlines {
-        let shortest =
-            [limits.head_time, limits.idle, limits.response_time, limits.h2_progress, limits.strict_wait];
+        let shortest = [
+            limits.head_time,
+            limits.body_window,
+            limits.idle,
+            limits.response_time,
+            limits.h2_progress,
+            limits.strict_wait,
+        ];
         let shortest = shortest.into_iter().min().unwrap_or(TICK_MAX);
         let tick = (shortest / 4).clamp(TICK_MIN, TICK_MAX);
         let sleep = Box::pin(sleep(tick));
@@ -80,7 +86,10 @@ impl Http2 {
         self.deadlines.connecting = now;
         let block = &mut self.client.lock().seen.block_since;
         *block = block.map(|_| now);
-        self.bridges.iter_mut().flatten().for_each(|bridge| bridge.ask_again(now));
+        for bridge in self.bridges.iter_mut().flatten() {
+            bridge.ask_again(now);
+            bridge.hold_again(now);
+        }
     }
 
     fn past_deadlines(&mut self) {
@@ -133,7 +142,13 @@ impl Http2 {
 
     fn streams_past_deadlines(&mut self, limits: &Limits) {
         self.intents_past_deadlines(limits.strict_wait);
+        let now = self.now;
         for slot in 0..self.bridges.len() {
+            let Some(bridge) = self.bridges.get_mut(slot).and_then(Option::as_mut) else { continue };
+            if bridge.is_held_too_slow(now, limits) {
+                self.with_bridge(slot, |bridge, _, env| bridge.give_up_body(env));
+                continue;
+            }
             let Some(bridge) = self.bridges.get(slot).and_then(Option::as_ref) else { continue };
             // A call of gRPC says itself how long it may take, or that it may take for ever.
             let late =

@@ -3,9 +3,12 @@
 use super::pack;
 use super::stream::Env;
 use crate::decode::content::Content;
+use crate::pump::mcp::Call;
 use crate::ring::{H2What, Way};
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream};
+use http::HeaderMap;
+use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
 /// Bytes that one side's socket is given before it is asked whether it took them.
@@ -25,6 +28,15 @@ pub(super) enum Moved {
     Altered,
 }
 
+/// What was read before any of it was passed on.
+#[derive(Default)]
+struct Ahead {
+    pieces: VecDeque<Bytes>,
+    trailers: Option<HeaderMap>,
+    /// Nothing follows it.
+    whole: bool,
+}
+
 /// See the module's documentation.
 pub(super) struct Lane {
     way: Way,
@@ -32,6 +44,8 @@ pub(super) struct Lane {
     pub(super) to: Option<SendStream<Bytes>>,
     /// Received and not yet taken by the other side.
     held: Bytes,
+    /// Goes before what is still to be read.
+    ahead: Option<Box<Ahead>>,
     pub(super) bytes: u64,
     pub(super) done: bool,
     /// Holds the body against the digest that its sender signed.
@@ -40,7 +54,16 @@ pub(super) struct Lane {
 
 impl Lane {
     pub(super) fn new(way: Way) -> Lane {
-        Lane { way, from: None, to: None, held: Bytes::new(), bytes: 0, done: false, content: None }
+        Lane {
+            way,
+            from: None,
+            to: None,
+            held: Bytes::new(),
+            ahead: None,
+            bytes: 0,
+            done: false,
+            content: None,
+        }
     }
 
     pub(super) fn reading(way: Way, from: RecvStream) -> Lane {
@@ -53,8 +76,89 @@ impl Lane {
         self.from = None;
     }
 
+    /// Reads a body of which nothing is passed on yet, until it is complete or larger than may be held.
+    pub(super) fn collect(
+        &mut self,
+        cx: &mut Context<'_>,
+        env: &mut Env<'_>,
+        (id, index): (u32, usize),
+        call: &mut Call,
+    ) -> Moved {
+        let ahead = self.ahead.get_or_insert_default();
+        loop {
+            let Some(from) = &mut self.from else { return Moved::Waits };
+            if !env.gate.admits(index, usize::MAX) {
+                return Moved::Waits;
+            }
+            match from.poll_data(cx) {
+                Poll::Pending => return Moved::Waits,
+                Poll::Ready(Some(Err(e))) => return Moved::SourceGone(reset(&e)),
+                Poll::Ready(Some(Ok(bytes))) => {
+                    ahead.whole = from.is_end_stream();
+                    if bytes.is_empty() && !ahead.whole {
+                        continue;
+                    }
+                    self.bytes += bytes.len() as u64;
+                    call.feed(&bytes);
+                    let (way, end) = (self.way, ahead.whole);
+                    env.tap(id, H2What::Data { way, bytes: bytes.clone(), end });
+                    if !bytes.is_empty() {
+                        ahead.pieces.push_back(bytes);
+                    }
+                    if end || call.is_too_large() {
+                        return Moved::Done;
+                    }
+                }
+                Poll::Ready(None) => match from.poll_trailers(cx) {
+                    Poll::Pending => return Moved::Waits,
+                    Poll::Ready(Err(e)) => return Moved::SourceGone(reset(&e)),
+                    Poll::Ready(Ok(trailers)) => {
+                        let way = self.way;
+                        let end = match &trailers {
+                            Some(fields) => H2What::Trailers { way, fields: Box::new(pack::fields(fields)) },
+                            None => H2What::Data { way, bytes: Bytes::new(), end: true },
+                        };
+                        env.tap(id, end);
+                        (ahead.trailers, ahead.whole) = (trailers, true);
+                        return Moved::Done;
+                    }
+                },
+            }
+        }
+    }
+
+    /// Takes the next piece of what was read ahead; `Some` = that was all there is.
+    fn next_ahead(&mut self) -> Option<Moved> {
+        let ahead = self.ahead.as_mut()?;
+        if let Some(piece) = ahead.pieces.pop_front() {
+            self.held = piece;
+            return None;
+        }
+        let ahead = self.ahead.take()?;
+        match (ahead.trailers, ahead.whole) {
+            (Some(trailers), _) => Some(self.end_with(trailers)),
+            (None, true) => Some(self.end()),
+            (None, false) => None,
+        }
+    }
+
+    /// Whether something was read that was not passed on.
+    pub(super) fn has_ahead(&self) -> bool {
+        self.ahead.is_some()
+    }
+
+    /// Whether nothing was read ahead that goes behind `held`.
+    fn is_last(&self) -> bool {
+        self.ahead.as_ref().is_none_or(|ahead| ahead.pieces.is_empty() && ahead.trailers.is_none())
+    }
+
     pub(super) fn pump(&mut self, cx: &mut Context<'_>, env: &mut Env<'_>, id: u32, index: usize) -> Moved {
         loop {
+            if self.held.is_empty()
+                && let Some(moved) = self.next_ahead()
+            {
+                return moved;
+            }
             if !self.held.is_empty() {
                 if let Some(moved) = self.push(cx, env) {
                     return moved;
@@ -94,6 +198,7 @@ impl Lane {
 
     /// Passes on as much of `held` as the receiver's window takes; `None` = go on.
     fn push(&mut self, cx: &mut Context<'_>, env: &mut Env<'_>) -> Option<Moved> {
+        let last = self.is_last();
         let (Some(to), Some(from)) = (&mut self.to, &mut self.from) else { return Some(Moved::SinkGone) };
         to.reserve_capacity(self.held.len());
         let mut room = to.capacity();
@@ -106,7 +211,7 @@ impl Lane {
         }
         let part = self.held.split_to(room.min(self.held.len()));
         let n = part.len();
-        let end = self.held.is_empty() && from.is_end_stream();
+        let end = last && self.held.is_empty() && from.is_end_stream();
         if to.send_data(part, end).is_err() {
             return Some(Moved::SinkGone);
         }
@@ -136,14 +241,18 @@ impl Lane {
                 if self.is_altered() {
                     return Moved::Altered;
                 }
-                let Some(to) = &mut self.to else { return Moved::SinkGone };
-                if to.send_trailers(trailers).is_err() {
-                    return Moved::SinkGone;
-                }
-                self.finish();
-                Moved::Done
+                self.end_with(trailers)
             }
         }
+    }
+
+    fn end_with(&mut self, trailers: HeaderMap) -> Moved {
+        let Some(to) = &mut self.to else { return Moved::SinkGone };
+        if to.send_trailers(trailers).is_err() {
+            return Moved::SinkGone;
+        }
+        self.finish();
+        Moved::Done
     }
 
     fn is_altered(&self) -> bool {

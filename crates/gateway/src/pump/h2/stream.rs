@@ -6,25 +6,29 @@
 //! a reset, an answer of ours, or the end of the connection.
 
 use super::answer;
+use super::held::Held;
 use super::lane::{Lane, Moved};
 use super::pack;
 use crate::decode::content;
+use crate::decode::identify::Caller;
 use crate::pump::connect::ConnectError;
-use crate::pump::worker::Worker;
+use crate::pump::worker::{Route, Worker};
 use crate::ring::{Gate, H2What, Tap, Way, What};
 use crate::stats::count;
 use bytes::Bytes;
+use countersign_identity::TlsIdentity;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::{Request, Response, Version};
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 /// Why a request of a strict route was refused.
-const UNRECORDED: &str = "the ledger does not take records";
+pub(super) const UNRECORDED: &str = "the ledger does not take records";
 
 /// What one side's socket may still be given in this turn.
 #[derive(Default)]
@@ -51,6 +55,9 @@ impl Push {
 /// What a stream needs of its connection.
 pub(super) struct Env<'e> {
     pub(super) worker: &'e Worker,
+    pub(super) route: &'e Route,
+    pub(super) secured: Option<&'e TlsIdentity>,
+    pub(super) peer: SocketAddr,
     pub(super) conn: u64,
     pub(super) now: u64,
     pub(super) taps: &'e mut Vec<Tap>,
@@ -66,6 +73,10 @@ pub(super) struct Env<'e> {
     pub(super) unrecorded: bool,
     /// On strict routes: how many intents are durable.
     pub(super) intents: Option<&'e Gate>,
+    /// How many intents were asked for.
+    pub(super) asked: &'e mut u64,
+    /// Set when a request is to go on that was held.
+    pub(super) wanted: &'e mut bool,
     pub(super) sender: Option<&'e SendRequest<Bytes>>,
     /// There will be no connection to the server.
     pub(super) failed: Option<ConnectError>,
@@ -98,6 +109,11 @@ impl Env<'_> {
         self.taps.push(Tap { conn: self.conn, t: self.now, what });
     }
 
+    /// Who calls over this connection, for a verdict now.
+    pub(super) fn caller(&self) -> Caller<'_> {
+        self.worker.caller(self.route, self.secured, self.peer.ip())
+    }
+
     /// Owes what was promised: before anything of an answer is handed to the client's side.
     pub(super) fn owe(&mut self) -> bool {
         if self.worker.owe().is_err() {
@@ -117,8 +133,12 @@ pub(super) struct Bridge {
     pub(super) unrecorded: bool,
     /// On strict routes: goes on when so many intents of the connection are durable.
     pub(super) ticket: u64,
-    since: u64,
-    request: Option<Request<()>>,
+    pub(super) since: u64,
+    pub(super) request: Option<Request<()>>,
+    /// Its body is held until it is judged, and what refuses it in the words of its own protocol when its intent
+    /// cannot be made.
+    pub(super) held: Option<Box<Held>>,
+    pub(super) words: Option<Box<str>>,
     pub(super) respond: Option<SendResponse<Bytes>>,
     response: Option<ResponseFuture>,
     pub(super) up: Lane,
@@ -129,7 +149,7 @@ pub(super) struct Bridge {
     asked: Option<u64>,
     /// Bytes both ways, and the mark of the last record of progress: time and bytes.
     pub(super) marked: (u64, u64),
-    over: bool,
+    pub(super) over: bool,
 }
 
 impl Bridge {
@@ -151,6 +171,8 @@ impl Bridge {
             ticket: 0,
             since: now,
             request: Some(request),
+            held: None,
+            words: None,
             respond: Some(respond),
             response: None,
             up: Lane::reading(Way::Up, from),
@@ -184,6 +206,7 @@ impl Bridge {
     /// Moves what can move.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, env: &mut Env<'_>) {
         self.client_reset(cx, env);
+        self.hold(cx, env);
         self.forward(env);
         self.await_response(cx, env);
         self.pump_up(cx, env);
@@ -213,14 +236,14 @@ impl Bridge {
         }
     }
 
-    fn given_up(&mut self, reason: Reason, env: &mut Env<'_>) {
+    pub(super) fn given_up(&mut self, reason: Reason, env: &mut Env<'_>) {
         if !self.over {
             env.tap(self.id, H2What::Reset { way: Way::Up, code: reason.into() });
         }
         self.abandon(reason);
     }
 
-    fn abandon(&mut self, reason: Reason) {
+    pub(super) fn abandon(&mut self, reason: Reason) {
         if let Some(to) = &mut self.up.to {
             to.send_reset(reason);
         }
@@ -229,14 +252,14 @@ impl Bridge {
 
     /// Sends the request on, when there is a connection.
     fn forward(&mut self, env: &mut Env<'_>) {
-        if self.over || self.request.is_none() {
+        if self.over || self.held.is_some() || self.request.is_none() {
             return;
         }
         if let Some(intents) = env.intents
             && intents.acknowledged() < self.ticket
         {
             if intents.failed() {
-                self.answer(env, 503, UNRECORDED, true);
+                self.refuse_unrecorded(env);
             }
             return;
         }
@@ -253,7 +276,7 @@ impl Bridge {
             // A request with `host` alone. The version tells the encoder not to ask for an authority.
             *request.version_mut() = Version::HTTP_11;
         }
-        let end = from.is_end_stream();
+        let end = from.is_end_stream() && !self.up.has_ahead();
         // A clone each: a handle lets one stream at a time wait for the server's limit.
         match sender.clone().send_request(request, end) {
             Ok((response, to)) => {
@@ -392,13 +415,13 @@ impl Bridge {
 
     /// Since when its intent is waited for, monotonic ns.
     pub(super) fn waits_for_intent(&self, durable: u64) -> Option<u64> {
-        (self.request.is_some() && durable < self.ticket).then_some(self.since)
+        (self.request.is_some() && self.held.is_none() && durable < self.ticket).then_some(self.since)
     }
 
     /// On a strict route: a request whose intent is not durable in time never reaches the server.
     pub(super) fn give_up_intent(&mut self, env: &mut Env<'_>) {
         count(&env.worker.counters.unrecorded);
-        self.answer(env, 503, UNRECORDED, true);
+        self.refuse_unrecorded(env);
     }
 
     /// The server took too long.
