@@ -9,11 +9,14 @@ pub mod access;
 mod cloud;
 pub mod cloudtrail;
 pub(crate) mod envelope;
+pub mod gcp;
 pub mod generic;
 pub mod journald;
+pub mod k8s_audit;
 pub mod syslog;
 #[cfg(test)]
 mod testing;
+pub mod vault;
 pub mod web;
 
 use crate::json::Doc;
@@ -90,6 +93,10 @@ impl std::fmt::Debug for Format {
 #[rustfmt::skip] // one row a line
 pub const FORMATS: &[Format] = &[
     cloudtrail::CLOUDTRAIL,
+    k8s_audit::K8S_AUDIT,
+    vault::VAULT,
+    gcp::GCP_AUDIT,
+    gcp::GCP_LB,
     journald::JOURNALD,
     syslog::SYSLOG,
     web::json::TRAEFIK,

@@ -20,6 +20,9 @@ const NOW: u64 = 1_717_200_000_000_000_000;
 /// Their name of a format, ours, and whether it is of the first order (P0).
 const NAMES: &[(&str, &str, bool)] = &[
     ("AWS.CloudTrail", "cloudtrail", true),
+    ("Amazon.EKS.Audit", "k8s-audit", true),
+    ("GCP.AuditLog", "gcp-audit", false),
+    ("GCP.HTTPLoadBalancer", "gcp-lb", false),
     ("apache2-logs", "combined", false),
     ("bunkerweb-logs", "bunkerweb", false),
     ("caddy-logs", "caddy", true),

@@ -8,7 +8,7 @@
 //! log file integrity validation". Signature: RSASSA-PKCS1-v1_5 with SHA-256 (RFC 8017 section 8.2) over end time,
 //! place, hash and previous signature, each on a line.
 
-use crate::formats::cloud::text;
+use crate::formats::cloud::{hex, text, unhex};
 use crate::json::{Doc, TEXT_MAX, Val, split};
 use ring::digest::{SHA256, digest};
 use ring::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
@@ -102,10 +102,10 @@ pub fn verify(
     let end = need("digestEndTime")?;
     let signed = format!(
         "{end}\n{own_bucket}/{own_object}\n{}\n{}",
-        hex(digest(&SHA256, content).as_ref()),
+        hex(digest(&SHA256, content)),
         before.as_deref().unwrap_or("null"),
     );
-    let signature = bytes(signature).ok_or(Broken::Signature)?;
+    let signature = unhex(signature.trim()).ok_or(Broken::Signature)?;
     let mut candidates =
         keys.iter().filter(|key| key.fingerprint.eq_ignore_ascii_case(&fingerprint)).peekable();
     if candidates.peek().is_none() {
@@ -191,31 +191,12 @@ fn file(value: Val<'_, '_>, names: [&str; 3], algorithm: &str) -> Result<File, B
     if need(algorithm)? != "SHA-256" {
         return Err(Broken::Form("an unknown hash algorithm"));
     }
-    let hash = bytes(&need(names[2])?).and_then(|hash| hash.try_into().ok());
+    let hash = unhex(&need(names[2])?).and_then(|hash| hash.try_into().ok());
     Ok(File {
         bucket: need(names[0])?.into_owned(),
         object: need(names[1])?.into_owned(),
         sha256: hash.ok_or(Broken::Form("a hash is not 64 hexadecimal digits"))?,
     })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
-}
-
-fn bytes(hex: &str) -> Option<Vec<u8>> {
-    let digits = hex.trim().as_bytes();
-    let digit = |b: u8| char::from(b).to_digit(16);
-    let pairs = digits.chunks(2).map(|pair| match pair {
-        [high, low] => Some((digit(*high)? << 4 | digit(*low)?) as u8),
-        _ => None,
-    });
-    pairs.collect()
 }
 
 #[cfg(test)]
@@ -239,7 +220,7 @@ mod tests {
     fn keys() -> Vec<Key> {
         let value: serde_json::Value = serde_json::from_str(FIRST).unwrap();
         let fingerprint = value["digestPublicKeyFingerprint"].as_str().unwrap().to_owned();
-        vec![Key { fingerprint, der: bytes(KEY).unwrap() }]
+        vec![Key { fingerprint, der: unhex(KEY.trim()).unwrap() }]
     }
 
     fn check(content: &str, hour: u8, signature: &str) -> Result<Verified, Broken> {
