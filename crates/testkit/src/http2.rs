@@ -20,7 +20,7 @@ pub fn nginx_h2(big: u64) -> Result<Server, TestkitError> {
     let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), free_port()?);
     let root = dir.path().display();
     let config = format!(
-        "daemon off; worker_processes 1; pid {root}/nginx.pid; error_log {root}/error.log; user root;\n\
+        "daemon off; master_process off; pid {root}/nginx.pid; error_log {root}/error.log; user root;\n\
          events {{ worker_connections 4096; }}\n\
          http {{ log_format one '$request_method $request_uri $status $server_protocol';\n\
          access_log {root}/access.log one; keepalive_requests 100000000; default_type text/plain;\n\

@@ -38,7 +38,7 @@ pub(crate) fn launch(dir: TempDir, command: Command, address: SocketAddr) -> Res
     Ok(Server { address, dir, child })
 }
 
-/// nginx with one worker, no log, serving `/1k.txt` of 1,024 bytes and `/` of two.
+/// nginx in one process, no log, serving `/1k.txt` of 1,024 bytes and `/` of two.
 ///
 /// # Errors
 /// When it does not start.
@@ -47,7 +47,7 @@ pub fn nginx() -> Result<Server, TestkitError> {
 }
 
 /// As [`nginx`], with other directives at the level `http`; `LOG` in them stands for `access.log` in its
-/// directory.
+/// directory. One process: a worker would outlive its master, which is killed.
 fn nginx_with(directives: &str) -> Result<Server, TestkitError> {
     let program = ensure_program("nginx", "nginx-light")?;
     let dir = TempDir::new("nginx")?;
@@ -55,7 +55,7 @@ fn nginx_with(directives: &str) -> Result<Server, TestkitError> {
     let root = dir.path().display();
     let directives = directives.replace("LOG", &dir.path().join("access.log").display().to_string());
     let config = format!(
-        "daemon off; worker_processes 1; pid {root}/nginx.pid; error_log {root}/error.log;\n\
+        "daemon off; master_process off; pid {root}/nginx.pid; error_log {root}/error.log;\n\
          events {{ worker_connections 4096; }}\n\
          http {{ {directives} keepalive_requests 100000000; default_type text/plain;\n\
          client_body_temp_path {root}/body; proxy_temp_path {root}/proxy; fastcgi_temp_path {root}/fastcgi;\n\
