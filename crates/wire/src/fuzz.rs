@@ -1,6 +1,7 @@
 //! Fuzz bodies: plain functions that must return for any input. Stable tests run them from seeds.
 
 mod h2;
+mod ingest;
 mod login;
 mod messages;
 mod postgres;
@@ -9,6 +10,7 @@ mod scram;
 mod sql;
 
 pub use h2::{grpc, h2_frames, h2_packed};
+pub use ingest::{ingest, read as read_ingest};
 pub use login::{Fixed, postgres_login};
 pub use messages::{jsonrpc, sse, websocket};
 pub use postgres::{NoDigests, postgres_conversation, postgres_value};

@@ -12,6 +12,7 @@ pub mod fuzz;
 pub mod grpc;
 pub mod h2;
 pub mod http1;
+pub mod ingest;
 pub mod ja4;
 pub mod jsonrpc;
 pub mod mcp;

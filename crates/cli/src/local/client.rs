@@ -3,9 +3,10 @@
 //! Promises are answered before anything passes; records are sent without waiting for each answer, at most
 //! [`UNANSWERED_MAX`] batches ahead. Invariant: an error is final, and nothing may pass after it.
 
-use super::{EVENTS_MAX, PAYLOAD_MAX, SOCKET, VERSION, kind, pack, receive, send};
+use super::{SOCKET, receive, send};
 use countersign_event::Event;
 use countersign_gateway::{Durable, RecordError, Recorder};
+use countersign_wire::ingest::{EVENTS_MAX, PAYLOAD_MAX, VERSION, kind, pack};
 use std::io;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;

@@ -2,12 +2,14 @@
 //!
 //! One thread a connection, at most [`CONNECTIONS_MAX`]. Invariants: only processes of our own user, or root, are
 //! heard (the kernel says who); of an event nothing is believed that says who recorded it, by whom it was called,
-//! how that was proved, where it passed or what was decided; what a client promised and did not deliver is a GAP.
+//! how that was proved or where it passed; what a client promised and did not deliver is a GAP. What it says of the
+//! traffic itself, outcome and decision among it, is its word: the source's name says whose.
 
-use super::{PAYLOAD_MAX, SOCKET, VERSION, frames, is_name, kind, receive, send};
+use super::{SOCKET, is_name, receive, send};
 use crate::exit::CliError;
 use countersign_event::{Auth, Event, Frame, IdentityFrom, Principal, PrincipalKind, Rec, Verified};
 use countersign_ledger::{GapReason, Ledger, Source};
+use countersign_wire::ingest::{PAYLOAD_MAX, VERSION, frames, kind};
 use std::collections::HashMap;
 use std::io;
 use std::net::Shutdown;
@@ -317,7 +319,11 @@ impl Connection<'_> {
         event.core.t_obs = now_ns;
         event.core.config = Some(self.shared.config);
         event.core.route = format!("local/{name}");
-        event.core.decision = None;
+        if let Some(decision) = &mut event.core.decision {
+            // A purpose comes from a credential or the route's table, and here there is neither.
+            decision.purpose.clear();
+            decision.other.clear();
+        }
         event.core.sys = Default::default();
         event.links.of = None;
         event.links.causal.clear();

@@ -4,6 +4,7 @@ mod ambiguous;
 mod framing;
 mod fuzz;
 mod h2;
+mod ingest;
 mod ja4;
 mod messages;
 mod postgres;
