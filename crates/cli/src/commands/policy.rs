@@ -16,13 +16,15 @@ use std::path::{Path, PathBuf};
 /// Largest file of cases that is read, bytes.
 const CASES_MAX: u64 = 8 << 20;
 
-/// Groups of calls, by caller, operation, resource and day. Findings name events, so a flagged group is one
-/// that any finding names.
-const SEEN_SQL: &str = "select who, who_kind, verified, op, protocol, class, service, resource, \
-    cast(to_unixtime(time) / 86400 as bigint) as day, sum(count) as calls \
-    from events where rec in ('interaction', 'outcome') and who <> '' \
-    group by who, who_kind, verified, op, protocol, class, service, resource, day \
-    order by who, op, service, resource, day";
+/// Groups of calls, by caller, operation, resource and day. A finding names one event (`links.of`) and stands for more
+/// of its kind, so all calls of the group on that day are flagged with it; whatever the severity, and also when it is
+/// resolved, since that does not make them lawful.
+const SEEN_SQL: &str = "select e.who, e.who_kind, e.verified, e.op, e.protocol, e.class, e.service, e.resource, \
+    cast(to_unixtime(e.time) / 86400 as bigint) as day, sum(e.\"count\") as calls, count(f.id) as flagged \
+    from events e left join (select distinct \"of\" as id from findings where \"of\" is not null) f on e.id = f.id \
+    where e.rec in ('interaction', 'outcome') and e.who <> '' \
+    group by e.who, e.who_kind, e.verified, e.op, e.protocol, e.class, e.service, e.resource, day \
+    order by e.who, e.op, e.service, e.resource, day";
 
 /// Runs the sub-command.
 pub(crate) fn run(global: &Global, args: &PolicyArgs) -> Result<Exit, CliError> {
@@ -118,13 +120,14 @@ fn propose(global: &Global, out: &Path, options: &Options) -> Result<Exit, CliEr
     let note = write("note", &proposal.note())?;
     let totals = proposal.totals;
     print(&format!(
-        "{} permits from {} calls at size {}: {} covered, {} not verified, {} too rare, {} that other days alone would deny\n\
+        "{} permits from {} calls at size {}: {} covered, {} not verified, {} flagged by findings, {} too rare, {} that other days alone would deny\n\
          read    {}\nnumbers {}\nsign    {}\nNothing is in force yet: read it, then countersign policy sign and countersign policy adopt.\n",
         proposal.permits,
         totals.seen,
         answer.at,
         totals.covered,
         totals.unverified,
+        totals.flagged,
         totals.rare,
         totals.left_out_denials,
         cedar.display(),
@@ -145,6 +148,7 @@ struct Group {
     svc: String,
     res: String,
     day: u32,
+    flagged: bool,
     calls: u64,
 }
 
@@ -163,6 +167,8 @@ impl Group {
             svc: text("service"),
             res: text("resource"),
             day: u32::try_from(number("day")?).ok()?,
+            // An answer that does not say is no reason to trust.
+            flagged: number("flagged") != Some(0),
             calls: number("calls").unwrap_or(1),
         })
     }
@@ -178,7 +184,7 @@ impl Group {
             service: &self.svc,
             resource: &self.res,
             day: self.day,
-            flagged: false,
+            flagged: self.flagged,
             calls: self.calls,
         }
     }
@@ -187,4 +193,68 @@ impl Group {
 pub(super) fn print(text: &str) -> Result<(), CliError> {
     let mut out = std::io::stdout().lock();
     Ok(out.write_all(text.as_bytes()).and_then(|()| out.flush())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use countersign_event::{Event, Kind, Outcome, Principal, Rec};
+    use countersign_ledger::{Kek, Ledger, Options as LedgerOptions, Source, SourceSpec};
+    use countersign_store::{SqlRequest, Store, StoreOptions};
+
+    const DAY_NS: u64 = 86_400_000_000_000;
+
+    fn call(op: &str, day: u64) -> Event {
+        let mut event = Event::default();
+        event.core.t_obs = (20_000 + day) * DAY_NS + 5;
+        event.core.rec = Some(Rec::Interaction);
+        event.core.kind = Some(Kind::Http);
+        event.core.op = op.to_owned();
+        event.core.outcome = Some(Outcome::Success);
+        event.who.who = Some(Principal::new("spiffe://example.org/a", Verified::Bound));
+        event.target.svc = "orders".to_owned();
+        event
+    }
+
+    fn finding(of: [u8; 16]) -> Event {
+        let mut event = call("detector", 9);
+        event.core.rec = Some(Rec::Finding);
+        event.links.of = Some(of);
+        event
+    }
+
+    fn record(source: &Source, store: &Store, events: Vec<Event>) -> u64 {
+        let ack = source.record_wait(events).unwrap();
+        assert!(ack.rejected.is_empty(), "{:?}", ack.rejected);
+        assert!(store.wait_visible(ack.first + ack.count, std::time::Duration::from_secs(60)));
+        ack.first
+    }
+
+    #[test]
+    fn what_a_finding_names_is_not_learned_from_and_what_none_names_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let kek = Kek::from_bytes([42; 32]);
+        let (ledger, _) = Ledger::open(dir.path(), kek, LedgerOptions::new("example.org/test/1")).unwrap();
+        let store = Store::open(dir.path(), ledger.clone(), StoreOptions::default()).unwrap();
+        let source = |agent: &str, n: u8| {
+            ledger.register(SourceSpec { identity: agent.to_owned(), stream: [n; 16] }).unwrap()
+        };
+        let (gateway, detect) = (source("gw", 1), source("countersign:detect", 2));
+        let calls = vec![call("GET", 0), call("GET", 0), call("GET", 1), call("DELETE", 0)];
+        let first = record(&gateway, &store, calls);
+        let eid = |index: u64| store.get(index).unwrap().unwrap().event.unwrap().core.eid;
+        // Twice the same event: a finding and its revision.
+        record(&detect, &store, vec![finding(eid(first + 1)), finding(eid(first + 1)), finding([9; 16])]);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let rows = runtime.block_on(store.sql(SqlRequest::new(SEEN_SQL))).unwrap();
+        let rows: Vec<Row> = serde_json::from_str(&rows.to_json()).unwrap();
+        let groups: Vec<_> = rows.iter().filter_map(Group::read).collect();
+        let told: Vec<_> = groups.iter().map(|g| (g.op.as_str(), g.day, g.calls, g.seen().flagged)).collect();
+        assert_eq!(told, [("DELETE", 20_000, 1, false), ("GET", 20_000, 2, true), ("GET", 20_001, 1, false)]);
+        let options = Options { min_calls: 1, min_days: 1, ..Options::default() };
+        let proposal = learn::propose(groups.iter().map(Group::seen), &options);
+        assert_eq!((proposal.totals.seen, proposal.totals.flagged), (4, 2));
+        store.shutdown();
+        ledger.shutdown().unwrap();
+    }
 }
