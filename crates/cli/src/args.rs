@@ -109,6 +109,8 @@ pub(crate) enum Command {
     Policy(PolicyArgs),
     /// Look for what would hurt: ports, clock, disk, permissions, keys
     Doctor(DoctorArgs),
+    /// Say whether the server on this data directory is ready and records; exit code 1 when not
+    Status(StatusArgs),
     /// Print the version and the formats this binary writes
     Version,
     /// Print a completion script for a shell
@@ -279,14 +281,20 @@ pub(crate) struct TailArgs {
 
 /// `show`
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  countersign show 128\n  countersign show '#128' --raw\n  \
-                        countersign show 0f1e2d3c4b5a69788796a5b4c3d2e1f0")]
+#[command(
+    after_help = "Examples:\n  countersign show 128\n  countersign show '#128' --raw\n  countersign show 128 --timeline\n  \
+                        countersign show 0f1e2d3c4b5a69788796a5b4c3d2e1f0"
+)]
 pub(crate) struct ShowArgs {
     /// Index in the ledger, or event id in hex
     pub(crate) id: String,
     /// Also the bytes that were hashed, group by group, in hex
     #[arg(long)]
     pub(crate) raw: bool,
+    /// Instead of the entry, what belongs to it, in order of time: its trace, its request id, and what was probably
+    /// made for what
+    #[arg(long, conflicts_with = "raw")]
+    pub(crate) timeline: bool,
 }
 
 /// `prove`
@@ -357,6 +365,11 @@ pub(crate) struct FsckArgs {
 /// `doctor`
 #[derive(Args, Debug)]
 pub(crate) struct DoctorArgs {}
+
+/// `status`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  countersign status\n  countersign status -o json")]
+pub(crate) struct StatusArgs {}
 
 /// `completions`
 #[derive(Args, Debug)]

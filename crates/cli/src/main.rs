@@ -51,6 +51,7 @@ fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Mcp(args) => commands::mcp::run(global, &args),
         Command::Policy(args) => commands::policy::run(global, &args),
         Command::Doctor(args) => commands::doctor::run(global, &args),
+        Command::Status(args) => commands::status::run(global, &args),
         Command::Version => commands::version::run(global),
         Command::Completions(args) => commands::completions::run(&args),
         Command::Reference => commands::completions::reference(),

@@ -45,6 +45,8 @@ pub(crate) struct Pipeline {
     platform: Source,
     /// The process that this one took over from, while it drains.
     predecessor: Option<Predecessor>,
+    /// What the gateway asks.
+    in_force: prepare::InForce,
     _pid: Option<PidFile>,
     drain: Duration,
 }
@@ -125,6 +127,7 @@ impl Pipeline {
         say: &dyn Fn(&str),
     ) -> Result<Pipeline, CliError> {
         let platform = ledger::source(&ledger, "countersign:platform")?;
+        let in_force = prepared.in_force();
 
         // Our own identity and our peers' authorities, where an agent gives them.
         let workload = prepared.follow(say)?;
@@ -157,7 +160,8 @@ impl Pipeline {
 
         // People and commands: dashboard on loopback, local socket for the command line.
         if let Some(downstream) = &mut downstream {
-            downstream.open(config, flavour, &ledger, platform.clone(), sockets, say)?;
+            let asked = (platform.clone(), gateway.gateway.health_watch());
+            downstream.open(config, flavour, &ledger, asked, sockets, say)?;
         }
 
         // Service managers.
@@ -172,6 +176,7 @@ impl Pipeline {
             control,
             platform,
             predecessor: None,
+            in_force,
             _pid: pid,
             drain,
         })
@@ -223,7 +228,7 @@ impl Pipeline {
         }
         // From here on bytes pass and their records wait.
         self.gateway.relays.iter().for_each(|relay| relay.hold());
-        let passing = Suspended { gateway: self.gateway, drain: self.drain };
+        let passing = Suspended { gateway: self.gateway, in_force: self.in_force, drain: self.drain };
         if let Err(error) = self.ledger.shutdown() {
             passing.give_up();
             return Err(crate::access::directory::ledger_error(error));
@@ -262,6 +267,7 @@ fn listens(config: &Config, socket: &TcpListener) -> bool {
 /// Traffic without a ledger, in the middle of an upgrade: bytes pass, records wait.
 pub(crate) struct Suspended {
     gateway: gateway::Started,
+    in_force: prepare::InForce,
     drain: Duration,
 }
 
@@ -293,7 +299,8 @@ impl Suspended {
         passed: Vec<PassedSource>,
         say: &dyn Fn(&str),
     ) -> Result<(prepare::Prepared, Ledger), CliError> {
-        let prepared = prepare::prepare(config)?;
+        // The gateway never stopped: identities, policies and SVIDs go on being renewed in the objects that it holds.
+        let prepared = prepare::prepare(config)?.going_on(self.in_force.clone());
         let ledger = Pipeline::writer(config, flavour, passed, say)?;
         for relay in &self.gateway.relays {
             let missing =

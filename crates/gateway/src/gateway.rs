@@ -6,7 +6,7 @@ use crate::decode::grpc_fields::PayloadFields;
 use crate::decode::mcp::Sessions;
 use crate::decode::{self, Context, Decoder, RouteFacts};
 use crate::error::GatewayError;
-use crate::health::{Health, Watch};
+use crate::health::{Health, HealthWatch, Watch};
 use crate::listen::accept;
 use crate::pump::Worker;
 use crate::pump::door::{self, Door};
@@ -245,6 +245,11 @@ impl Gateway {
     /// Whether records are taken, and if not, why.
     pub fn health(&self) -> Health {
         self.watch.health()
+    }
+
+    /// To ask for the health from elsewhere; it keeps the recorders, not the gateway.
+    pub fn health_watch(&self) -> HealthWatch {
+        HealthWatch(Arc::clone(&self.watch))
     }
 
     /// Stops accepting, lets open exchanges end for at most `drain`, cuts the rest, and returns when every

@@ -27,6 +27,23 @@ impl Health {
     }
 }
 
+/// The gateway's health, for those who do not hold the gateway. Cheap to clone.
+#[derive(Clone)]
+pub struct HealthWatch(pub(crate) Arc<Watch>);
+
+impl HealthWatch {
+    /// As [`crate::Gateway::health`].
+    pub fn health(&self) -> Health {
+        self.0.health()
+    }
+}
+
+impl std::fmt::Debug for HealthWatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("HealthWatch").field(&self.health()).finish()
+    }
+}
+
 /// Looks at all recorders of a gateway.
 pub(crate) struct Watch {
     recorders: Vec<Arc<dyn Recorder>>,

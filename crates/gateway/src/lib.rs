@@ -35,7 +35,7 @@ pub use config::{
 pub use countersign_redact::personal::KINDS as PERSONAL_KINDS;
 pub use error::GatewayError;
 pub use gateway::{Gateway, Parts};
-pub use health::Health;
+pub use health::{Health, HealthWatch};
 pub use recorder::{BodyKey, Durable, RecordError, Recorder, SourceRecorder, Taking};
 pub use stats::GatewayStats;
 pub use tls::TlsFiles;

@@ -18,7 +18,7 @@ mod values;
 pub use fields::{FIELDS, Field, Ty};
 pub(crate) use glob::{Glob, Piece, fold};
 pub use parse::parse;
-pub(crate) use sql::ident;
+pub(crate) use sql::{ident, quote};
 pub(crate) use values::{in_block, parse_block};
 
 use countersign_event::Event;

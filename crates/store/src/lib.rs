@@ -28,6 +28,7 @@ mod sealed;
 mod segment;
 mod store;
 mod tables;
+mod timeline;
 mod udf;
 
 pub use error::StoreError;
@@ -37,6 +38,7 @@ pub use rows::{Cell, CellKind, Column, Complete, Rows};
 pub use schema::{ColumnInfo, event_columns};
 pub use segment::SegmentStore;
 pub use store::{Store, StoreOptions, StoreStats, Stored};
+pub use timeline::{TIMELINE_ROWS_MAX, TIMELINE_SPAN_NS};
 
 /// Most rows that one [`FindRequest`] may ask for.
 pub const ROWS_MAX: usize = 100_000;

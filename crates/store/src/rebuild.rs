@@ -3,7 +3,7 @@
 //! group of every event, so a difference costs space (`exact_<group>`), never truth.
 
 use crate::error::StoreError;
-use crate::schema::{EXACT, ip_parse, tls_number};
+use crate::schema::{EXACT, LATER, ip_parse, tls_number};
 use arrow::array::{
     Array, AsArray, BooleanArray, FixedSizeBinaryArray, Int64Array, LargeBinaryArray, ListArray, RecordBatch,
     StringViewArray, TimestampNanosecondArray,
@@ -28,13 +28,14 @@ macro_rules! columns {
         pub(crate) struct Columns<'a> {
             $($($name: kind!($kind, 'a),)+)+
             exact: [Option<&'a LargeBinaryArray>; GROUPS],
+            cause: Option<Cause<'a>>,
         }
         impl<'a> Columns<'a> {
             /// Finds every column; `exact_<group>` may be missing while a batch is being built.
             pub(crate) fn new(batch: &'a RecordBatch) -> Result<Columns<'a>, StoreError> {
                 $($(let $name = find!($kind, batch, $column);)+)+
                 let exact = EXACT.map(|name| batch.column_by_name(name).and_then(|c| c.as_binary_opt::<i64>()));
-                Ok(Columns { $($($name,)+)+ exact })
+                Ok(Columns { $($($name,)+)+ exact, cause: Cause::new(batch) })
             }
         }
     };
@@ -112,6 +113,24 @@ columns! {
         req_type "req_type", rsp_type "rsp_type",
         capture_format "capture_format", capture_parser "capture_parser",
         source_id "source_id",
+    }
+}
+
+/// Columns of the best cause; a segment of an earlier version has none, and holds such groups whole.
+struct Cause<'a> {
+    conn: &'a FixedSizeBinaryArray,
+    seq: &'a Int64Array,
+    score: &'a Int64Array,
+}
+
+impl<'a> Cause<'a> {
+    fn new(batch: &'a RecordBatch) -> Option<Cause<'a>> {
+        let [conn, seq, score] = LATER.map(|name| batch.column_by_name(name));
+        Some(Cause {
+            conn: conn?.as_fixed_size_binary_opt()?,
+            seq: seq?.as_primitive_opt::<Int64Type>()?,
+            score: score?.as_primitive_opt::<Int64Type>()?,
+        })
     }
 }
 
@@ -463,6 +482,13 @@ fn links(c: &Columns<'_>, row: usize, out: &mut Vec<u8>) {
     m.fixed_at(8, c.conn, row);
     m.int_at(9, c.conn_seq, row);
     m.word_at(10, &c.link_via, row, code!(LinkVia));
+    if let Some(cause) = c.cause.as_ref().filter(|cause| cause.conn.is_valid(row)) {
+        let out = m.key(12);
+        head(out, 4, 1);
+        head(out, 4, 3);
+        bytes(out, cause.conn.value(row));
+        [cause.seq, cause.score].iter().for_each(|part| signed(out, part.value(row)));
+    }
     m.close();
 }
 

@@ -367,6 +367,24 @@ pub(crate) static COLS: &[Col] = &[
     col("conn", 4, Get::Fixed(16, |e| e.links.conn.as_ref().map(|x| &x[..])), "connection"),
     col("conn_seq", 4, Get::Int(|e| e.links.conn_seq.map(int)), "number on its connection, from 1"),
     col("link_via", 4, Get::Word(|e| word!(e.links.via)), "where the ids were read"),
+    col(
+        "cause_conn",
+        4,
+        Get::Fixed(16, |e| e.links.cause.first().map(|(conn, ..)| &conn[..])),
+        "connection of the request that this was probably made for; inferred, the best of several",
+    ),
+    col(
+        "cause_seq",
+        4,
+        Get::Int(|e| e.links.cause.first().map(|(_, seq, _)| int(*seq))),
+        "number of that request on its connection",
+    ),
+    col(
+        "cause_score",
+        4,
+        Get::Int(|e| e.links.cause.first().map(|(.., score)| int(*score))),
+        "how probable that is, 0 to 1000",
+    ),
     col("statement", 5, Get::Text(|e| &e.content.stmt), "statement with literals as `?`"),
     col(
         "statement_fp",
@@ -475,6 +493,9 @@ pub(crate) static COLS: &[Col] = &[
         "bytes of group 5 for `header`, `detail` and `unmapped`, where it holds any",
     ),
 ];
+
+/// Columns that files of earlier versions lack: absent there, for every row.
+pub(crate) const LATER: [&str; 3] = ["cause_conn", "cause_seq", "cause_score"];
 
 /// Names of the columns that hold a group whole.
 pub(crate) const EXACT: [&str; GROUPS] =

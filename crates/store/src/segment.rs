@@ -8,9 +8,9 @@
 use crate::columns::engine;
 use crate::error::StoreError;
 use crate::rebuild::{Columns, NEEDED_NOT};
-use crate::schema::{self, STORED};
+use crate::schema::{self, LATER, STORED};
 use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::{Int64Type, TimestampNanosecondType};
+use arrow::datatypes::{FieldRef, Int64Type, Schema, TimestampNanosecondType};
 use countersign_event::Frame;
 use countersign_ledger::{SegmentInfo, SegmentKey, SegmentRows};
 use parquet::arrow::arrow_reader::{
@@ -24,7 +24,7 @@ use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::{ColumnPath, SchemaDescriptor};
 use ring::{digest, hkdf};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -104,13 +104,14 @@ impl Keys {
     }
 }
 
-fn encryption(key: &SegmentKey) -> Result<Arc<FileEncryptionProperties>, StoreError> {
+/// For a file with these columns.
+fn encryption(key: &SegmentKey, columns: &Schema) -> Result<Arc<FileEncryptionProperties>, StoreError> {
     let keys = Keys::of(key)?;
     let mut builder = FileEncryptionProperties::builder(keys.footer.clone())
         .with_plaintext_footer(false)
         .with_aad_prefix(key.aad_prefix.clone())
         .with_aad_prefix_storage(false);
-    for (path, col) in LEAVES.iter() {
+    for (path, col) in LEAVES.iter().filter(|(_, col)| columns.index_of(col.name).is_ok()) {
         builder = builder.with_column_key(path, keys.of_group(col.group).to_vec());
     }
     builder.build().map_err(|e| StoreError::Engine(e.to_string()))
@@ -131,7 +132,7 @@ const RANDOM: [&str; 6] = ["x_eid", "trace", "span", "parent", "req_digest", "rs
 /// Rising numbers.
 const RISING: [&str; 6] = ["index", "time", "seen", "seq", "duration_ns", "conn_seq"];
 
-fn properties(key: &SegmentKey) -> Result<WriterProperties, StoreError> {
+fn properties(key: &SegmentKey, columns: &Schema) -> Result<WriterProperties, StoreError> {
     let zstd = ZstdLevel::try_new(1).map_err(|e| StoreError::Engine(e.to_string()))?;
     let mut builder = WriterProperties::builder()
         .set_compression(Compression::ZSTD(zstd))
@@ -139,7 +140,7 @@ fn properties(key: &SegmentKey) -> Result<WriterProperties, StoreError> {
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_bloom_filter_enabled(false)
         .set_created_by("countersign".to_owned())
-        .with_file_encryption_properties(encryption(key)?);
+        .with_file_encryption_properties(encryption(key, columns)?);
     for (path, col) in LEAVES.iter() {
         let path = ColumnPath::from(path.split('.').map(str::to_owned).collect::<Vec<_>>());
         if RANDOM.contains(&col.name) {
@@ -169,9 +170,10 @@ pub(crate) fn write(dir: &Path, key: &SegmentKey, batches: &[RecordBatch]) -> Re
     let target = path(dir, key.segment, key.version);
     let temp = target.with_extension("tmp");
     let file = File::create(&temp).map_err(|e| fail(&e))?;
-    let mut writer =
-        ArrowWriter::try_new(BufWriter::with_capacity(1 << 18, file), STORED.clone(), Some(properties(key)?))
-            .map_err(|e| fail(&e))?;
+    let columns = batches.first().map_or_else(|| STORED.clone(), RecordBatch::schema);
+    let properties = properties(key, &columns)?;
+    let mut writer = ArrowWriter::try_new(BufWriter::with_capacity(1 << 18, file), columns, Some(properties))
+        .map_err(|e| fail(&e))?;
     for batch in batches {
         writer.write(batch).map_err(|e| fail(&e))?;
     }
@@ -260,7 +262,7 @@ impl Frames {
         let options = reader_options(key, PageIndexPolicy::Skip)?;
         let builder =
             ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).map_err(|e| fail(&e))?;
-        if builder.schema().fields() != STORED.fields() {
+        if !ours(builder.schema()) {
             return Err(fail(&"its columns are not those of this version"));
         }
         let mask = rebuild_mask(builder.parquet_schema());
@@ -302,10 +304,20 @@ impl Iterator for Frames {
     }
 }
 
+/// Whether a file has the columns of this version or of an earlier one, each of its type, and no other.
+fn ours(file: &Schema) -> bool {
+    let known =
+        |field: &FieldRef| STORED.field_with_name(field.name()).is_ok_and(|own| own == field.as_ref());
+    let there =
+        |field: &FieldRef| LATER.contains(&field.name().as_str()) || file.index_of(field.name()).is_ok();
+    file.fields().iter().all(known) && STORED.fields().iter().all(there)
+}
+
 /// The columns that frames are rebuilt from, and the index.
 pub(crate) fn rebuild_mask(parquet: &SchemaDescriptor) -> ProjectionMask {
-    let roots = schema::stored().enumerate().filter(|(_, col)| !NEEDED_NOT.contains(&col.name));
-    ProjectionMask::roots(parquet, roots.map(|(at, _)| at))
+    let roots = parquet.root_schema().get_fields().iter().enumerate();
+    let needed = roots.filter(|(_, root)| !NEEDED_NOT.contains(&root.name()));
+    ProjectionMask::roots(parquet, needed.map(|(at, _)| at))
 }
 
 /// Frames of all rows of a batch.
@@ -355,14 +367,13 @@ impl SegmentRows for SegmentStore {
 }
 
 /// Bytes of each column of a file.
-pub(crate) fn column_bytes(footer: &ParquetMetaData) -> Vec<(String, u64)> {
-    let mut sizes = vec![0; LEAVES.len()];
-    for group in footer.row_groups() {
-        for (size, column) in sizes.iter_mut().zip(group.columns()) {
-            *size += u64::try_from(column.compressed_size()).unwrap_or(0);
-        }
+pub(crate) fn column_bytes(footer: &ParquetMetaData) -> BTreeMap<String, u64> {
+    let mut sizes = BTreeMap::new();
+    for column in footer.row_groups().iter().flat_map(|group| group.columns()) {
+        let size = u64::try_from(column.compressed_size()).unwrap_or(0);
+        *sizes.entry(column.column_path().string()).or_insert(0) += size;
     }
-    LEAVES.iter().map(|(path, _)| path.clone()).zip(sizes).collect()
+    sizes
 }
 
 #[cfg(test)]
@@ -416,6 +427,132 @@ mod tests {
             let column = batch.column_by_name(name).unwrap();
             assert_eq!(column.null_count(), events.len(), "{name} is needed for ordinary events");
         }
+    }
+
+    #[test]
+    fn a_probable_cause_stands_in_its_columns_and_several_stand_whole() {
+        let mut rng = Rng(6);
+        let mut one = gateway(&mut rng, 1);
+        one.links.cause = vec![([5; 16], 7, 900)];
+        let mut two = gateway(&mut rng, 2);
+        two.links.cause = vec![([6; 16], 1, 450), ([5; 16], 7, 450)];
+        let events: Vec<_> = [one, two].into_iter().filter_map(encoded).collect();
+        let made = batch(0, &events);
+        let exact = made.column_by_name("exact_4").unwrap();
+        assert_eq!((exact.is_null(0), exact.is_null(1)), (true, false));
+        let scores = made.column_by_name("cause_score").unwrap().as_primitive::<Int64Type>().clone();
+        assert_eq!(scores.values(), &[900, 450]);
+        let back = frames(&made).unwrap();
+        assert!(events.iter().zip(back).all(|((_, frame), back)| Some(frame) == back.as_ref()));
+    }
+
+    #[test]
+    fn a_segment_of_before_the_columns_of_causes_still_gives_back_every_byte() {
+        let mut rng = Rng(7);
+        let mut events: Vec<_> = (1..100).filter_map(|seq| encoded(gateway(&mut rng, seq))).collect();
+        let dir = tempfile::tempdir().unwrap();
+        let path = write(dir.path(), &key(0), &[before_causes(&batch(0, &events))]).unwrap();
+        let back: Vec<_> = Frames::open(&path, &key(0)).unwrap().collect::<Result<Vec<_>, _>>().unwrap();
+        assert!(events.drain(..).zip(back).all(|((_, frame), back)| Some(frame) == back));
+    }
+
+    #[test]
+    fn a_file_with_a_strange_or_without_a_needed_column_is_refused() {
+        let mut rng = Rng(8);
+        let made = batch(0, &[encoded(gateway(&mut rng, 1)).unwrap()]);
+        let dir = tempfile::tempdir().unwrap();
+        let without = |name: &str| {
+            let kept: Vec<_> =
+                (0..made.num_columns()).filter(|at| made.schema().field(*at).name() != name).collect();
+            made.project(&kept).unwrap()
+        };
+        for missing in ["status_code", "exact_4", "trace"] {
+            let path = write(dir.path(), &key(0), &[without(missing)]).unwrap();
+            assert!(Frames::open(&path, &key(0)).is_err(), "{missing}");
+        }
+        assert!(!ours(&Schema::new(vec![arrow::datatypes::Field::new(
+            "x",
+            arrow::datatypes::DataType::Utf8,
+            true
+        )])));
+    }
+
+    /// The batch as earlier versions built it. Only for events without causes: theirs stood whole in `exact_4`.
+    fn before_causes(batch: &RecordBatch) -> RecordBatch {
+        let old = |at: &usize| !LATER.contains(&batch.schema().field(*at).name().as_str());
+        batch.project(&(0..batch.num_columns()).filter(old).collect::<Vec<_>>()).unwrap()
+    }
+
+    #[test]
+    fn queries_see_segments_of_before_and_of_now_as_one_table() {
+        let dir = tempfile::tempdir().unwrap();
+        let kek = || countersign_ledger::Kek::from_bytes([42; 32]);
+        let options = || countersign_ledger::Options::new("example.org/test/1");
+        let (ledger, _) = countersign_ledger::Ledger::open(dir.path(), kek(), options()).unwrap();
+        let identity = "spiffe://example.org/gw".to_owned();
+        let source = ledger
+            .register(countersign_ledger::SourceSpec { identity, stream: crate::sample::STREAM })
+            .unwrap();
+        let mut rng = Rng(9);
+        source.record_wait((1..50).map(|seq| gateway(&mut rng, seq)).collect()).unwrap();
+        ledger.close_part().unwrap();
+        let end = ledger.size();
+        seal_as_before(dir.path(), &ledger, end);
+        let store = crate::Store::open(dir.path(), ledger.clone(), crate::StoreOptions::default()).unwrap();
+        let mut now = gateway(&mut rng, 50);
+        now.links.cause = vec![([5; 16], 7, 900)];
+        source.record_wait(vec![now]).unwrap();
+        assert!(store.wait_visible(ledger.size(), std::time::Duration::from_secs(60)));
+        let sql = "select count(*) as n, count(cause_conn) as m, max(cause_score) as s from events";
+        let rows = futures::executor::block_on(store.sql(crate::SqlRequest::new(sql))).unwrap();
+        assert_eq!(rows.to_json(), r#"[{"n":50,"m":1,"s":900}]"#);
+        let request = crate::FindRequest::new("cause.score:>100 cause.seq:7");
+        let found = futures::executor::block_on(store.find(request)).unwrap();
+        assert_eq!(found.rows.len(), 1);
+        assert!(store.get(end - 1).unwrap().unwrap().event.is_some());
+        assert!(!store.column_bytes().unwrap().is_empty());
+        store.shutdown();
+        ledger.shutdown().unwrap();
+    }
+
+    /// Seals all there is as a version without the columns of causes would have.
+    fn seal_as_before(dir: &Path, ledger: &countersign_ledger::Ledger, end: u64) {
+        let mut reader = ledger.reader(0);
+        let mut leaves = Vec::new();
+        while leaves.len() < end as usize {
+            let fed = reader.next(std::time::Duration::from_secs(60)).unwrap();
+            let Some(countersign_ledger::Feed::Batch(batch)) = fed else { continue };
+            leaves.extend(batch.records.iter().cloned());
+        }
+        let row = |leaf: &'_ countersign_ledger::Committed| match &leaf.payload {
+            countersign_ledger::Payload::Event { event, frame } => {
+                Some((Arc::clone(event), Arc::clone(frame)))
+            }
+            countersign_ledger::Payload::Body(_) => None,
+        };
+        let events: Vec<_> = leaves.iter().map(row).collect();
+        let rows: Vec<_> = (0..end)
+            .zip(&events)
+            .map(|(index, event)| Row { index, event: event.as_ref().map(|(e, f)| (&**e, &**f)) })
+            .collect();
+        let old = before_causes(&build(&rows).unwrap());
+        let key = ledger.segment_key(0).unwrap();
+        let path = write(dir, &key, std::slice::from_ref(&old)).unwrap();
+        let roots = ledger.check_range(0, &mut Frames::open(&path, &key).unwrap()).unwrap();
+        let (file_digest, file_len) = digest_of(&path).unwrap();
+        let (min_time, max_time) = times(&[old]);
+        let version = key.version;
+        let sealed = countersign_ledger::SealedSegment {
+            first: 0,
+            end,
+            version,
+            file_digest,
+            file_len,
+            min_time,
+            max_time,
+            roots,
+        };
+        ledger.sealed(sealed).unwrap();
     }
 
     #[test]

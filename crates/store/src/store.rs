@@ -5,12 +5,13 @@ use crate::error::StoreError;
 use crate::filter::{self, Filter, ident};
 use crate::hot::{Hot, Snapshot};
 use crate::ingest::{Ingest, sealed_prefix};
-use crate::request::{FindRequest, Order, SqlRequest};
+use crate::request::{FindRequest, Order, QueryLimits, SqlRequest};
 use crate::rows::{Cell, Rows, time_text};
 use crate::schema::{self, Place};
 use crate::seal::{QUEUE_PARTS, SealStats, Sealer};
 use crate::segment;
 use crate::tables::Range;
+use crate::timeline::{Seed, timeline};
 use crate::{DEFAULT_COLUMNS, ROWS_MAX};
 use countersign_event::{Entry, EntryKind, Event, Frame, commit};
 use countersign_ledger::{Committed, Ledger, Payload};
@@ -256,6 +257,20 @@ impl Store {
                 Some(Cell::Int(n)) => Ok(*n as u64),
                 _ => Err(StoreError::Engine("a count without a number".to_owned())),
             }
+        };
+        self.inner.engine.spawn(limits, work).boxed()
+    }
+
+    /// What belongs to the event `event` at `index`, in order of time: rows of the same trace or request id, the
+    /// requests that it was probably made for, and what was probably made for it or for them. `joined` says how
+    /// (`this`, `trace`, `corr`, `cause`, `caused`); `score`, 0 to 999, is there where that is inferred. At most
+    /// [`crate::TIMELINE_ROWS_MAX`] rows within [`crate::TIMELINE_SPAN_NS`] of the event.
+    pub fn timeline(&self, index: u64, event: &Event, limits: QueryLimits) -> Answer<Rows> {
+        let engine = Arc::clone(&self.inner.engine);
+        let seed = Seed::new(index, event);
+        let work = async move {
+            let snapshot = at(&engine, Some(index.saturating_add(1))).await;
+            timeline(&engine, &snapshot, seed, limits).await
         };
         self.inner.engine.spawn(limits, work).boxed()
     }

@@ -31,5 +31,5 @@ pub use error::WebError;
 pub use guard::{Access, HEADERS};
 pub use hub::TailHub;
 pub use server::{router, serve, serve_unix};
-pub use state::{Announce, AppState, WebOptions};
-pub use text::visible;
+pub use state::{Announce, AppState, Recording, WebOptions};
+pub use text::{belongs, visible};

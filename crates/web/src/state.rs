@@ -28,6 +28,9 @@ const VIEWERS_MAX: usize = 256;
 /// Called with a new sign-in link, to show it where only the operator looks: the terminal.
 pub type Announce = Arc<dyn Fn(&str) + Send + Sync>;
 
+/// Asked whether records are taken: the word for it, and, where they are not, the cause.
+pub type Recording = Arc<dyn Fn() -> (&'static str, Option<&'static str>) + Send + Sync>;
+
 /// What may be chosen.
 #[derive(Clone, Default)]
 pub struct WebOptions {
@@ -35,6 +38,8 @@ pub struct WebOptions {
     pub demo: bool,
     /// Where a link that somebody asked for is printed; without it, asking is refused.
     pub announce: Option<Announce>,
+    /// The gateway's own word on whether it records; without it, there is no gateway here.
+    pub recording: Option<Recording>,
 }
 
 impl std::fmt::Debug for WebOptions {

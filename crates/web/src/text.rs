@@ -81,6 +81,23 @@ pub(crate) fn duration(ns: i64) -> String {
     }
 }
 
+/// How a line of a timeline belongs to its event (`joined` and `score` of the store's answer), in words. What is
+/// inferred says so.
+pub fn belongs(joined: &str, score: Option<u64>) -> String {
+    let how = match joined {
+        "this" => "this event",
+        "trace" => "same trace",
+        "corr" => "same request id",
+        "cause" => "its cause",
+        "caused" => "made for it",
+        other => other,
+    };
+    match score {
+        Some(score) => format!("probably (score {score} of 1000): {how}"),
+        None => how.to_owned(),
+    }
+}
+
 /// A count with thin spaces between thousands.
 pub(crate) fn count(n: u64) -> String {
     let digits = n.to_string();

@@ -117,17 +117,23 @@ impl Directory {
     }
 
     pub(super) fn document(&self, id: &EntryId) -> Result<Value, CliError> {
+        Ok(self.describe(&self.stored(id)?))
+    }
+
+    pub(super) fn timeline(&self, id: &EntryId) -> Result<Answer, CliError> {
+        let stored = self.stored(id)?;
+        let none = || CliError::Failed(format!("entry {} is no event: nothing belongs to it", stored.index));
+        let event = stored.event.as_ref().ok_or_else(none)?;
+        answer(&self.run(self.store.timeline(stored.index, event, self.limits))?)
+    }
+
+    fn stored(&self, id: &EntryId) -> Result<Stored, CliError> {
+        let missing = || not_found(id, self.ledger.size());
         let index = match id {
             EntryId::Index(index) => *index,
-            EntryId::Event(eid) => self
-                .store
-                .find_eid(*eid)
-                .map_err(store_error)?
-                .ok_or_else(|| not_found(id, self.ledger.size()))?,
+            EntryId::Event(eid) => self.store.find_eid(*eid).map_err(store_error)?.ok_or_else(missing)?,
         };
-        let stored =
-            self.store.get(index).map_err(store_error)?.ok_or_else(|| not_found(id, self.ledger.size()))?;
-        Ok(self.describe(&stored))
+        self.store.get(index).map_err(store_error)?.ok_or_else(missing)
     }
 
     fn describe(&self, stored: &Stored) -> Value {

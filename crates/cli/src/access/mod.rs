@@ -181,6 +181,14 @@ impl Access {
         }
     }
 
+    /// What belongs to one event, in order of time; `joined` and `score` say how.
+    pub(crate) fn timeline(&self, id: &EntryId) -> Result<Answer, CliError> {
+        match self {
+            Access::Server(server) => server.timeline(id),
+            Access::Directory(directory) => directory.timeline(id),
+        }
+    }
+
     /// The evidence file of one entry, everything disclosed.
     pub(crate) fn evidence(&self, index: u64) -> Result<Vec<u8>, CliError> {
         match self {

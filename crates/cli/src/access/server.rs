@@ -75,6 +75,14 @@ impl Server {
         Ok(self.json(&target)?["data"].take())
     }
 
+    pub(super) fn timeline(&self, id: &EntryId) -> Result<Answer, CliError> {
+        let index = match id {
+            EntryId::Index(index) => *index,
+            EntryId::Event(_) => self.document(id)?["index"].as_u64().unwrap_or(0),
+        };
+        Ok(answer(&self.json(&format!("/api/v1/events/{index}/timeline"))?, Vec::new()))
+    }
+
     pub(super) fn evidence(&self, index: u64) -> Result<Vec<u8>, CliError> {
         let response =
             self.client.get(&format!("/api/v1/events/{index}/proof"), "application/octet-stream")?;

@@ -1,5 +1,6 @@
 //! `mcp wrap`: stands between an MCP client and a server on standard input and output, and records every message.
 //!
+//! Where `policy.wrapped` enforces, what the policies do not permit is answered here and never reaches the server.
 //! The records go to the process that holds the ledger, or into the ledger itself when nobody does; other wrappers
 //! then record through this one, and it stays until they have ended. Standard output belongs to the protocol: what
 //! is said here goes to standard error. Exit code: the server's; 128 and the number of the signal that ended it.
@@ -10,7 +11,7 @@ use crate::exit::{CliError, Exit};
 use crate::local::{self, LocalRecorder, LocalServer};
 use crate::log;
 use crate::pipeline::Flavour;
-use crate::stages::ledger;
+use crate::stages::{ledger, prepare};
 use countersign_gateway::stdio::{self, StdioOptions, StdioParts};
 use countersign_gateway::{BodyKey, Recorder, SourceRecorder};
 use countersign_ledger::keys::Vault;
@@ -43,6 +44,8 @@ pub(crate) fn run(global: &Global, args: &McpArgs) -> Result<Exit, CliError> {
             "--name {name}: a name has 1 to 64 letters, digits, `.`, `-` and `_`"
         )));
     }
+    // Before anything is opened: a broken policy that enforces is a reason not to start.
+    let policy = prepare::wrapped_policies(&config)?;
     let way = Way::find(config, &name)?;
     let child = Arc::new(AtomicI32::new(0));
     pass_signals_on(Arc::clone(&child))?;
@@ -58,7 +61,8 @@ pub(crate) fn run(global: &Global, args: &McpArgs) -> Result<Exit, CliError> {
         let child = Arc::clone(&child);
         move |pid: u32| child.store(i32::try_from(pid).unwrap_or(0), Ordering::SeqCst)
     };
-    let ended = stdio::run_told(&options, parts, None, wrapped, std::io::stdin(), std::io::stdout(), started);
+    let ended =
+        stdio::run_told(&options, parts, policy, wrapped, std::io::stdin(), std::io::stdout(), started);
     child.store(0, Ordering::SeqCst);
     let recorded = way.finish();
     let status = ended.map_err(|e| {

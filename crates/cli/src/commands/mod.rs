@@ -13,6 +13,7 @@ pub(crate) mod run;
 pub(crate) mod show;
 pub(crate) mod signing;
 pub(crate) mod sql;
+pub(crate) mod status;
 pub(crate) mod tail;
 pub(crate) mod verify;
 pub(crate) mod version;

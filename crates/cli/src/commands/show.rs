@@ -1,11 +1,12 @@
-//! `show`: one entry as a sentence, then all its fields; with `--raw` the very bytes that were hashed.
+//! `show`: one entry as a sentence, then all its fields; with `--raw` the very bytes that were hashed. With
+//! `--timeline` what belongs to it instead.
 
 use crate::access::evidence::Single;
-use crate::access::{Access, EntryId};
+use crate::access::{Access, Answer, EntryId};
 use crate::args::{Format, Global, ShowArgs};
 use crate::config::units;
 use crate::exit::{CliError, Exit};
-use crate::output::{self, escape_line};
+use crate::output::{self, Row, escape_line};
 use countersign_event::{GROUP_NAMES, json::hex};
 use serde_json::Value;
 use std::io::Write;
@@ -13,6 +14,9 @@ use std::io::Write;
 /// Prints the entry.
 pub(crate) fn run(global: &Global, args: &ShowArgs) -> Result<Exit, CliError> {
     let access = Access::open(global)?;
+    if args.timeline {
+        return timeline(global, &access.timeline(&EntryId::parse(&args.id)?)?);
+    }
     let document = access.document(&EntryId::parse(&args.id)?)?;
     let index = document["index"].as_u64().unwrap_or(0);
     let raw = if args.raw { Some(Single::read(&access.evidence(index)?)?) } else { None };
@@ -37,6 +41,49 @@ pub(crate) fn run(global: &Global, args: &ShowArgs) -> Result<Exit, CliError> {
         }
     }
     Ok(Exit::Yes)
+}
+
+/// What belongs to an event, a line each in order of time; what is inferred says so.
+fn timeline(global: &Global, answer: &Answer) -> Result<Exit, CliError> {
+    let mut out = std::io::stdout().lock();
+    match output::format(global) {
+        Format::Text => {
+            for row in &answer.rows {
+                writeln!(out, "{}", escape_line(&line(row)))?;
+            }
+            if !global.quiet {
+                eprintln!("{}", output::escape(&answer.footer()));
+            }
+        }
+        format => output::rows(&mut out, format, &answer.columns, &answer.rows)?,
+    }
+    Ok(Exit::Yes)
+}
+
+/// One line of a timeline; a star marks the event that was asked for.
+fn line(row: &Row) -> String {
+    let of = |name: &str| row.get(name).map(text).unwrap_or_default();
+    let first = |names: [&str; 2]| names.into_iter().map(of).find(|t| !t.is_empty()).unwrap_or_default();
+    let mark = if of("joined") == "this" { "*" } else { " " };
+    let who = Some(of("who")).filter(|who| !who.is_empty()).unwrap_or_else(|| "somebody unknown".into());
+    let mut line = format!(
+        "{mark} {}  {:>8}  {who} {} {}",
+        of("time"),
+        of("index"),
+        of("op"),
+        first(["statement", "resource"])
+    );
+    if !of("service").is_empty() {
+        line.push_str(&format!(" on {}", of("service")));
+    }
+    let outcome = Some(of("outcome")).filter(|o| !o.is_empty()).unwrap_or_else(|| "unknown outcome".into());
+    line.push_str(&format!(": {outcome}"));
+    if !of("status").is_empty() {
+        line.push_str(&format!(" {}", of("status")));
+    }
+    let score = row.get("score").and_then(Value::as_u64);
+    line.push_str(&format!("  [{}]", countersign_web::belongs(&of("joined"), score)));
+    line
 }
 
 /// Who did what to which resource, when, and how it ended.
@@ -151,6 +198,23 @@ mod tests {
         assert_eq!(
             sentence(&document),
             "event 128: spiffe://demo/payments-api (verified bound) DELETE /v1/orders/17 on orders: success after 2.10 ms, at 2026-03-01T14:00:00.000000000Z"
+        );
+    }
+
+    #[test]
+    fn a_line_of_a_timeline_says_probably_where_it_is_inferred_and_only_there() {
+        let row = |value: serde_json::Value| value.as_object().cloned().unwrap();
+        let this = row(
+            json!({"index": 7, "time": "t", "op": "GET", "resource": "/a", "service": "s", "outcome": "success",
+            "status": "200", "joined": "this", "who": "w"}),
+        );
+        assert_eq!(line(&this), "* t         7  w GET /a on s: success 200  [this event]");
+        let statement = row(
+            json!({"index": 8, "time": "u", "op": "SELECT", "statement": "select ?", "resource": "t", "joined": "caused", "score": 450}),
+        );
+        assert_eq!(
+            line(&statement),
+            "  u         8  somebody unknown SELECT select ?: unknown outcome  [probably (score 450 of 1000): made for it]"
         );
     }
 

@@ -336,8 +336,11 @@ impl Reader<'_> {
     }
 
     pub(super) fn mode(&self, at: &str, other: Mode) -> Result<Mode, ConfigError> {
-        let path = format!("{at}.policy");
-        let mode = match self.text(&path).as_deref() {
+        self.mode_at(&format!("{at}.policy"), other)
+    }
+
+    pub(super) fn mode_at(&self, path: &str, other: Mode) -> Result<Mode, ConfigError> {
+        let mode = match self.text(path).as_deref() {
             None => other,
             Some("learn") => Mode::Learn,
             Some("shadow") => Mode::Shadow,
@@ -347,7 +350,7 @@ impl Reader<'_> {
         if matches!(mode, Mode::Shadow | Mode::Enforce) && self.settings.get("policy.files").is_none() {
             return Err(self
                 .settings
-                .conflict(&path, "there are no policies to decide by: name them with `policy.files`"));
+                .conflict(path, "there are no policies to decide by: name them with `policy.files`"));
         }
         Ok(mode)
     }

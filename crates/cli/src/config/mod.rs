@@ -49,6 +49,8 @@ pub(crate) struct Config {
     pub(crate) identity: Identity,
     /// Policy files and directories; none = every call is allowed and recorded as such.
     pub(crate) policies: Vec<PathBuf>,
+    /// How strictly they act on servers that `mcp wrap` starts.
+    pub(crate) wrapped: Mode,
     /// Groups and services for policies.
     pub(crate) entities: Option<PathBuf>,
     /// Keys of those who may sign proposals of policies.
@@ -217,6 +219,7 @@ impl Reader<'_> {
             listeners,
             identity: self.identity()?,
             policies: self.texts("policy.files", &[]).into_iter().map(|p| self.resolve(p)).collect(),
+            wrapped: self.mode_at("policy.wrapped", Mode::Observe)?,
             entities: self.path("policy.entities"),
             signers: self.signers()?,
             learning: (
@@ -403,6 +406,7 @@ mod tests {
             ),
             (format!("{listener}upstream=\"postgres://h\"\n[listener.postgres]\nrole=\"r\"\n"), "belongs to"),
             ("[policy]\nsigners=[\"alice\"]\n".into(), "policy keygen"),
+            ("[policy]\nwrapped=\"enforce\"\n".into(), "policy.files"),
             ("[[webhook]]\nurl=\"http://h/x\"\n".into(), "exactly one of"),
             ("[web]\nlisten=\"0.0.0.0:80\"\n".into(), "loopback only"),
         ] {

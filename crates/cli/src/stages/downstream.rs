@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::exit::CliError;
 use crate::pipeline::Flavour;
 use countersign_alert::{Alerts, Webhook};
+use countersign_gateway::HealthWatch;
 use countersign_ledger::{Ledger, Source};
 use countersign_store::Store;
 use countersign_web::TailHub;
@@ -64,18 +65,18 @@ impl Downstream {
     }
 
     /// Lets people and commands in: dashboard on loopback, on the one of `sockets` that has its address if any has;
-    /// local socket for the command line.
+    /// local socket for the command line. `platform` records who reads; `health` is the gateway's.
     pub(crate) fn open(
         &mut self,
         config: &Config,
         flavour: Flavour,
         ledger: &Ledger,
-        platform: Source,
+        (platform, health): (Source, HealthWatch),
         mut sockets: Vec<TcpListener>,
         say: &dyn Fn(&str),
     ) -> Result<(), CliError> {
         let (ledger, store, hub) = (ledger.clone(), self.store.clone(), self.hub.clone());
-        let parts = web::Parts { ledger, store, hub, source: platform };
+        let parts = web::Parts { ledger, store, hub, source: platform, health };
         self.web = Some(web::start(config, flavour, parts, &mut sockets, say)?);
         Ok(())
     }

@@ -5,8 +5,11 @@ use crate::args::Role;
 use crate::config::{Config, read_bounded, units};
 use crate::exit::CliError;
 use crate::pipeline::Flavour;
+use crate::upgrade::process_of;
 use countersign_event::json::hex;
-use countersign_ledger::{Kek, Ledger, Limits, Options, PassedSource, Source, SourceSpec, StartReport};
+use countersign_ledger::{
+    Kek, Ledger, LedgerError, Limits, Options, PassedSource, Source, SourceSpec, StartReport,
+};
 use countersign_store::{Store, StoreOptions};
 use ring::rand::{SecureRandom, SystemRandom};
 
@@ -44,10 +47,27 @@ pub(crate) fn open(
         Kek::load_or_create(&config.kek).map_err(ledger_error)?
     };
     let options = Options { limits: limits(config, flavour), resumed, ..Options::new(&origin) };
-    let (ledger, report) = Ledger::open(&config.data, kek, options).map_err(ledger_error)?;
+    let (ledger, report) = Ledger::open(&config.data, kek, options).map_err(|e| held(&config.data, e))?;
     describe(config, &ledger, &report, fresh, say);
     configured(config, &ledger)?;
     Ok((ledger, report.created || report.clean))
+}
+
+/// The error of a start; where another process has the directory, that names it.
+fn held(data: &std::path::Path, error: LedgerError) -> CliError {
+    let LedgerError::Locked { .. } = error else { return ledger_error(error) };
+    let who = match process_of(data) {
+        Some(pid) => format!("process {pid} has it open and writes to it"),
+        None => "another process has it open, one without the file `pid`: a wrapper, or one that starts"
+            .to_owned(),
+    };
+    let next = match process_of(data) {
+        Some(pid) => format!(
+            "stop that one (kill -INT {pid}), replace it without a pause (kill -USR2 {pid}), or name another directory with --data"
+        ),
+        None => "wait for it to end, or name another directory with --data".to_owned(),
+    };
+    CliError::new(format!("cannot open the ledger in {}", data.display()), who, next)
 }
 
 /// Bounds by what is asked of the process: an edge has nobody who reads recent batches from memory.

@@ -71,6 +71,16 @@ fn gateway(config: &Config, workload: Option<&Arc<WorkloadSource>>) -> Result<Ga
     Ok(settings)
 }
 
+/// What a running gateway was started with and still asks, through every failed upgrade: read again, it would be
+/// another one's, and renewed for nobody.
+#[derive(Clone)]
+pub(crate) struct InForce {
+    identities: Arc<Identities>,
+    policy: Arc<dyn Policy>,
+    policies: Option<Arc<PolicySet>>,
+    workload: Option<Arc<WorkloadSource>>,
+}
+
 type Parts = (Identities, Option<Arc<PolicySet>>, Option<Arc<WorkloadSource>>);
 
 fn parts(config: &Config) -> Result<Parts, CliError> {
@@ -84,6 +94,22 @@ fn parts(config: &Config) -> Result<Parts, CliError> {
 }
 
 impl Prepared {
+    /// What the gateway is going to ask.
+    pub(crate) fn in_force(&self) -> InForce {
+        InForce {
+            identities: Arc::clone(&self.identities),
+            policy: Arc::clone(&self.policy),
+            policies: self.policies.clone(),
+            workload: self.workload.clone(),
+        }
+    }
+
+    /// With what a gateway that runs already asks.
+    pub(crate) fn going_on(self, kept: InForce) -> Prepared {
+        let InForce { identities, policy, policies, workload } = kept;
+        Prepared { identities, policy, policies, workload, ..self }
+    }
+
     /// Follows the Workload API, where there is one, until the handle is dropped; waits for its first answer.
     pub(crate) fn follow(&self, say: &dyn Fn(&str)) -> Result<Option<WorkloadHandle>, CliError> {
         let Some(source) = &self.workload else { return Ok(None) };
@@ -111,22 +137,38 @@ fn policies(config: &Config) -> Result<Option<Arc<PolicySet>>, CliError> {
     if config.policies.is_empty() {
         return Ok(None);
     }
-    let mode = |listener: &config::Listener| match listener.policy {
+    let named = config.listeners.iter().flat_map(|l| l.routes.iter().map(|route| &route.to));
+    let routes = config.listeners.iter().chain(named).map(|l| (l.name.clone(), mode(l.policy))).collect();
+    load(config, Modes { default: Mode::Observe, routes }).map(Some)
+}
+
+/// The policies for a server that `mcp wrap` starts. A set that is broken stops the start when they enforce there.
+pub(crate) fn wrapped_policies(config: &Config) -> Result<Option<Arc<dyn Policy>>, CliError> {
+    if config.policies.is_empty() {
+        return Ok(None);
+    }
+    let modes = Modes { default: mode(config.wrapped), ..Modes::default() };
+    load(config, modes).map(|set| Some(set as Arc<dyn Policy>))
+}
+
+fn mode(mode: config::Mode) -> Mode {
+    match mode {
         config::Mode::Observe => Mode::Observe,
         config::Mode::Learn => Mode::Learn,
         config::Mode::Shadow => Mode::Shadow,
         config::Mode::Enforce => Mode::Enforce,
-    };
-    let named = config.listeners.iter().flat_map(|l| l.routes.iter().map(|route| &route.to));
-    let routes = config.listeners.iter().chain(named).map(|l| (l.name.clone(), mode(l))).collect();
+    }
+}
+
+fn load(config: &Config, modes: Modes) -> Result<Arc<PolicySet>, CliError> {
     let set = PolicySet::load(PolicyConfig {
         policies: config.policies.clone(),
         entities: config.entities.clone(),
-        modes: Modes { default: Mode::Observe, routes },
+        modes,
         signers: config.signers.clone(),
         ..PolicyConfig::default()
     });
-    set.map(|set| Some(Arc::new(set))).map_err(|e| CliError::Failed(e.to_string()))
+    set.map(Arc::new).map_err(|e| CliError::Failed(e.to_string()))
 }
 
 /// `IP`, `IP/BITS`, or the id of a certificate's principal.
@@ -195,5 +237,31 @@ fn identity(config: &config::Identity) -> IdentityConfig {
         },
         forwarders: config.forwarders.iter().map(|text| forwarder(text)).collect(),
         wimse: config.wimse.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::Global;
+
+    #[test]
+    fn after_a_failed_upgrade_the_gateway_keeps_the_objects_that_are_renewed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = config::resolve(&Global::default()).unwrap();
+        config.data = dir.path().join("data");
+        config.kek = dir.path().join("kek");
+        config.identity.workload_api = Some(format!("unix://{}/agent.sock", dir.path().display()));
+        config.policies = vec![dir.path().join("all.cedar")];
+        std::fs::write(&config.policies[0], "@id(\"all\")\npermit(principal, action, resource);\n").unwrap();
+        let first = prepare(&config).unwrap();
+        let kept = first.in_force();
+        let again = prepare(&config).unwrap();
+        assert!(!Arc::ptr_eq(&again.identities, &first.identities), "read again, it is another one");
+        let again = again.going_on(kept);
+        assert!(Arc::ptr_eq(&again.identities, &first.identities));
+        assert!(Arc::ptr_eq(&again.policy, &first.policy));
+        assert!(Arc::ptr_eq(again.policies.as_ref().unwrap(), first.policies.as_ref().unwrap()));
+        assert!(Arc::ptr_eq(again.workload.as_ref().unwrap(), first.workload.as_ref().unwrap()));
     }
 }

@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::config::defaults::WEB_PORTS_TRIED;
 use crate::exit::CliError;
 use crate::pipeline::Flavour;
+use countersign_gateway::{Health, HealthWatch};
 use countersign_ledger::{Ledger, Source};
 use countersign_store::Store;
 use countersign_web::{AppState, TailHub, WebOptions};
@@ -30,6 +31,8 @@ pub(crate) struct Parts {
     pub(crate) hub: TailHub,
     /// Records who reads.
     pub(crate) source: Source,
+    /// Whether the gateway records.
+    pub(crate) health: HealthWatch,
 }
 
 /// The running servers.
@@ -61,7 +64,12 @@ pub(crate) fn start(
         .build()
         .map_err(fail)?;
     let announce: countersign_web::Announce = Arc::new(|link: &str| println!("sign in:   {link}"));
-    let options = WebOptions { demo: flavour.demo, announce: Some(announce) };
+    let health = parts.health;
+    let recording: countersign_web::Recording = Arc::new(move || match health.health() {
+        Health::Ok => (Health::Ok.word(), None),
+        blocked @ Health::AuditBlocked(cause) => (blocked.word(), Some(cause)),
+    });
+    let options = WebOptions { demo: flavour.demo, announce: Some(announce), recording: Some(recording) };
     let state = AppState::new(parts.ledger, parts.store, parts.hub, parts.source, options);
     let (stop, _) = watch::channel(false);
     let mut web = Web { runtime: None, stop, servers: Vec::new(), state, address: None, listener: None };

@@ -21,7 +21,7 @@ mod pid;
 mod relay;
 mod serve;
 
-pub(crate) use pid::{PidFile, notify};
+pub(crate) use pid::{PidFile, notify, process_of};
 pub(crate) use relay::Relay;
 pub(crate) use serve::Predecessor;
 

@@ -139,6 +139,60 @@ fn nothing_passes_when_the_ledger_is_gone_and_a_killed_wrapper_leaves_a_gap() {
     assert!(gaps.contains("source_declared"), "{gaps}");
 }
 
+#[test]
+fn where_the_configuration_enforces_a_denied_call_never_reaches_the_server_and_is_recorded_so() {
+    for held in [true, false] {
+        let home = Home::new("wrap-denied");
+        let file = config(&home);
+        let policies = home.path().join("rules.cedar");
+        let rules = "@id(\"all\")\npermit(principal, action, resource);\n@id(\"no-rm\")\n\
+            forbid(principal, action == Action::\"mcp:tools/call\", resource) when { resource.name == \"rm\" };\n";
+        std::fs::write(&policies, rules).unwrap();
+        let mut text = std::fs::read_to_string(&file).unwrap();
+        text.push_str(&format!("[policy]\nfiles = [\"{}\"]\nwrapped = \"enforce\"\n", policies.display()));
+        std::fs::write(&file, &text).unwrap();
+        let holder = held.then(|| edge(&home, &file));
+        let got = home.path().join("got");
+        // A server that answers nothing and keeps every line it gets.
+        let words = wrapper(&file, "sink", &["sh".into(), "-c".into(), format!("cat > {}", got.display())]);
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let call = |id: u32, tool: &str| {
+            format!(
+                "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"tools/call\",\"params\":{{\"name\":\"{tool}\"}}}}\n"
+            )
+        };
+        let sent = [call(1, "ls"), call(2, "rm"), call(3, "ls")].concat();
+        child.stdin.take().unwrap().write_all(sent.as_bytes()).unwrap();
+        let mut said = String::new();
+        child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+        assert!(child.wait().unwrap().success());
+        if let Some(holder) = holder {
+            stop(holder);
+        }
+        assert_eq!(std::fs::read_to_string(&got).unwrap(), [call(1, "ls"), call(3, "ls")].concat());
+        assert_eq!(said.lines().count(), 1, "one error and nothing else: {said}");
+        assert!(said.contains("\"error\"") && said.contains("\"id\":2") && said.contains("-32003"), "{said}");
+        let denied = home.ok(&[
+            "sql",
+            "-o",
+            "ndjson",
+            "select outcome, decision, decision_mode, policies, resource from events where op = 'tools/call' and outcome = 'denied'",
+        ]);
+        assert_eq!(denied.lines().count(), 1, "held by another process: {held}: {denied}");
+        for part in ["\"decision\":\"deny\"", "\"decision_mode\":\"enforce\"", "no-rm", "rm"] {
+            assert!(denied.contains(part), "{part}: {denied}");
+        }
+        assert_eq!(home.count("op:tools/call decision:allow"), 2);
+
+        // A broken policy that enforces is a reason not to start.
+        std::fs::write(&policies, "permit(").unwrap();
+        let output = Command::new(&words[0]).args(&words[1..]).stdin(Stdio::null()).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+    }
+}
+
 fn message(stream: &mut UnixStream, kind: u8, payload: &[u8]) {
     let length = (payload.len() as u32).to_be_bytes();
     stream.write_all(&[&[kind][..], &length, payload].concat()).unwrap();

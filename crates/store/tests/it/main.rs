@@ -12,3 +12,4 @@ mod queries;
 mod sample;
 mod sealing;
 mod support;
+mod timeline;

@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use bytes::Bytes;
 use countersign_event::EntryKind;
 use countersign_event::json::{base64url, hex, to_json, unhex};
-use countersign_store::{FindRequest, Order, Rows, Stored};
+use countersign_store::{FindRequest, Order, QueryLimits, Rows, Stored};
 use serde_json::{Value, json};
 
 const SEARCH: &[&str] = &["q", "from", "to", "at", "limit", "before", "after", "fields"];
@@ -186,6 +186,29 @@ pub(super) async fn context(
         Reading { id: &index, ..reading(&params, "/api/v1/events/{index}/context", found.rows.len()) },
     )
     .await?;
+    Ok(json_answer(&envelope(&state, &found, json!({}))))
+}
+
+/// `GET /events/{index}/timeline`: what belongs to this event, in order of time.
+pub(super) async fn timeline(
+    State(state): State<AppState>,
+    Extension(viewer): Extension<Viewer>,
+    Path(index): Path<String>,
+) -> Answer {
+    let number = parse_index(&index)?;
+    let stored = fetch(&state, number).await?;
+    let none = || Problem::new("bad-value", format!("entry {number} is no event: nothing belongs to it"));
+    let event = stored.event.as_ref().ok_or_else(none)?;
+    let _turn = viewer.turn().await?;
+    let found = state.store.timeline(number, event, QueryLimits::default()).await?;
+    let reading = Reading {
+        op: "read.query",
+        route: "/api/v1/events/{index}/timeline",
+        id: &index,
+        rows: Some(found.rows.len() as u64),
+        ..Reading::default()
+    };
+    record_soon(&state, &viewer, reading).await?;
     Ok(json_answer(&envelope(&state, &found, json!({}))))
 }
 

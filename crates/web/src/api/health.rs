@@ -16,17 +16,23 @@ pub(super) async fn alive() -> Answer {
     Ok(json_answer(&json!({ "status": "alive" })))
 }
 
-/// `GET /readyz`: the ledger takes events and the store has not fallen far behind.
+/// `GET /readyz`: the ledger takes events, the gateway records, and the store has not fallen far behind.
 pub(super) async fn ready(State(state): State<AppState>) -> Answer {
     if state.ledger.stats().stopped.is_some() {
         return Err(Problem::new("degraded", "the ledger has stopped").hint("see the server's log"));
+    }
+    let (recording, cause) = state.options.recording.as_ref().map_or(("ok", None), |ask| ask());
+    if let Some(cause) = cause {
+        return Err(Problem::new("degraded", format!("{recording}: {cause}")).hint(
+            "records wait, and with them traffic as each route's durability says; see countersign status",
+        ));
     }
     let (size, visible) = (state.ledger.size(), state.store.visible());
     let lag = size.saturating_sub(visible);
     if lag > LAG_MAX {
         return Err(Problem::new("degraded", format!("the store is {lag} entries behind the ledger")));
     }
-    Ok(json_answer(&json!({ "status": "ready", "size": size, "lag": lag })))
+    Ok(json_answer(&json!({ "status": "ready", "recording": recording, "size": size, "lag": lag })))
 }
 
 /// `POST /login-link` with `{"address": "127.0.0.1:8440"}`, on the local socket only.

@@ -35,6 +35,7 @@ pub(crate) fn routes() -> Router<AppState> {
         .route("/api/v1/events", get(events::list))
         .route("/api/v1/events/{index}", get(events::one))
         .route("/api/v1/events/{index}/context", get(events::context))
+        .route("/api/v1/events/{index}/timeline", get(events::timeline))
         .route("/api/v1/events/{index}/proof", get(ledger::proof))
         .route("/api/v1/events/by-id/{id}", get(events::by_id))
         .route("/api/v1/count", get(events::count))

@@ -1,6 +1,6 @@
 //! `/events/{index}`: one leaf, in a sentence, by groups, with its proof computed in the page.
 
-use super::{COMMON, table};
+use super::{COMMON, table, timeline};
 use crate::api::{Answer, event_parts as parts};
 use crate::audit::{Reading, record_soon};
 use crate::frame::{Page, copy, outcome, page, time};
@@ -13,7 +13,7 @@ use axum::extract::{Path, RawQuery, State};
 use countersign_event::cbor::{self, Value as Cbor};
 use countersign_event::json::{hex, to_json};
 use countersign_event::{Class, EntryKind, Event, GROUP_NAMES, Principal, Verified};
-use countersign_store::{FindRequest, Order, Rows, Stored};
+use countersign_store::{FindRequest, Order, QueryLimits, Rows, Stored};
 use maud::{Markup, html};
 use serde_json::Value;
 
@@ -21,6 +21,14 @@ use serde_json::Value;
 const AROUND: usize = 5;
 /// Deepest nesting of fields that is drawn.
 const DEPTH: usize = 10;
+
+/// Other events that its page shows.
+struct Around {
+    /// Those of the same caller and service.
+    pair: Rows,
+    /// Its timeline.
+    joined: Rows,
+}
 
 /// The handler.
 pub(super) async fn show(
@@ -34,7 +42,10 @@ pub(super) async fn show(
     let stored = parts::fetch(&state, number).await?;
     let _turn = viewer.turn().await?;
     let around = match &stored.event {
-        Some(event) => Some(neighbours(&state, number, event).await?),
+        Some(event) => Some(Around {
+            pair: neighbours(&state, number, event).await?,
+            joined: state.store.timeline(number, event, QueryLimits::default()).await?,
+        }),
         None => None,
     };
     record_soon(
@@ -80,23 +91,24 @@ fn heading(state: &AppState, stored: &Stored) -> Markup {
     }
 }
 
-fn event_body(state: &AppState, stored: &Stored, event: &Event, around: Option<&Rows>) -> Markup {
+fn event_body(state: &AppState, stored: &Stored, event: &Event, around: Option<&Around>) -> Markup {
     html! {
         section.panel aria-label="In one sentence" { p.sentence { (sentence(event)) } }
         div.two {
             section.panel aria-labelledby="identity" { (identity(event)) }
             section.panel aria-labelledby="when" { (when(stored, event)) }
         }
+        @if let Some(around) = around { (timeline::section(&around.joined, stored.index)) }
         section.panel aria-labelledby="fields" {
             h2 #fields { "Fields by group" }
             p.soft { "As this server decoded them. The section below decodes the bytes it has verified itself." }
             (groups(event))
         }
         (proof(state, stored.index))
-        @if let Some(rows) = around {
+        @if let Some(around) = around {
             section.panel aria-labelledby="around" {
                 h2 #around { "Around it, the same pair" }
-                (table::events(rows, "Events of the same caller and service, newest first", Some(stored.index)))
+                (table::events(&around.pair, "Events of the same caller and service, newest first", Some(stored.index)))
                 p { a href=(pair_search(event)) { "All of this pair" } }
             }
         }

@@ -8,6 +8,7 @@ mod map;
 mod overview;
 mod table;
 mod tail;
+mod timeline;
 
 use crate::api::Answer;
 use crate::assets;

@@ -1,8 +1,11 @@
 //! The interface for programs: one envelope, stable pages, proofs that verify elsewhere.
 
 use crate::support::{World, some_calls};
+use countersign_event::Event;
 use countersign_proof::{Policy, Trust, VerifierKey, verify_evidence};
+use countersign_store::FindRequest;
 use serde_json::Value;
+use std::time::{Duration, Instant};
 
 #[test]
 fn pages_neither_shift_nor_repeat_while_data_arrives() {
@@ -95,6 +98,55 @@ fn one_event_by_index_and_by_id_is_the_same_document() {
 }
 
 #[test]
+fn a_server_whose_gateway_cannot_record_is_not_ready_and_says_why() {
+    let world = World::new();
+    let ready = world.raw("GET", "/readyz", &[], b"");
+    assert_eq!((ready.status, ready.json()["recording"].as_str()), (200, Some("ok")));
+    *world.blocked.lock().unwrap() = Some("the disk is nearly full");
+    for path in ["/readyz", "/api/v1/readyz"] {
+        let answer = world.raw("GET", path, &[], b"");
+        assert_eq!((answer.status, answer.json()["code"].as_str()), (503, Some("degraded")), "{path}");
+        assert_eq!(answer.json()["detail"], "audit-blocked: the disk is nearly full");
+    }
+    assert_eq!(world.raw("GET", "/healthz", &[], b"").status, 200, "alive it is");
+    *world.blocked.lock().unwrap() = None;
+    assert_eq!(world.raw("GET", "/readyz", &[], b"").status, 200);
+}
+
+#[test]
+fn a_timeline_marks_what_is_inferred_and_nothing_else() {
+    let world = World::new();
+    let mut calls = some_calls(4);
+    let conn = |event: &mut Event, conn: u8, number: u64| {
+        event.links = countersign_event::Links::default();
+        event.links.conn = Some([conn; 16]);
+        event.links.conn_seq = Some(number);
+    };
+    for (at, event) in calls.iter_mut().enumerate() {
+        conn(event, at as u8 + 1, 1);
+    }
+    calls[0].links.trace = Some([7; 16]);
+    calls[1].links.trace = Some([7; 16]);
+    calls[2].links.cause = vec![([1; 16], 1, 900)];
+    let first = world.record(calls);
+    let client = world.login();
+    let found = client.json(&format!("/api/v1/events/{first}/timeline"));
+    let rows = found["data"].as_array().unwrap();
+    let told: Vec<_> = rows
+        .iter()
+        .map(|r| (r["index"].as_u64().unwrap() - first, r["joined"].as_str().unwrap(), r["score"].as_u64()))
+        .collect();
+    assert_eq!(told, [(0, "this", None), (1, "trace", None), (2, "caused", Some(900))], "{found}");
+    let page = client.get(&format!("/events/{first}")).text();
+    assert!(page.contains("id=\"timeline\"") && page.contains("same trace"), "{page}");
+    assert_eq!(page.matches("probably (score").count(), 1);
+    assert!(page.contains("probably (score 900 of 1000): made for it"));
+    let alone = client.get(&format!("/events/{}", first + 3)).text();
+    assert!(!alone.contains("id=\"timeline\""), "nothing belongs to it");
+    assert_eq!(client.get("/api/v1/events/0/timeline").status, 400, "no event");
+}
+
+#[test]
 fn heads_are_consistent_and_tiles_are_served() {
     let world = World::new();
     world.record(some_calls(5));
@@ -166,6 +218,15 @@ fn reading_is_recorded_once_for_each_question_not_for_each_row() {
     let client = world.login();
     client.json("/api/v1/events?q=op:GET&limit=40");
     client.json("/api/v1/events?q=op:GET&limit=40");
+    // A reading is handed to the ledger before its answer, and durable a moment later.
+    let count = || {
+        let readings = FindRequest::new("rec:platform op:read.query");
+        world.runtime.block_on(world.store.count(readings)).unwrap()
+    };
+    let start = Instant::now();
+    while count() < 2 && start.elapsed() < Duration::from_secs(30) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
     world.settle();
     let reads =
         client.json("/api/v1/events?q=rec:platform%20op:read.query&fields=index,who,statement,resource");

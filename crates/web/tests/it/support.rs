@@ -25,6 +25,8 @@ pub struct World {
     pub source: Source,
     pub address: SocketAddr,
     pub announced: Arc<Mutex<Vec<String>>>,
+    /// Why the gateway does not record, if it does not.
+    pub blocked: Arc<Mutex<Option<&'static str>>>,
     pub dir: TempDir,
     pub runtime: Runtime,
     stop: Arc<AtomicBool>,
@@ -48,9 +50,15 @@ impl World {
         let feeder = feed(&ledger, &hub, &stop);
         let announced = Arc::new(Mutex::new(Vec::new()));
         let heard = Arc::clone(&announced);
+        let blocked = Arc::new(Mutex::new(None));
+        let cause = Arc::clone(&blocked);
         let options = WebOptions {
             demo: false,
             announce: Some(Arc::new(move |link: &str| heard.lock().unwrap().push(link.to_owned()))),
+            recording: Some(Arc::new(move || {
+                let cause = *cause.lock().unwrap();
+                (if cause.is_some() { "audit-blocked" } else { "ok" }, cause)
+            })),
         };
         let state = AppState::new(ledger.clone(), store.clone(), hub, audit, options);
         let runtime =
@@ -69,6 +77,7 @@ impl World {
             source,
             address,
             announced,
+            blocked,
             dir,
             runtime,
             stop,

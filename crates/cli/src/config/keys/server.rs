@@ -13,6 +13,13 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key("policy.entities", Kind::Path, "", "JSON file with groups of principals and of services."),
     key(
+        "policy.wrapped",
+        Kind::Word(&["observe", "learn", "shadow", "enforce"]),
+        "\"observe\"",
+        "How strictly policies act on the servers that countersign mcp wrap starts (routes local/NAME), as \
+         listener.policy. A wrapper reads policies once, at its start.",
+    ),
+    key(
         "policy.signers",
         Kind::Texts,
         "[]",
