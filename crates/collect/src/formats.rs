@@ -6,6 +6,7 @@
 //! parser then says so.
 
 pub mod access;
+pub mod aws_logs;
 mod cloud;
 pub mod cloudtrail;
 pub(crate) mod envelope;
@@ -99,6 +100,11 @@ pub const FORMATS: &[Format] = &[
     gcp::GCP_LB,
     journald::JOURNALD,
     syslog::SYSLOG,
+    aws_logs::flow::VPC_FLOW,
+    aws_logs::s3::S3_ACCESS,
+    aws_logs::lb::ALB,
+    aws_logs::lb::NLB,
+    aws_logs::lb::CLB,
     web::json::TRAEFIK,
     web::json::CADDY,
     web::json::FASTLY,

@@ -10,7 +10,7 @@ use countersign_event::{
     Capture, CaptureConf, CaptureMode, DigestAlg, Event, Principal, RawBytes, Rec, TimeBasis, Unmapped,
     Verified,
 };
-use countersign_redact::Scanner;
+use countersign_redact::{REDACTED, Scanner, assigned};
 use ring::hmac;
 
 /// Which records keep their bytes.
@@ -98,6 +98,7 @@ pub fn seal(draft: Draft, format: &str, record: &[u8], input: &Input, keeper: &K
     if memchr::memchr2(b'\\', b'%', record).is_some() || !keeper.scanner.find(record).is_empty() {
         clean(&mut event, &keeper.scanner);
     }
+    hide_named(&mut event);
     captured(&mut event, format, record, input, keeper, kept);
     let capture = event.body.cap.get_or_insert_default();
     if !inner.is_empty() {
@@ -253,6 +254,47 @@ fn is_access_key_id(cred: &str) -> bool {
     cred.len() == 20 && cred.starts_with('A') && cred.bytes().all(shape)
 }
 
+/// What stands in `unmapped` under the name of a secret. Apart from its name, a value may look like any other.
+fn hide_named(event: &mut Event) {
+    let mut hits = 0;
+    for (pointer, value) in &mut event.content.unmapped {
+        if let Unmapped::Token(token) = value
+            && token.len() >= assigned::VALUE_MIN + 2
+            && token.starts_with(['"', '[', '{'])
+            && secret_name(pointer)
+            // Vault writes digests in place of secrets.
+            && !token.starts_with("\"hmac-sha256:")
+        {
+            *token = format!("\"{REDACTED}\"");
+            hits += 1;
+        }
+    }
+    if hits > 0 {
+        count(&mut event.content.redacted, [("assigned-secret", hits)]);
+    }
+}
+
+/// Whether the last name of `pointer` is one of a secret: `/headers/Cookie`, `/a/client_secret/0`, `REQ(COOKIE)`.
+fn secret_name(pointer: &str) -> bool {
+    let named = |part: &&str| !part.bytes().all(|b| b.is_ascii_digit());
+    let Some(part) = pointer.rsplit('/').find(named) else { return false };
+    let name = part.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()).as_bytes();
+    if part.starts_with("cookie_") || part.starts_with("upstream_cookie_") {
+        return true;
+    }
+    let Some(last) = name.last().map(u8::to_ascii_lowercase) else { return false };
+    assigned::NAMES.iter().map(|known| known.as_bytes()).any(|known| {
+        if known.last() != Some(&last) || known.len() > name.len() {
+            return false;
+        }
+        let (before, end) = name.split_at(name.len() - known.len());
+        // `mytoken` is no name of a secret, `my_token` and `myToken` are.
+        let inside = before.last().is_some_and(u8::is_ascii_lowercase)
+            && end.first().is_some_and(u8::is_ascii_lowercase);
+        !inside && end.eq_ignore_ascii_case(known)
+    })
+}
+
 /// Values of `detail` nest at most as deep as the schema allows.
 fn clean_value(value: &mut countersign_event::cbor::Value, text: &mut dyn FnMut(&mut String)) {
     use countersign_event::cbor::Value;
@@ -348,5 +390,43 @@ fn fit_unmapped(event: &mut Event, cut: &mut Vec<(u64, u64)>) {
         if let Some(capture) = &mut event.body.cap {
             capture.conf = Some(CaptureConf::Partial);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_secrets_are_known_in_pointers() {
+        for name in [
+            "/password",
+            "/request/headers/Authorization/0",
+            "/cs(Cookie)",
+            "/http_cookie",
+            "/cookie_sid",
+            "/clientSecret",
+            "/%REQ(X-API-KEY)%",
+        ] {
+            assert!(secret_name(name), "{name}");
+        }
+        for name in ["/mytoken", "/secretary", "/token_policies", "/0", "", "/path", "/cookies_count"] {
+            assert!(!secret_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_secret_that_stands_apart_from_its_name_leaves_no_trace() {
+        let keeper = Keeper::new(Scanner::default(), &[7; 32]);
+        let mut input = Input::new("x");
+        input.keep_raw = KeepRaw::None;
+        let mut draft = Draft::new();
+        draft.rest("http_cookie", "sid=hunter2");
+        draft.token("/headers/Authorization", "[\"Basic hunter2\"]");
+        draft.rest("client_token", "hmac-sha256:11aa");
+        let event = seal(draft, "x", b"no name in here", &input, &keeper, 1);
+        assert!(!format!("{event:?}").contains("hunter2"));
+        assert!(format!("{event:?}").contains("hmac-sha256:11aa"));
+        assert_eq!(event.content.redacted, [("assigned-secret".to_owned(), 2)]);
     }
 }

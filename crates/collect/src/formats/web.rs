@@ -28,6 +28,7 @@ use super::Record;
 use crate::plan::{FormatError, Plan, nearest};
 use crate::text::given;
 use crate::{Draft, Fault};
+use std::borrow::Cow;
 
 /// A format string that an operator gave, compiled.
 #[derive(Clone, Debug)]
@@ -68,14 +69,23 @@ impl Compiled {
         self.read(record, record.text)
     }
 
+    /// Gives each field of `line` that is there, without escapes, and the offset behind the last one.
+    pub(crate) fn fields<'a>(
+        &self,
+        line: &'a str,
+        take: &mut dyn FnMut(Role, &str, Cow<'a, str>),
+    ) -> Result<usize, Fault> {
+        self.plan.read(line, &mut |field, text| {
+            if given(text).is_some() {
+                take(field.role, &field.name, self.plan.plain(text));
+            }
+        })
+    }
+
     /// Reads `line`, which is the record or a part of it.
     pub(crate) fn read(&self, record: &Record<'_>, line: &str) -> Result<Draft, Fault> {
         let mut exchange = Exchange::new(record);
-        let end = self.plan.read(line, &mut |field, text| {
-            if given(text).is_some() {
-                exchange.take(field.role, &field.name, self.plan.plain(text));
-            }
-        })?;
+        let end = self.fields(line, &mut |role, name, text| exchange.take(role, name, text))?;
         if line.get(end..).is_some_and(|rest| !rest.trim_end().is_empty()) {
             exchange.draft.rest("behind", line.get(end..).unwrap_or_default());
             exchange.draft.partial("text behind the last field");

@@ -22,4 +22,11 @@ pub(crate) const WEB: &[&str] = &[
     "[notice] 2024-01-20T13:54:06.86Z n@h <0.17.0> 2432 db.example:5984 192.0.2.3 admin PUT /o/7?r=1 201 aborted 12",
     "2025/05/01 16:35:59 [2025-05-01 16:35:59.720038] [router:r] [origin:o.example] [client: 192.0.2.1] [useragent: x] y] GET /r 444",
     r#"2021/12/26 12:36:51 [error] 97#97: *18 ModSecurity: Access denied with code 403 (phase 2). Matched "x" [file "f"] [id "9"] [tag "a"], client: 192.0.2.2, server: s, request: "GET / HTTP/1.1", upstream: "http://10.0.0.1:80/", host: "h""#,
+    r#"h2 2018-07-02T22:23:00.1Z app/my/50 192.0.2.2:4 10.0.0.6:9 0.000 0.002 0.000 200 200 5 2 "GET https://h:7/ HTTP/2.0" "c" - - arn:aws:e:us:1:targetgroup/t/7 "Root=1" "-" "-" 1 2018-07-02T22:22:48.3Z "redirect" "-" "-" "10.0.0.6:9" "200" "-" "-" TID"#,
+    r#"tls 2.0 2018-12-20T02:59:40 net/n/c g3 192.0.2.1:5 172.16.0.1:443 5 2 98 246 - arn - - tlsv12 - n.example - - - 2018-12-20T02:59:30"#,
+    r#"2015-05-13T23:39:43.9Z lb 192.0.2.39:2817 10.0.0.1:80 0.001 0.02 0.04 - - 82 305 "- - - " "-" - -"#,
+    r#"79a5 bucket [06/Feb/2019:00:00:38 +0000] 192.0.2.3 - 3E57 REST.PUT.OBJECT a%20b "PUT /a HTTP/1.1" 403 AccessDenied 2 1 7 6 "-" "c" - h= SigV4 - AuthHeader b.s3.amazonaws.com TLSv1.2 - Yes"#,
+    r#"{"bucketowner":"f1","bucket":"b","time":"2020-02-14 00:53:48.0","remoteip":"127.0.0.1","requester":"arn:aws:iam::1:user/j","operation":"REST.GET.OBJECT","key":"k","httpstatus":200}"#,
+    "2 123456789010 eni-1 172.31.9.69 2001:db8::7 49761 3389 6 20 4249 1418530010 1418530070 REJECT OK",
+    r#"{"srcAddr":"192.0.2.1","dstAddr":"10.0.0.1","dstPort":22,"action":"REJECT"}"#,
 ];

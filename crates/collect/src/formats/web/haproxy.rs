@@ -190,7 +190,13 @@ fn alias(builder: &mut Builder<Role>, at: usize, rest: &str, all: &mut bool) -> 
         let blank = usize::from(behind.get(end..).unwrap_or_default().starts_with(' '));
         return Ok(length + end + blank);
     }
-    add(builder, at, name, *role, quotes(flags, *all))?;
+    // Captured cookies keep a name that says what they are, so that their values are hidden.
+    let kept = match *name {
+        "CC" => "request_cookie",
+        "CS" => "answer_cookie",
+        other => other,
+    };
+    add(builder, at, kept, *role, quotes(flags, *all))?;
     Ok(length + end)
 }
 

@@ -47,6 +47,11 @@ pub(crate) fn table<'a>(exchange: &mut Exchange<'a>, object: Val<'a, 'a>, table:
     }
 }
 
+/// As [`table`] takes one member.
+pub(crate) fn member_word<'a>(member: Val<'a, 'a>) -> Option<Cow<'a, str>> {
+    word(member)
+}
+
 /// The text of a member, taken; nothing for null, arrays and objects. A null says as much as no member.
 fn word<'a>(member: Val<'a, 'a>) -> Option<Cow<'a, str>> {
     match member.kind() {
