@@ -17,8 +17,10 @@ use std::process::{Command, Output};
 
 /// Runs one bench, or all; `quick` = the long ones with fewer and shorter rounds.
 pub(crate) fn run(what: &str, quick: bool) -> Result<(), XtaskError> {
-    let known =
-        ["all", "ledger", "gateway", "strict", "slow", "hostile", "store", "verify", "policy", "framers"];
+    let known = [
+        "all", "ledger", "gateway", "strict", "slow", "hostile", "store", "verify", "policy", "framers",
+        "collect",
+    ];
     if !known.contains(&what) {
         return Err(XtaskError::Wrong(format!("no bench named `{what}`; known: {}", known.join(", "))));
     }
@@ -40,7 +42,10 @@ pub(crate) fn run(what: &str, quick: bool) -> Result<(), XtaskError> {
         policy::run()?;
     }
     if matches!(what, "all" | "framers") {
-        framers()?;
+        example("framers")?;
+    }
+    if matches!(what, "all" | "collect") {
+        example("bench_collect")?;
     }
     if matches!(what, "all" | "verify") {
         verify::run()?;
@@ -55,14 +60,15 @@ fn build(what: &str) -> Result<(), XtaskError> {
     let targets: &[&str] = match what {
         "gateway" | "strict" | "slow" | "hostile" => &["-p", "countersign-gateway", "--example", "edge"],
         "framers" => &["-p", "countersign-wire", "--example", "framers"],
+        "collect" => &["-p", "countersign-collect", "--example", "bench_collect"],
         _ => &["--workspace", "--bins", "--examples"],
     };
     cargo("build", &[&quick, targets].concat(), &[])
 }
 
-/// Bytes a second of each framer, on a thread.
-fn framers() -> Result<(), XtaskError> {
-    let output = output("framers", &mut Command::new(program("examples/framers")?))?;
+/// Runs an example that measures one thread's work by itself: framers' bytes a second, records to events.
+fn example(name: &str) -> Result<(), XtaskError> {
+    let output = output(name, &mut Command::new(program(&format!("examples/{name}"))?))?;
     print!("{}", String::from_utf8_lossy(&output.stdout));
     if output.status.success() {
         return Ok(());
