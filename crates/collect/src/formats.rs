@@ -9,6 +9,9 @@ pub mod access;
 pub mod aws_logs;
 mod cloud;
 pub mod cloudtrail;
+pub mod bind9;
+pub mod container;
+pub(crate) mod csv;
 pub(crate) mod envelope;
 pub mod gcp;
 pub mod generic;
@@ -18,6 +21,15 @@ pub mod syslog;
 #[cfg(test)]
 mod testing;
 pub mod vault;
+pub(crate) mod login;
+pub mod mssql;
+pub mod mysql;
+pub mod netfilter;
+pub mod postgres;
+pub(crate) mod sql;
+pub mod sshd;
+pub mod suricata;
+pub mod vsftpd;
 pub mod web;
 
 use crate::json::Doc;
@@ -98,6 +110,8 @@ pub const FORMATS: &[Format] = &[
     vault::VAULT,
     gcp::GCP_AUDIT,
     gcp::GCP_LB,
+    container::DOCKER,
+    container::CRI,
     journald::JOURNALD,
     syslog::SYSLOG,
     aws_logs::flow::VPC_FLOW,
@@ -123,6 +137,17 @@ pub const FORMATS: &[Format] = &[
     web::nginx::INGRESS_NGINX,
     web::nginx::BUNKER_WEB,
     web::apache::VHOST_COMBINED,
+    suricata::EVE,
+    suricata::FAST,
+    postgres::CSVLOG,
+    postgres::JSONLOG,
+    postgres::TEXT,
+    mssql::MSSQL,
+    mysql::ERROR_LOG,
+    bind9::BIND9,
+    netfilter::NETFILTER,
+    sshd::SSHD,
+    vsftpd::VSFTPD,
     access::COMBINED,
     generic::JSON,
 ];

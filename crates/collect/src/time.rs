@@ -200,6 +200,18 @@ pub fn month(name: &str) -> Option<i64> {
     Reader(name.as_bytes()).month()
 }
 
+/// A date whose parts stand in another order, and a time of day with or without a zone.
+pub fn parts(year: &str, month: i64, day: &str, clock: &str) -> Option<Stamp> {
+    rfc3339(&format!("{year}-{month:02}-{day:0>2}T{clock}"))
+}
+
+/// `Mon Apr 12 15:19:22 2021`, as `ctime` of C writes it; the weekday may be missing.
+pub fn ctime(text: &str) -> Option<Stamp> {
+    let mut words = text.split_ascii_whitespace().rev();
+    let (year, clock, day, month) = (words.next()?, words.next()?, words.next()?, words.next()?);
+    parts(year, self::month(month)?, day, clock)
+}
+
 /// Seconds since 1970 with any number of decimals, as `1693840792.5886028`.
 pub fn unix_seconds(text: &str) -> Option<Stamp> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));

@@ -6,7 +6,7 @@
 use super::Record;
 use crate::observe::{detect_among, json, unread};
 use crate::{Draft, time::Stamp};
-use countersign_event::{PrincipalKind, Verified};
+use countersign_event::{PrincipalKind, Rec, Verified};
 
 /// Formats that carry others.
 const ENVELOPES: &[&str] = &["syslog", "cri", "docker", "journald"];
@@ -47,7 +47,10 @@ pub(crate) fn open(record: &Record<'_>, message: &str, around: Around<'_>) -> Dr
         Some((format, mut draft)) => {
             unread(&inner, &mut draft);
             draft.inner = format.name;
-            served(&mut draft, around);
+            match draft.event.core.rec {
+                Some(Rec::Raw) => speaker(&mut draft, around),
+                _ => served(&mut draft, around),
+            }
             draft
         }
         None => said(message, around),
@@ -80,21 +83,25 @@ fn served(draft: &mut Draft, around: Around<'_>) {
 /// A text of which only the speaker is known: no interaction can be read from it.
 fn said(message: &str, around: Around<'_>) -> Draft {
     let mut draft = Draft::new();
-    draft.event.core.rec = None;
-    if !around.host.is_empty() && !draft.src(around.host) {
+    draft.event.core.rec = Some(Rec::Raw);
+    speaker(&mut draft, around);
+    if !message.is_empty() {
+        draft.rest("message", message);
+    }
+    draft
+}
+
+fn speaker(draft: &mut Draft, around: Around<'_>) {
+    if draft.event.peer.src.is_none() && !around.host.is_empty() && !draft.src(around.host) {
         around.host.clone_into(&mut draft.event.peer.src.get_or_insert_default().host);
     }
-    if !around.app.is_empty() {
+    if draft.event.who.who.is_none() && !around.app.is_empty() {
         let id = format!("user:{}/{}", around.host, around.app);
         let level = around.most.unwrap_or(Verified::Asserted);
         let who = draft.who(id, PrincipalKind::Service, level);
         around.app.clone_into(&mut who.svc);
         around.host.clone_into(&mut who.inst);
     }
-    if !message.is_empty() {
-        draft.rest("message", message);
-    }
-    draft
 }
 
 /// A name of the envelope, kept apart from those of the message.

@@ -17,6 +17,16 @@ const SEEDS: &[&str] = &[
     r#"{"time":"2024-03-13T12:08:33Z","type":"response","auth":{"client_token":"hvs.x","accessor":"a","display_name":"d","policies":["p"],"policy_results":{"allowed":true,"granting_policies":[{"name":"p"}]}},"request":{"id":"q","operation":"update","mount_type":"kv","path":"auth/userpass/login/a","remote_address":"192.0.2.1","remote_port":1,"headers":{"x-forwarded-for":["1.1.1.1, b"]}},"response":{"data":{"error":"x"}},"error":"permission denied"}"#,
     r#"{"insertId":"i","timestamp":"2024-03-13T12:08:33Z","trace":"p/0af7651916cd43dd8448eb211c80319c","spanId":"b7ad6b7169203331","resource":{"type":"t","labels":{"project_id":"p"}},"protoPayload":{"serviceName":"s","methodName":"m.get","resourceName":"r","authenticationInfo":{"principalEmail":"a@b","serviceAccountDelegationInfo":[{"principalSubject":"s"}]},"authorizationInfo":[{"granted":true}],"requestMetadata":{"callerIp":"1.1.1.1"},"status":{"code":7}}}"#,
     r#"{"insertId":"i","httpRequest":{"requestMethod":"GET","requestUrl":"https://a/b?c","status":200,"requestSize":"1","remoteIp":"1.1.1.1","latency":"0.2s"},"jsonPayload":{"enforcedSecurityPolicy":{"outcome":"DENY","name":"n"}}}"#,
+    "<86>Mar 13 12:08:33 m sshd[7]: Failed password for invalid user a from 192.0.2.1 port 5 ssh2",
+    "Mon Apr 12 15:19:22 2021 [pid 3] [bob] OK UPLOAD: Client \"192.0.2.1\", \"/a.txt\", 120 bytes, 1.2Kbyte/sec",
+    "[12.5] [UFW BLOCK] IN=eth0 OUT= SRC=192.0.2.1 DST=192.0.2.2 LEN=60 PROTO=UDP SPT=53 DPT=5353 LEN=20 [SRC=192.0.2.2 ]",
+    "13-Mar-2024 12:08:33.250 queries: info: client @0x7f1 192.0.2.1#53 (a.example): query: a.example IN AAAA +E(0)TK (192.0.2.53)",
+    "2022-12-20 12:36:56.29 Logon       Login failed for user 'a'. Reason: x. [CLIENT: 192.0.2.1]",
+    "240313  9:08:33 [Warning] Access denied for user 'a'@'192.0.2.1' (using password: YES)",
+    r#"{"timestamp":"2024-03-13T12:08:33.000000+0000","event_type":"dns","src_ip":"192.0.2.1","dest_ip":"192.0.2.2","proto":"UDP","dns":{"rrname":"a.example","rrtype":"AAAA","rcode":"REFUSED"}}"#,
+    "03/13/2024-12:08:33.000001  [Drop] [**] [1:2:3] a [**] [Classification: b] [Priority: 3] {TCP} 192.0.2.1:80 -> 192.0.2.2:443",
+    "2024-03-13T12:08:33.1Z stdout P a\n2024-03-13T12:08:33.2Z stdout F b",
+    r#"{"log":"a\n","stream":"stdout","time":"2024-03-13T12:08:33Z"}"#,
     r#"{"a":[1,{"b":"c"}],"d":1.50}"#,
 ];
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::formats::access;
-use countersign_event::{CaptureConf, Event, Outcome};
+use countersign_event::{CaptureConf, Event, Outcome, Rec};
 
 const NOW: i64 = 1_710_331_713_000_000_000; // 2024-03-13T12:08:33Z
 
@@ -30,7 +30,7 @@ fn every_field_of_a_message_is_kept() {
     assert_eq!(kept(event, "/message"), "An application event");
     let who = event.who.who.as_ref().unwrap();
     assert_eq!((who.id.as_str(), who.verified), ("user:mymachine.example.com/evntslog", Verified::Claimed));
-    assert_eq!((event.core.rec, event.core.outcome, event.core.kind), (None, None, None));
+    assert_eq!((event.core.rec, event.core.outcome, event.core.kind), (Some(Rec::Raw), None, None));
 }
 
 #[test]
