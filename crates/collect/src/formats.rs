@@ -7,9 +7,9 @@
 
 pub mod access;
 pub mod aws_logs;
+pub mod bind9;
 mod cloud;
 pub mod cloudtrail;
-pub mod bind9;
 pub mod container;
 pub(crate) mod csv;
 pub(crate) mod envelope;
@@ -17,20 +17,24 @@ pub mod gcp;
 pub mod generic;
 pub mod journald;
 pub mod k8s_audit;
-pub mod syslog;
-#[cfg(test)]
-mod testing;
-pub mod vault;
 pub(crate) mod login;
+pub mod mongodb;
 pub mod mssql;
 pub mod mysql;
 pub mod netfilter;
 pub mod postgres;
+pub mod redis_acl;
+pub mod siem;
 pub(crate) mod sql;
 pub mod sshd;
 pub mod suricata;
+pub mod syslog;
+#[cfg(test)]
+mod testing;
+pub mod vault;
 pub mod vsftpd;
 pub mod web;
+pub mod zeek;
 
 use crate::json::Doc;
 use crate::{Draft, Fault};
@@ -137,11 +141,21 @@ pub const FORMATS: &[Format] = &[
     web::nginx::INGRESS_NGINX,
     web::nginx::BUNKER_WEB,
     web::apache::VHOST_COMBINED,
+    siem::CEF,
+    siem::LEEF,
+    zeek::TSV,
+    zeek::JSON,
     suricata::EVE,
     suricata::FAST,
     postgres::CSVLOG,
     postgres::JSONLOG,
     postgres::TEXT,
+    mysql::audit::JSON,
+    mysql::audit::XML,
+    mysql::audit::SERVER_AUDIT,
+    mongodb::LOG,
+    mongodb::AUDIT,
+    redis_acl::REDIS_ACL,
     mssql::MSSQL,
     mysql::ERROR_LOG,
     bind9::BIND9,

@@ -1,7 +1,9 @@
-//! MySQL, MariaDB and Percona Server: error log.
+//! MySQL, MariaDB and Percona Server: error log here, audit logs in [`audit`].
 //!
 //! Error log: `TIME [THREAD] [LEVEL] [[CODE] [SUBSYSTEM]] TEXT`, in the forms of MySQL 5.1 to 8.4 and MariaDB 5 to
 //! 11; logins refused and connections broken off become events, other lines are left to others.
+
+pub mod audit;
 
 use super::{Format, Record, login};
 use crate::time::Stamp;

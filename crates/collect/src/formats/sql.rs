@@ -43,11 +43,55 @@ fn strength(class: Class) -> u8 {
 
 /// Sets operation, class, tables and normalised text of `text`. Operation and class that are known already stay.
 pub(crate) fn statement(draft: &mut Draft, text: &str) {
+    dialect(draft, text, true);
+}
+
+/// The same for MySQL's dialect: a text in double quotation marks is a literal, in backquotes a name, and a
+/// backslash escapes.
+pub(crate) fn mysql(draft: &mut Draft, text: &str) {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(['\'', '"', '`']) {
+        let (before, behind) = rest.split_at(at);
+        out.push_str(before);
+        let (mark, inside) = behind.split_at(1);
+        let end = closing(inside, mark.as_bytes().first().copied().unwrap_or_default());
+        match (mark, end) {
+            ("`", Some(end)) => {
+                out.push('"');
+                out.push_str(&inside[..end].replace('"', "\"\""));
+                out.push('"');
+            }
+            // One that does not end is a literal to the end of the text.
+            _ => out.push_str("''"),
+        }
+        rest = end.map_or("", |end| &inside[end + 1..]);
+    }
+    out.push_str(rest);
+    dialect(draft, &out, false);
+}
+
+/// Where the mark that is open ends.
+fn closing(text: &str, mark: u8) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    loop {
+        at += bytes.get(at..)?.iter().position(|b| *b == mark || *b == b'\\')?;
+        match bytes.get(at) {
+            Some(b'\\') if mark != b'`' => at += 2,
+            Some(b'\\') => at += 1,
+            _ if bytes.get(at + 1) == Some(&mark) => at += 2,
+            _ => return Some(at),
+        }
+    }
+}
+
+fn dialect(draft: &mut Draft, text: &str, standard: bool) {
     let mut incomplete = false;
     let mut strongest: Option<(Option<Class>, &'static str)> = None;
     let mut tables: Vec<Table> = Vec::new();
-    for range in sql::split(text, true) {
-        let one = sql::classify(text.get(range).unwrap_or_default(), true);
+    for range in sql::split(text, standard) {
+        let one = sql::classify(text.get(range).unwrap_or_default(), standard);
         incomplete |= one.incomplete;
         let of = one.class.map(class);
         // One that is not known could be anything, so nothing is said of the whole.
@@ -73,7 +117,7 @@ pub(crate) fn statement(draft: &mut Draft, text: &str) {
             operation.clone_into(&mut core.op);
         }
     }
-    let shown = sql::normalise(text, true);
+    let shown = sql::normalise(text, standard);
     draft.event.content.stmt = shown.text;
     if let Some(length) = shown.truncated {
         draft.event.content.cut.push((5 * 256 + 1, length));

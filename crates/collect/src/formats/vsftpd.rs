@@ -82,7 +82,11 @@ fn meaning(draft: &mut Draft, record: &Record<'_>, user: &str, action: &str, tex
         "FTP response" => answer(draft, record, user, text),
         "FTP command" => {
             draft.event.core.kind = Some(Kind::File);
-            text.split(' ').next().unwrap_or_default().clone_into(&mut draft.event.core.op);
+            // What is no verb is the client's text, which does not belong there.
+            let verb = text.split(' ').next().unwrap_or_default();
+            let is_verb = (3..=4).contains(&verb.len()) && verb.bytes().all(|b| b.is_ascii_alphabetic());
+            let op = if is_verb { verb.to_ascii_uppercase() } else { "command".to_owned() };
+            draft.event.core.op = op;
             draft.rest("command", text);
         }
         _ => {

@@ -1,10 +1,13 @@
-//! Lines that a container runtime cut are put together: CRI's partial lines and docker's json-file.
+//! Lines that belong together: what a container runtime cut, what goes on behind a tab, a header and its lines.
 //!
 //! Lines in, records out: the lines of one text, as they came, with LF between. The two output streams of a
 //! container are joined apart, for they interleave. What never ends comes out at [`RECORD_MAX`] bytes or when the
 //! caller's patience does ([`Join::flush`]); its parser then says `partial`.
 
 use super::RECORD_MAX;
+
+/// Longest header of a Zeek log, bytes.
+const HEADER_MAX: usize = 64 << 10;
 
 /// How the parts are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +16,10 @@ pub enum Runtime {
     Cri,
     /// `{"log":"TEXT","stream":…,"time":…}`: a text without a line break at its end goes on (docker, `json-file`).
     Docker,
+    /// A line that begins with a tab belongs to the one before: PostgreSQL's text log. So a line waits for the next.
+    Indented,
+    /// Zeek: each line of data comes out behind the lines of its header, which begin with `#`.
+    Zeek,
 }
 
 /// See the module.
@@ -34,6 +41,8 @@ impl Join {
         let (stream, more) = match self.runtime {
             Runtime::Cri => cri(line),
             Runtime::Docker => docker(line),
+            Runtime::Indented => return self.indented(line, out),
+            Runtime::Zeek => return self.zeek(line, out),
         };
         let pending = &mut self.pending[usize::from(stream)];
         if pending.is_empty() && !more {
@@ -53,8 +62,42 @@ impl Join {
         }
     }
 
-    /// Gives out what waits for its end: after 5 s, at the end of a file.
+    fn indented(&mut self, line: &[u8], out: &mut dyn FnMut(&[u8])) {
+        let [pending, _] = &mut self.pending;
+        let goes_on = line.first() == Some(&b'\t') && !pending.is_empty();
+        if goes_on && pending.len() + line.len() < RECORD_MAX {
+            pending.push(b'\n');
+            return pending.extend_from_slice(line);
+        }
+        if !pending.is_empty() {
+            out(pending);
+            pending.clear();
+        }
+        pending.extend_from_slice(line);
+    }
+
+    /// The header is the first of the two, and stays when the rest is given out.
+    fn zeek(&mut self, line: &[u8], out: &mut dyn FnMut(&[u8])) {
+        let [header, record] = &mut self.pending;
+        if line.starts_with(b"#") {
+            if line.starts_with(b"#separator") || header.len() + line.len() > HEADER_MAX {
+                header.clear();
+            }
+            header.extend_from_slice(line);
+            return header.push(b'\n');
+        }
+        record.extend_from_slice(header);
+        record.extend_from_slice(line);
+        record.truncate(RECORD_MAX);
+        out(record);
+        record.clear();
+    }
+
+    /// Gives out what waits for its end: after 5 s, at the end of a file. A header is not what waits.
     pub fn flush(&mut self, out: &mut dyn FnMut(&[u8])) {
+        if self.runtime == Runtime::Zeek {
+            return;
+        }
         for pending in &mut self.pending {
             if !pending.is_empty() {
                 out(pending);

@@ -135,6 +135,24 @@ fn docker_lines_without_a_break_go_on() {
 }
 
 #[test]
+fn a_line_behind_a_tab_belongs_to_the_one_before() {
+    let found = joined(Runtime::Indented, &["\tlost", "a", "\tb", "\tc", "d"]);
+    assert_eq!(found, ["\tlost", "a\n\tb\n\tc", "d"]);
+}
+
+#[test]
+fn every_line_of_zeek_comes_with_the_header_above_it() {
+    let (mut join, mut out) = (Join::new(Runtime::Zeek), Vec::new());
+    for line in ["#separator x", "#fields a", "1", "2", "#close", "#separator y", "#fields b", "3"] {
+        join.push(line.as_bytes(), &mut |record| out.push(String::from_utf8_lossy(record).into_owned()));
+    }
+    assert_eq!(
+        out,
+        ["#separator x\n#fields a\n1", "#separator x\n#fields a\n2", "#separator y\n#fields b\n3"]
+    );
+}
+
+#[test]
 fn what_never_ends_is_given_out_at_the_bound() {
     let (mut join, mut most) = (Join::new(Runtime::Cri), 0);
     let line = [b"t stdout P ".to_vec(), vec![b'x'; 16 << 10]].concat();

@@ -27,6 +27,17 @@ const SEEDS: &[&str] = &[
     "03/13/2024-12:08:33.000001  [Drop] [**] [1:2:3] a [**] [Classification: b] [Priority: 3] {TCP} 192.0.2.1:80 -> 192.0.2.2:443",
     "2024-03-13T12:08:33.1Z stdout P a\n2024-03-13T12:08:33.2Z stdout F b",
     r#"{"log":"a\n","stream":"stdout","time":"2024-03-13T12:08:33Z"}"#,
+    "2024-03-13 12:08:33.123 UTC,\"app\",\"shop\",77,\"192.0.2.1:5\",65f1.4d,3,\"SELECT\",2024-03-13 12:00:00 UTC,3/12,0,ERROR,42501,\"permission denied\",,,,,,\"select 1\",,,\"x\"",
+    "2024-03-13 12:08:33.000 UTC [77] app@shop LOG:  AUDIT: SESSION,1,1,WRITE,UPDATE,TABLE,a.b,\"update b set x = 1\",<none>",
+    "2024-03-13 12:08:33.000 UTC [77] LOG:  duration: 1.5 ms  execute s1: select 1; delete from t",
+    r#"{"audit_record":{"name":"Query","record":"7_x","timestamp":"2024-03-13T12:08:33 UTC","command_class":"select","connection_id":"37","status":0,"sqltext":"select \"x\" from `a`","user":"app[app] @ h []","ip":"192.0.2.1"}}"#,
+    r#"<AUDIT_RECORD TIMESTAMP="2024-03-13T12:08:33 UTC" RECORD="7_x" NAME="Query" STATUS="0" SQLTEXT="select &quot;x&quot;" USER="app[app]"/>"#,
+    "20240313 12:08:33,srv1,app,192.0.2.1,37,99,QUERY,shop,'select \"x\", `y`',0",
+    r#"{"t":{"$date":"2024-03-13T12:08:33.000Z"},"s":"I","c":"COMMAND","id":51803,"ctx":"conn1","msg":"Slow query","attr":{"ns":"a.b","command":{"find":"b","filter":{"c":[1]}},"remote":"192.0.2.1:5","durationMillis":120}}"#,
+    r#"{"count":3,"reason":"key","context":"toplevel","object":"a","username":"b","client-info":"id=3 addr=192.0.2.1:5 cmd=get","entry-id":7,"timestamp-created":1710331713000}"#,
+    "#separator \\x09\n#fields\tts\tid.orig_h\tid.resp_h\tconn_state\n1710331713.2\t192.0.2.1\t192.0.2.2\tSF",
+    r"CEF:0|a\|b|c|1|100|n|10|src=192.0.2.1 spt=5 suser=bob jones act=blocked a \= b request=https://a/b rt=1710331713000",
+    "LEEF:2.0|V|P|1|E7|x5E|src=192.0.2.1^dst=192.0.2.2^usrName=bob^action=allow",
     r#"{"a":[1,{"b":"c"}],"d":1.50}"#,
 ];
 

@@ -40,6 +40,7 @@ const NAMES: &[(&str, &str, bool)] = &[
     ("bind9-logs", "bind9", false),
     ("iptables-logs", "syslog", true),
     ("mariadb-logs", "mysql-error", false),
+    ("mongodb-logs", "mongodb", false),
     ("mssql-text-logs", "mssql", false),
     ("pgsql-logs", "postgres", true),
     ("sshd-logs", "syslog", true),

@@ -77,11 +77,11 @@ const SEVERITIES: &[&str] = &[
     "STATEMENT",
 ];
 
-/// Prefixes in use, tried in this order where none is configured.
+/// Prefixes in use, tried in this order where none is configured: one whose fields could swallow another's behind it.
 const COMMON: &[&str] = &[
     "%m [%p] ",
-    "%m [%p] %q%u@%d ",
     "%m [%p] %h %u@%d ",
+    "%m [%p] %q%u@%d ",
     "%m [%p] %q%u@%d/%a ",
     "%m [%p] %q[user=%u,db=%d,app=%a] ",
     "%m [%p] %q[user=%u,db=%d,app=%a,client=%h] ",
