@@ -6,9 +6,14 @@
 //! parser then says so.
 
 pub mod access;
+pub mod apps;
+pub mod atlas;
+pub mod aws;
 pub mod aws_logs;
+pub mod azure;
 pub mod bind9;
 mod cloud;
+pub mod cloudevents;
 pub mod cloudtrail;
 pub mod container;
 pub(crate) mod csv;
@@ -29,6 +34,7 @@ pub(crate) mod sql;
 pub mod sshd;
 pub mod suricata;
 pub mod syslog;
+pub mod teleport;
 #[cfg(test)]
 mod testing;
 pub mod vault;
@@ -116,6 +122,18 @@ pub const FORMATS: &[Format] = &[
     gcp::GCP_LB,
     container::DOCKER,
     container::CRI,
+    azure::AZURE,
+    aws::WAF,
+    aws::RESOLVER,
+    teleport::TELEPORT,
+    teleport::BOUNDARY,
+    atlas::ATLAS,
+    apps::AUTHENTIK,
+    apps::KEYCLOAK,
+    apps::GRAFANA,
+    apps::SFTPGO,
+    cloudevents::CLOUDEVENTS,
+    cloudevents::SET,
     journald::JOURNALD,
     syslog::SYSLOG,
     aws_logs::flow::VPC_FLOW,

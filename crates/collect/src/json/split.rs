@@ -147,8 +147,9 @@ impl Split<'_> {
             Some(b'"') => self.string().map(drop),
             Some(b) if !matches!(b, b',' | b':' | b'}' | b']') => {
                 let rest = &self.bytes[self.at..];
+                // A form feed is no white space to JSON: it is part of a word that the parser will refuse.
                 let ends = |b: &u8| {
-                    b.is_ascii_whitespace() || matches!(b, b',' | b':' | b'"' | b'[' | b'{' | b'}' | b']')
+                    matches!(b, b' ' | b'\t' | b'\n' | b'\r' | b',' | b':' | b'"' | b'[' | b'{' | b'}' | b']')
                 };
                 self.at += rest.iter().position(ends).unwrap_or(rest.len());
                 Ok(())
@@ -283,6 +284,7 @@ mod tests {
         }
         assert_eq!(split(r#"{"records":[1]}"#, Some("Records")).1.unwrap().rule, "the array is missing");
         assert!(split(r#"{"Records":{}}"#, Some("Records")).1.is_some());
+        assert_eq!(split("[\u{c}]", None), (vec!["\u{c}"], None));
         let deep = format!("[{}", "[".repeat(1 << 20));
         assert_eq!(split(&deep, None).1.unwrap().rule, "nested deeper than the bound");
     }

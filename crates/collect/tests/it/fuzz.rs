@@ -1,5 +1,6 @@
 //! Fuzz bodies run from seeds: records of every format, cut, doubled and with bytes changed.
 
+use crate::seeds_platforms::PLATFORMS;
 use crate::seeds_web::WEB;
 use countersign_collect::formats::FORMATS;
 use countersign_collect::fuzz;
@@ -12,11 +13,6 @@ const SEEDS: &[&str] = &[
     "<165>1 2003-10-11T22:14:15.003Z host app 77 ID47 [e@1 a=\"b\\\"c\"][f x=\"y\"] \u{feff}text",
     "<34>Mar 13 12:08:33 web1 nginx[7]: 192.0.2.1 - - [13/Mar/2024:12:08:33 +0000] \"GET / HTTP/1.1\" 200 3",
     "__REALTIME_TIMESTAMP=1710331713000000\n_COMM=cron\nMESSAGE\n\u{2}\0\0\0\0\0\0\0a\n\n_PID=1\n",
-    r#"{"eventVersion":"1.11","eventTime":"2024-03-13T12:08:33Z","eventSource":"s3.amazonaws.com","eventName":"GetObject","eventID":"e","requestID":"r","eventType":"AwsApiCall","sourceIPAddress":"192.0.2.1","userIdentity":{"type":"AssumedRole","arn":"arn:aws:sts::1:assumed-role/r/s","invokedBy":"x","sessionContext":{"sourceIdentity":"a","sessionIssuer":{"type":"Role","arn":"arn:aws:iam::1:role/r"}}},"errorCode":"AccessDenied","resources":[{"ARN":"a"}]}"#,
-    r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","auditID":"a","stage":"ResponseComplete","requestURI":"/api/v1/pods?x=1","verb":"create","user":{"username":"system:serviceaccount:o:r","groups":["g"],"extra":{"authentication.kubernetes.io/credential-id":["X509SHA256=00ff"]}},"impersonatedUser":{"username":"u"},"sourceIPs":["10.1.1.1","192.0.2.7"],"objectRef":{"resource":"secrets","namespace":"s","name":"p"},"responseStatus":{"code":101},"requestObject":{"data":{}},"requestReceivedTimestamp":"2024-03-13T12:08:33Z","stageTimestamp":"2024-03-13T12:08:34Z","annotations":{"authorization.k8s.io/decision":"allow"}}"#,
-    r#"{"time":"2024-03-13T12:08:33Z","type":"response","auth":{"client_token":"hvs.x","accessor":"a","display_name":"d","policies":["p"],"policy_results":{"allowed":true,"granting_policies":[{"name":"p"}]}},"request":{"id":"q","operation":"update","mount_type":"kv","path":"auth/userpass/login/a","remote_address":"192.0.2.1","remote_port":1,"headers":{"x-forwarded-for":["1.1.1.1, b"]}},"response":{"data":{"error":"x"}},"error":"permission denied"}"#,
-    r#"{"insertId":"i","timestamp":"2024-03-13T12:08:33Z","trace":"p/0af7651916cd43dd8448eb211c80319c","spanId":"b7ad6b7169203331","resource":{"type":"t","labels":{"project_id":"p"}},"protoPayload":{"serviceName":"s","methodName":"m.get","resourceName":"r","authenticationInfo":{"principalEmail":"a@b","serviceAccountDelegationInfo":[{"principalSubject":"s"}]},"authorizationInfo":[{"granted":true}],"requestMetadata":{"callerIp":"1.1.1.1"},"status":{"code":7}}}"#,
-    r#"{"insertId":"i","httpRequest":{"requestMethod":"GET","requestUrl":"https://a/b?c","status":200,"requestSize":"1","remoteIp":"1.1.1.1","latency":"0.2s"},"jsonPayload":{"enforcedSecurityPolicy":{"outcome":"DENY","name":"n"}}}"#,
     "<86>Mar 13 12:08:33 m sshd[7]: Failed password for invalid user a from 192.0.2.1 port 5 ssh2",
     "Mon Apr 12 15:19:22 2021 [pid 3] [bob] OK UPLOAD: Client \"192.0.2.1\", \"/a.txt\", 120 bytes, 1.2Kbyte/sec",
     "[12.5] [UFW BLOCK] IN=eth0 OUT= SRC=192.0.2.1 DST=192.0.2.2 LEN=60 PROTO=UDP SPT=53 DPT=5353 LEN=20 [SRC=192.0.2.2 ]",
@@ -42,7 +38,7 @@ const SEEDS: &[&str] = &[
 ];
 
 fn all() -> Vec<&'static str> {
-    SEEDS.iter().chain(WEB).copied().collect()
+    SEEDS.iter().chain(WEB).chain(PLATFORMS).copied().collect()
 }
 
 #[test]

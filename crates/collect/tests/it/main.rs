@@ -6,7 +6,9 @@
 mod score;
 
 mod fuzz;
+mod platforms;
 mod push;
 mod samples;
+mod seeds_platforms;
 mod seeds_web;
 mod trust;
