@@ -314,6 +314,10 @@ pub(crate) fn clipped(mut text: String, max: usize) -> String {
     text
 }
 
+/// Longest text that the schema gives no bound of its own, bytes: a group of fields must stay below its own bound
+/// whatever a record says.
+const OTHER_MAX: usize = 4 << 10;
+
 /// Every text and list within its bound; what was cut is named with its length.
 fn fit(event: &mut Event) {
     let mut cut = std::mem::take(&mut event.content.cut);
@@ -334,15 +338,69 @@ fn fit(event: &mut Event) {
     text(id(4, 6), &mut event.links.msg, bound::LINK);
     text(id(5, 1), &mut event.content.stmt, bound::STMT);
     text(id(5, 5), &mut event.content.err, bound::ERR);
-    for (key, list) in [&mut event.who.obo, &mut event.who.also].into_iter().enumerate() {
-        for principal in list {
-            text(id(1, key as u64 + 1), &mut principal.id, bound::PRINCIPAL_ID);
+    if let Some((_, code)) = &mut event.core.status {
+        text(id(0, 16), code, bound::OP);
+    }
+    if let Some(decision) = &mut event.core.decision {
+        decision.policies.iter_mut().for_each(|policy| text(id(0, 17), policy, bound::OP));
+    }
+    text(id(2, 6), &mut event.peer.ja4, bound::OP);
+    if let Some(tls) = &mut event.peer.tls {
+        text(id(2, 4), &mut tls.sni, OTHER_MAX);
+        text(id(2, 4), &mut tls.alpn, OTHER_MAX);
+    }
+    for value in event.content.detail.values_mut() {
+        clean_value(value, &mut |part| text(id(5, 0), part, OTHER_MAX));
+    }
+    for (_, value) in &mut event.content.headers {
+        text(id(5, 4), value, OTHER_MAX);
+    }
+    for (hop, _) in &mut event.peer.hops {
+        text(id(2, 5), hop, OTHER_MAX);
+    }
+    for (key, end) in [&mut event.peer.src, &mut event.peer.dst, &mut event.peer.up].into_iter().enumerate() {
+        for end in end.iter_mut() {
+            for part in [&mut end.host, &mut end.workload, &mut end.ns, &mut end.zone, &mut end.node] {
+                text(id(2, key as u64), part, OTHER_MAX);
+            }
         }
     }
-    if let Some(who) = &mut event.who.who {
-        text(id(1, 0), &mut who.id, bound::PRINCIPAL_ID);
-        text(id(1, 0), &mut who.cred, bound::CRED);
+    let target = &mut event.target;
+    for more in &mut target.more {
+        text(id(3, 7), &mut more.svc, bound::TARGET_SVC);
+        text(id(3, 7), &mut more.res, bound::RES);
+        text(id(3, 7), &mut more.raw, bound::TARGET_RAW);
+        for part in [&mut more.rtype, &mut more.id, &mut more.ns, &mut more.region] {
+            text(id(3, 7), part, OTHER_MAX);
+        }
     }
+    for (key, part) in
+        [(3, &mut target.rtype), (4, &mut target.id), (5, &mut target.ns), (6, &mut target.region)]
+    {
+        text(id(3, key), part, OTHER_MAX);
+    }
+    let who = &mut event.who;
+    let all = who.who.iter_mut().map(|p| (0, p)).chain(who.obo.iter_mut().map(|p| (1, p)));
+    for (key, principal) in all.chain(who.also.iter_mut().map(|p| (2, p))) {
+        text(id(1, key), &mut principal.id, bound::PRINCIPAL_ID);
+        text(id(1, key), &mut principal.cred, bound::CRED);
+        for part in [&mut principal.name, &mut principal.iss, &mut principal.svc, &mut principal.inst] {
+            text(id(1, key), part, OTHER_MAX);
+        }
+        principal.groups.iter_mut().for_each(|group| text(id(1, key), group, OTHER_MAX));
+        principal.groups.sort();
+        principal.groups.dedup();
+    }
+    fit_lists(event, &mut cut);
+    fit_unmapped(event, &mut cut);
+    cut.sort_unstable();
+    cut.dedup_by_key(|(field, _)| *field);
+    event.content.cut = cut;
+}
+
+/// Every list within its bound; of groups the first by their spelling stay.
+fn fit_lists(event: &mut Event, cut: &mut Vec<(u64, u64)>) {
+    let id = |group: u64, key: u64| group * 256 + key;
     let mut count = |field: u64, length: usize, max: usize| {
         if length > max {
             cut.push((field, length as u64));
@@ -358,15 +416,11 @@ fn fit(event: &mut Event) {
     event.peer.hops.truncate(bound::HOPS);
     event.target.more.truncate(bound::MORE);
     event.content.headers.truncate(bound::HEADERS);
-    if let Some(who) = &mut event.who.who {
-        who.groups.sort();
-        who.groups.dedup();
-        who.groups.truncate(bound::GROUPS);
+    let who = &mut event.who;
+    for principal in who.who.iter_mut().chain(&mut who.obo).chain(&mut who.also) {
+        count(id(1, 0), principal.groups.len(), bound::GROUPS);
+        principal.groups.truncate(bound::GROUPS);
     }
-    fit_unmapped(event, &mut cut);
-    cut.sort_unstable();
-    cut.dedup_by_key(|(field, _)| *field);
-    event.content.cut = cut;
 }
 
 /// Beyond the bound of `unmapped` the last entries go, and the record is partial: its raw bytes are digested.

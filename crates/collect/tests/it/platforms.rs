@@ -132,3 +132,16 @@ fn forwarded_addresses_and_names_that_a_caller_chose_are_claimed() {
     let event = observe(source.as_bytes(), None, &input, &keeper, SECOND);
     assert_eq!(event.who.obo[0].verified, Verified::Claimed);
 }
+
+#[test]
+fn an_event_can_be_encoded_however_long_a_field_of_the_record_is() {
+    let long = "a".repeat(300 << 10);
+    for seed in crate::seeds_platforms::PLATFORMS {
+        let values: Vec<_> = seed.match_indices(":\"").map(|(at, _)| at + 2).collect();
+        for at in values {
+            let text = format!("{}{long}{}", &seed[..at], &seed[at..]);
+            let detect = u8::try_from(countersign_collect::formats::FORMATS.len()).unwrap();
+            countersign_collect::fuzz::collect_record(&[&[detect], text.as_bytes()].concat());
+        }
+    }
+}

@@ -3,6 +3,7 @@
 
 /// Case, field, and why the record says otherwise.
 const DISPUTED: &[(&str, &str, &str)] = &[
+    ("panther/AWS.CloudTrail/72", "outcome", "a sign-in whose answer is Failure, expected as a success"),
     (
         "panther/AWS.CloudTrail/52",
         "outcome",
