@@ -48,12 +48,12 @@ pub(crate) fn open(record: &Record<'_>, message: &str, around: Around<'_>) -> Dr
             unread(&inner, &mut draft);
             draft.inner = format.name;
             match draft.event.core.rec {
-                Some(Rec::Raw) => speaker(&mut draft, around),
+                Some(Rec::Raw) => speaker(&mut draft, inner.realm, around),
                 _ => served(&mut draft, around),
             }
             draft
         }
-        None => said(message, around),
+        None => said(message, inner.realm, around),
     };
     if mistaken {
         draft.partial("the message is not of the format that the configuration names");
@@ -81,22 +81,23 @@ fn served(draft: &mut Draft, around: Around<'_>) {
 }
 
 /// A text of which only the speaker is known: no interaction can be read from it.
-fn said(message: &str, around: Around<'_>) -> Draft {
+fn said(message: &str, realm: &str, around: Around<'_>) -> Draft {
     let mut draft = Draft::new();
     draft.event.core.rec = Some(Rec::Raw);
-    speaker(&mut draft, around);
+    speaker(&mut draft, realm, around);
     if !message.is_empty() {
         draft.rest("message", message);
     }
     draft
 }
 
-fn speaker(draft: &mut Draft, around: Around<'_>) {
+/// `realm`: the host, or where it is not said, the input's.
+fn speaker(draft: &mut Draft, realm: &str, around: Around<'_>) {
     if draft.event.peer.src.is_none() && !around.host.is_empty() && !draft.src(around.host) {
         around.host.clone_into(&mut draft.event.peer.src.get_or_insert_default().host);
     }
     if draft.event.who.who.is_none() && !around.app.is_empty() {
-        let id = format!("user:{}/{}", around.host, around.app);
+        let id = format!("user:{realm}/{}", around.app);
         let level = around.most.unwrap_or(Verified::Asserted);
         let who = draft.who(id, PrincipalKind::Service, level);
         around.app.clone_into(&mut who.svc);

@@ -117,7 +117,7 @@ fn parse_cef(record: &Record<'_>) -> Result<Draft, Fault> {
     if found.len() > PAIRS_MAX {
         return Err(Fault::new(0, "more fields than a record may have"));
     }
-    mapped(&mut draft, &found);
+    mapped(&mut draft, record.realm, &found);
     Ok(draft)
 }
 
@@ -200,7 +200,7 @@ fn parse_leef(record: &Record<'_>) -> Result<Draft, Fault> {
     if found.len() > PAIRS_MAX {
         return Err(Fault::new(0, "more fields than a record may have"));
     }
-    mapped(&mut draft, &found);
+    mapped(&mut draft, record.realm, &found);
     Ok(draft)
 }
 
@@ -232,7 +232,7 @@ fn stamp(text: &str) -> Option<Stamp> {
     })
 }
 
-fn mapped(draft: &mut Draft, found: &[(&str, Cow<'_, str>)]) {
+fn mapped(draft: &mut Draft, realm: &str, found: &[(&str, Cow<'_, str>)]) {
     let role = |key: &str| KEYS.iter().find(|(known, _)| *known == key).map(|(_, role)| *role);
     let get = |wanted: Role| {
         found
@@ -257,7 +257,7 @@ fn mapped(draft: &mut Draft, found: &[(&str, Cow<'_, str>)]) {
         draft.time(stamp(when));
     }
     if let Some(user) = get(Role::User) {
-        let who = draft.who(format!("user:/{user}"), PrincipalKind::User, Verified::Claimed);
+        let who = draft.who(format!("user:{realm}/{user}"), PrincipalKind::User, Verified::Claimed);
         user.clone_into(&mut who.name);
     }
     let number = |role: Role| get(role).and_then(|bytes| bytes.parse().ok());
@@ -316,7 +316,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str, parse: fn(&Record<'_>) -> Result<Draft, Fault>) -> countersign_event::Event {
-        parse(&Record::new(text.as_bytes(), 0)).unwrap().event
+        parse(&Record { realm: "r", ..Record::new(text.as_bytes(), 0) }).unwrap().event
     }
     fn kept(event: &countersign_event::Event, pointer: &str) -> String {
         match event.content.unmapped.get(pointer) {
@@ -338,7 +338,7 @@ mod tests {
             (Some(Outcome::Denied), Some(1_710_331_713_000_000_000))
         );
         let who = event.who.who.as_ref().unwrap();
-        assert_eq!((who.name.as_str(), who.verified), ("bob jones", Verified::Claimed));
+        assert_eq!((who.id.as_str(), who.verified), ("user:r/bob jones", Verified::Claimed));
         assert_eq!(kept(&event, "/act"), "\"blocked a = b\"");
         assert_eq!(event.peer.dst.as_ref().unwrap().port, Some(443));
     }
