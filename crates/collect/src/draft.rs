@@ -163,12 +163,10 @@ impl Draft {
     pub fn rest(&mut self, name: &str, text: &str) {
         let mut pointer = String::with_capacity(name.len() + 1);
         pointer.push('/');
-        for c in name.chars() {
-            match c {
-                '~' => pointer.push_str("~0"),
-                '/' => pointer.push_str("~1"),
-                c => pointer.push(c),
-            }
+        if name.contains(['~', '/']) {
+            pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));
+        } else {
+            pointer.push_str(name);
         }
         self.event.content.unmapped.insert(pointer, Unmapped::Token(json_text(text)));
     }
@@ -179,6 +177,12 @@ pub(crate) fn json_text(text: &str) -> String {
     use std::fmt::Write as _;
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
+    // Most texts have nothing to escape.
+    if !text.bytes().any(|b| b < b' ' || b == b'"' || b == b'\\') {
+        out.push_str(text);
+        out.push('"');
+        return out;
+    }
     for c in text.chars() {
         match c {
             '"' => out.push_str("\\\""),

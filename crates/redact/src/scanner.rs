@@ -350,22 +350,41 @@ fn jwt(text: &[u8], start: usize) -> Option<Hit> {
     ((dots >= 2 && parts >= 2) || length >= 40).then(|| hit("jwt", start, start + length))
 }
 
+/// Bytes of words.
+const PART: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let b = byte as u8;
+        table[byte] =
+            b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'+' | b'=' | b'~' | b'%');
+        byte += 1;
+    }
+    table
+};
+/// Shortest word that is looked at, bytes.
+const WORD_MIN: usize = 32;
+
 /// Words that look like keys although no rule knows them.
 fn words(text: &[u8], hits: &mut Vec<Hit>) {
-    let part =
-        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'+' | b'=' | b'~' | b'%');
+    let part = |b: &u8| PART.get(usize::from(*b)).is_some_and(|is| *is);
     let mut at = 0;
-    while at < text.len() {
+    while let Some(window) = text.get(at..at + WORD_MIN) {
         if hits.len() > 2 * HITS_MAX {
             return hits.push(hit("too-many", at, text.len()));
         }
+        // No long word begins before the last border in the window, so most bytes are never looked at.
+        if let Some(border) = window.iter().rposition(|b| !part(b)) {
+            at += border + 1;
+            continue;
+        }
         let rest = text.get(at..).unwrap_or_default();
-        let length = rest.iter().take_while(|b| part(**b)).count();
+        let length = rest.iter().take_while(|b| part(b)).count();
         let word = rest.get(..length).unwrap_or_default();
-        if length >= 32 && std::str::from_utf8(word).is_ok_and(looks_random) {
+        if std::str::from_utf8(word).is_ok_and(looks_random) {
             hits.push(hit("random-text", at, at + length));
         }
-        at += length.max(1);
+        at += length;
     }
 }
 
