@@ -147,6 +147,7 @@ pub const FORMATS: &[Format] = &[
     web::mesh::LINKERD_JSON,
     web::mesh::ZTUNNEL,
     web::envoy::ENVOY_ACCESS,
+    web::als::ENVOY_ALS,
     web::mesh::LINKERD,
     web::couchdb::COUCHDB,
     web::text::ZORAXY,

@@ -1,9 +1,9 @@
 //! Fuzz bodies: arbitrary bytes in, a panic only where an invariant is broken. `fuzz/` wraps them for `cargo fuzz`;
 //! stable tests run them from seeds.
 
-use crate::formats::FORMATS;
+use crate::formats::{FORMATS, Record};
 use crate::frame::{self, Framer};
-use crate::{Input, Keeper, observe};
+use crate::{Input, Keeper, observe, otlp, proto};
 use countersign_event::{CaptureConf, Verified};
 use countersign_redact::Scanner;
 use std::sync::LazyLock;
@@ -81,4 +81,75 @@ pub fn split(bytes: &[u8]) {
             }
         }
     }
+}
+/// The first byte chooses logs or traces, the rest is a request of OTLP in Protobuf or JSON: what is decoded is the
+/// same after being encoded in Protobuf, and each record of it is read on its own.
+///
+/// # Panics
+/// When something is lost, or an event says more than it may: that is a bug.
+pub fn collect_otlp(bytes: &[u8]) {
+    let Some((choice, request)) = bytes.split_first() else { return };
+    if choice % 2 == 0 {
+        otlp_request::<otlp::LogRecord>(request, otlp::Signal::Logs);
+    } else {
+        otlp_request::<otlp::Span>(request, otlp::Signal::Traces);
+    }
+}
+
+fn otlp_request<T: otlp::Item>(request: &[u8], signal: otlp::Signal) {
+    if let Ok(decoded) = otlp::from_protobuf::<T>(request) {
+        let encoded = otlp::to_protobuf(&decoded);
+        let again = otlp::from_protobuf::<T>(&encoded);
+        // NaN is not equal to itself, but to its own bytes.
+        assert!(again.is_ok_and(|again| otlp::to_protobuf(&again) == encoded), "decoding loses something");
+    }
+    let Ok(records) = otlp::split(signal, request) else { return };
+    for bytes in records {
+        let record = Record::new(&bytes, 0);
+        let parsed = match signal {
+            otlp::Signal::Logs => otlp::map::log_record(&record),
+            otlp::Signal::Traces => otlp::map::span_record(&record).map(|(draft, _)| draft),
+        };
+        let Ok(draft) = parsed else { continue };
+        let input = Input::new("fuzz");
+        let mut event = crate::seal(draft, "otlp", &bytes, &input, &KEEPER, 1_790_000_000_000_000_000);
+        "input:fuzz".clone_into(&mut event.core.agent);
+        (event.core.eid, event.core.stream, event.core.seq) = ([1; 16], [2; 16], 1);
+        let encoded = event.encode();
+        assert!(encoded.is_ok(), "{encoded:?}");
+    }
+}
+
+/// Any bytes as a message of Protobuf: what is read can be written again, byte for byte.
+///
+/// # Panics
+/// When a field is lost: that is a bug.
+pub fn collect_proto(bytes: &[u8]) {
+    let (mut fields, mut again) = (proto::Fields::new(bytes), proto::Writer::new());
+    let mut numbers = Vec::new();
+    let end = loop {
+        match fields.read_whole() {
+            Ok(Some((_, wire, whole))) => {
+                again.whole(whole);
+                numbers.clear();
+                // A list that is none is a fault, not a panic.
+                let _ = proto::packed(wire, &mut numbers);
+            }
+            end => break end,
+        }
+    };
+    let again = again.done();
+    assert!(bytes.starts_with(&again), "a field is lost");
+    assert!(end.is_err() || again.len() <= bytes.len(), "more than there was");
+}
+
+/// The first byte is the size of the pieces, the rest a stream of gRPC messages: however it is split, they are the
+/// same.
+///
+/// # Panics
+/// When a split changes them: that is a bug.
+pub fn collect_grpc(bytes: &[u8]) {
+    let Some((step, stream)) = bytes.split_first() else { return };
+    let whole = crate::receivers::grpc::collect(stream, stream.len());
+    assert_eq!(crate::receivers::grpc::collect(stream, usize::from(*step)), whole);
 }

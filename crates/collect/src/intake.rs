@@ -160,6 +160,19 @@ impl Intake {
         *self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The agent of its events.
+    pub fn agent(&self) -> &str {
+        self.source.agent()
+    }
+
+    /// `n` records that came before, and were found to before they became events.
+    pub fn repeated(&self, n: u64) {
+        self.count(|counts| {
+            counts.received += n;
+            counts.recorded += n;
+        });
+    }
+
     /// `n` records that were refused for good, and whose sender was told.
     pub fn rejected(&self, n: u64, reason: &'static str) {
         self.source.rejected(n, reason);

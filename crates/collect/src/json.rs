@@ -72,10 +72,7 @@ impl<'a> Doc<'a> {
     /// The offset and the rule broken: bad UTF-8, not JSON, a bound above exceeded, text behind the end.
     pub fn parse(bytes: &'a [u8]) -> Result<Doc<'a>, Fault> {
         let (doc, end) = Doc::parse_prefix(bytes)?;
-        match bytes[end..].iter().position(|b| !b.is_ascii_whitespace()) {
-            Some(more) => Err(Fault::new(end + more, "text behind the JSON value")),
-            None => Ok(doc),
-        }
+        doc.alone(bytes, end)
     }
 
     /// Parses the first value of `bytes` and says where it ends.
@@ -83,12 +80,32 @@ impl<'a> Doc<'a> {
     /// # Errors
     /// As [`Doc::parse`].
     pub fn parse_prefix(bytes: &'a [u8]) -> Result<(Doc<'a>, usize), Fault> {
+        Doc::prefix(bytes, ITEMS_MAX)
+    }
+
+    /// As [`Doc::parse`], for a batch of records: at most `items` items.
+    ///
+    /// # Errors
+    /// As [`Doc::parse`].
+    pub fn parse_batch(bytes: &'a [u8], items: usize) -> Result<Doc<'a>, Fault> {
+        let (doc, end) = Doc::prefix(bytes, items)?;
+        doc.alone(bytes, end)
+    }
+
+    fn alone(self, bytes: &[u8], end: usize) -> Result<Doc<'a>, Fault> {
+        match bytes[end..].iter().position(|b| !b.is_ascii_whitespace()) {
+            Some(more) => Err(Fault::new(end + more, "text behind the JSON value")),
+            None => Ok(self),
+        }
+    }
+
+    fn prefix(bytes: &'a [u8], items: usize) -> Result<(Doc<'a>, usize), Fault> {
         if bytes.len() > TEXT_MAX {
             return Err(Fault::new(TEXT_MAX, "the JSON text is too long"));
         }
         let text =
             std::str::from_utf8(bytes).map_err(|error| Fault::new(error.valid_up_to(), "not UTF-8"))?;
-        let mut reader = read::Reader::new(text);
+        let mut reader = read::Reader::new(text, items);
         let end = reader.value()?;
         let (nodes, ambiguous) = reader.done();
         Ok((Doc { text, nodes, ambiguous }, end))

@@ -20,9 +20,12 @@ pub mod intake;
 pub mod joins;
 pub mod json;
 mod observe;
+pub mod otlp;
 pub mod plan;
+pub mod proto;
 pub mod receivers;
 mod seal;
+pub mod spans;
 pub mod text;
 pub mod time;
 

@@ -4,7 +4,7 @@ use crate::formats::{FORMATS, Format, Record};
 use crate::json::Doc;
 use crate::seal::seal_raw;
 use crate::{Draft, Fault, Input, Keeper, RECORD_MAX, seal};
-use countersign_event::{CaptureConf, Event, Rec};
+use countersign_event::{CaptureConf, CaptureMode, Event, Rec};
 
 /// What happened to the records of an input. `received = recorded + rejected + dropped`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +27,10 @@ impl Counts {
     /// Counts a record that became `event`.
     pub fn record(&mut self, event: &Event) {
         let capture = event.body.cap.as_ref();
+        if capture.and_then(|capture| capture.mode) == Some(CaptureMode::Replay) {
+            // Made of records that were counted when they came.
+            return;
+        }
         let joined = capture.and_then(|capture| capture.merged).unwrap_or(1);
         self.received += joined;
         self.recorded += joined;

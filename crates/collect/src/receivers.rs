@@ -2,11 +2,15 @@
 //! in the protocol's own words when they are durable, or that the sender should come again.
 
 mod access;
+mod als;
 mod body;
 mod bulk;
 mod events;
+pub(crate) mod grpc;
 pub mod http;
+mod otlp;
 mod port;
+mod reply;
 
 pub use access::Access;
 pub use port::{Deliverer, Port, now};

@@ -48,7 +48,7 @@ fn parse(record: &Record<'_>) -> Result<Draft, Fault> {
 
 /// A line of text that a format of text understands whole. JSON inside JSON is not opened again: its members
 /// would stand beside those of the object around it.
-fn inside(record: &Record<'_>, text: &str) -> Option<Draft> {
+pub(crate) fn inside(record: &Record<'_>, text: &str) -> Option<Draft> {
     let text = text.trim_end();
     if text.starts_with('{') {
         return None;

@@ -7,6 +7,7 @@
 //! Levels, inside a trusted input: the peer that a proxy authenticated (mutual TLS) is asserted; a user's name,
 //! forwarded addresses and every header are the client's, and claimed.
 
+pub mod als;
 pub mod apache;
 pub mod couchdb;
 pub mod envoy;

@@ -1,6 +1,6 @@
 //! The one pass over a JSON text. The open containers are a list, not the machine's stack.
 
-use super::{DEPTH_MAX, ITEMS_MAX, Kind, Node};
+use super::{DEPTH_MAX, Kind, Node};
 use crate::Fault;
 use std::cell::Cell;
 
@@ -12,6 +12,8 @@ pub(super) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
     nodes: Vec<Node>,
+    /// Most items.
+    most: usize,
     /// Containers that are open, by item.
     open: Vec<u32>,
     /// Members of the object at hand, to compare their names; reused.
@@ -28,13 +30,14 @@ enum Step {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(text: &'a str) -> Reader<'a> {
-        let nodes = Vec::with_capacity((text.len() / 24).clamp(4, ITEMS_MAX));
+    pub(super) fn new(text: &'a str, most: usize) -> Reader<'a> {
+        let nodes = Vec::with_capacity((text.len() / 24).clamp(4, most.max(4)));
         Reader {
             text,
             bytes: text.as_bytes(),
             at: 0,
             nodes,
+            most,
             open: Vec::new(),
             names: Vec::new(),
             ambiguous: false,
@@ -84,7 +87,7 @@ impl<'a> Reader<'a> {
     }
 
     fn item(&mut self, name: Option<((u32, u32), bool)>) -> Result<(), Fault> {
-        if self.nodes.len() >= ITEMS_MAX {
+        if self.nodes.len() >= self.most {
             return Err(self.fault("more items than the bound"));
         }
         let start = self.at;

@@ -7,12 +7,11 @@
 use super::events::lines;
 use super::http::{Push, Reply, again, come_again, json};
 use super::port::sender;
+use super::reply::Whole;
 use crate::draft::json_text;
 use crate::json::Doc;
-use bytes::Bytes;
 use countersign_event::Event;
 use http::{HeaderValue, Method, StatusCode};
-use http_body_util::Full;
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
@@ -173,7 +172,7 @@ pub(super) fn probe(method: &Method, path: &str) -> Reply {
     };
     let mut reply = product(json(StatusCode::OK, body));
     if *method == Method::HEAD {
-        *reply.body_mut() = Full::new(Bytes::new());
+        *reply.body_mut() = Whole::default();
     }
     reply
 }

@@ -5,12 +5,13 @@
 
 use super::body::{self, BodyError};
 use super::port::{self, Deliverer, Port};
-use super::{bulk, events};
+use super::reply::Whole;
+use super::{als, bulk, events, grpc, otlp};
 use crate::intake::Refusal;
+use crate::otlp::Signal;
 use bytes::Bytes;
 use countersign_identity::TlsIdentity;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -47,11 +48,19 @@ impl Default for Settings {
 }
 
 /// A reply with a body that is there already.
-pub(super) type Reply = Response<Full<Bytes>>;
+pub(super) type Reply = Response<Whole>;
+
+/// What all connections of one server share.
+struct Shared {
+    port: Arc<Port>,
+    desk: Arc<otlp::Desk>,
+    stop: watch::Receiver<bool>,
+}
 
 /// A request whose deliverer is known and whose body is here.
 pub(super) struct Push {
     pub(super) port: Arc<Port>,
+    pub(super) desk: Arc<otlp::Desk>,
     pub(super) deliverer: Deliverer,
     pub(super) path: String,
     pub(super) headers: HeaderMap,
@@ -67,6 +76,12 @@ pub async fn serve(
 ) {
     let places = Arc::new(Semaphore::new(settings.connections));
     let acceptor = settings.tls.clone().map(TlsAcceptor::from);
+    let desk = Arc::new(otlp::Desk::new(&port));
+    let shared = Arc::new(Shared { port: Arc::clone(&port), desk: Arc::clone(&desk), stop: stop.clone() });
+    let running = {
+        let (port, desk, stop) = (Arc::clone(&port), Arc::clone(&desk), stop.clone());
+        tokio::spawn(async move { desk.run(&port, stop).await })
+    };
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let accepted = tokio::select! {
@@ -81,9 +96,9 @@ pub async fn serve(
                 continue;
             }
         };
-        let (port, acceptor, stop) = (Arc::clone(&port), acceptor.clone(), stop.clone());
+        let (shared, acceptor, stop) = (Arc::clone(&shared), acceptor.clone(), stop.clone());
         tokio::spawn(async move {
-            connection(stream, peer, port, acceptor, stop).await;
+            connection(stream, peer, shared, acceptor, stop).await;
             drop(place);
         });
     }
@@ -91,6 +106,9 @@ pub async fn serve(
     if tokio::time::timeout(settings.drain, places.acquire_many(all)).await.is_err() {
         tracing::warn!("some senders were cut off; what was not answered is theirs to send again");
     }
+    // It ends by itself; what it was about to write is written below otherwise.
+    let _ = running.await;
+    desk.close(&port).await;
 }
 
 /// Returns when `stop` says true, or nobody is left to say it.
@@ -102,20 +120,21 @@ async fn told(stop: &mut watch::Receiver<bool>) {
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
-    port: Arc<Port>,
+    shared: Arc<Shared>,
     acceptor: Option<TlsAcceptor>,
     stop: watch::Receiver<bool>,
 ) {
     // A reply is written at once; an error here shows itself at the first write.
     let _ = stream.set_nodelay(true);
     let Some(acceptor) = acceptor else {
-        return requests(stream, peer, port, None, stop).await;
+        return requests(stream, peer, shared, None, stop).await;
     };
     match tokio::time::timeout(HEAD_TIME, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => {
             let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
-            let identity = port.access.identities.as_ref().map(|identities| identities.from_tls(chain));
-            requests(stream, peer, port, identity, stop).await;
+            let identity =
+                shared.port.access.identities.as_ref().map(|identities| identities.from_tls(chain));
+            requests(stream, peer, shared, identity, stop).await;
         }
         Ok(Err(error)) => tracing::debug!(%error, "a handshake failed"),
         Err(_) => tracing::debug!("a handshake took too long"),
@@ -125,7 +144,7 @@ async fn connection(
 async fn requests<S>(
     stream: S,
     peer: SocketAddr,
-    port: Arc<Port>,
+    shared: Arc<Shared>,
     tls: Option<TlsIdentity>,
     mut stop: watch::Receiver<bool>,
 ) where
@@ -133,8 +152,10 @@ async fn requests<S>(
 {
     let tls = tls.map(Arc::new);
     let service = service_fn(move |request| {
-        let (port, tls) = (Arc::clone(&port), tls.clone());
-        async move { Ok::<_, std::convert::Infallible>(answer(port, Some(peer), tls.as_deref(), request).await) }
+        let (shared, tls) = (Arc::clone(&shared), tls.clone());
+        async move {
+            Ok::<_, std::convert::Infallible>(answer(&shared, Some(peer), tls.as_deref(), request).await)
+        }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIME);
@@ -160,14 +181,25 @@ enum Endpoint {
     Events,
     /// `POST /_bulk`, `POST /INDEX/_bulk`
     Bulk,
+    /// `POST /v1/logs`, `POST /v1/traces`, and the same as gRPC.
+    Otlp(Signal),
+    /// Envoy's access log service.
+    Als,
     /// What an Elasticsearch client asks before it sends.
     Probe,
 }
+
+/// The methods of OTLP's two services.
+const LOGS_SERVICE: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
+const TRACE_SERVICE: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
 fn endpoint(method: &Method, path: &str) -> Option<Endpoint> {
     let post = matches!(*method, Method::POST | Method::PUT);
     match path.trim_end_matches('/') {
         "/v1/events" if post => Some(Endpoint::Events),
+        "/v1/logs" | LOGS_SERVICE if post => Some(Endpoint::Otlp(Signal::Logs)),
+        als::STREAM if post => Some(Endpoint::Als),
+        "/v1/traces" | TRACE_SERVICE if post => Some(Endpoint::Otlp(Signal::Traces)),
         path if post && (path == "/_bulk" || path.ends_with("/_bulk")) => Some(Endpoint::Bulk),
         path if bulk::is_probe(method, path) => Some(Endpoint::Probe),
         _ => None,
@@ -175,20 +207,29 @@ fn endpoint(method: &Method, path: &str) -> Option<Endpoint> {
 }
 
 async fn answer(
-    port: Arc<Port>,
+    shared: &Shared,
     peer: Option<SocketAddr>,
     tls: Option<&TlsIdentity>,
     request: Request<Incoming>,
 ) -> Reply {
+    let port = Arc::clone(&shared.port);
     let (head, body) = request.into_parts();
+    let is_grpc = grpc::is(&head.headers);
     let path = head.uri.path().to_owned();
     let Some(endpoint) = endpoint(&head.method, &path) else {
-        let known = "POST /v1/events, POST /_bulk";
+        if is_grpc {
+            return grpc::refuse(grpc::Code::Unimplemented, "no such method");
+        }
+        let known = "POST /v1/events, POST /_bulk, POST /v1/logs, POST /v1/traces";
         return text(StatusCode::NOT_FOUND, format!("nothing is received at {path}; known: {known}\n"));
     };
     let now_s = i64::try_from(port::now() / 1_000_000_000).unwrap_or(i64::MAX);
     let Some(deliverer) = port.access.judge(peer, tls, &head.headers, now_s) else {
         port.intake.rejected(1, "unauthenticated");
+        if is_grpc {
+            let why = "a credential is needed that this input knows";
+            return grpc::refuse(grpc::Code::Unauthenticated, why);
+        }
         let mut reply =
             text(StatusCode::UNAUTHORIZED, "a credential is needed that this input knows\n".into());
         reply.headers_mut().insert("www-authenticate", HeaderValue::from_static("Bearer"));
@@ -197,19 +238,23 @@ async fn answer(
     if endpoint == Endpoint::Probe {
         return bulk::probe(&head.method, &path);
     }
+    if endpoint == Endpoint::Als {
+        return als::receive(&port, &deliverer, &head.headers, body, shared.stop.clone()).await;
+    }
     let body = match body::whole(&head.headers, body).await {
         Ok(body) => body,
-        Err(error) => return no_body(&port, error),
+        Err(error) => return no_body(&port, error, is_grpc),
     };
-    let push = Push { port, deliverer, path, headers: head.headers, body };
+    let push = Push { port, desk: Arc::clone(&shared.desk), deliverer, path, headers: head.headers, body };
     match endpoint {
         Endpoint::Events => events::receive(push).await,
         Endpoint::Bulk => bulk::receive(push).await,
-        Endpoint::Probe => text(StatusCode::OK, String::new()),
+        Endpoint::Otlp(signal) => otlp::receive(push, signal).await,
+        Endpoint::Als | Endpoint::Probe => text(StatusCode::OK, String::new()),
     }
 }
 
-fn no_body(port: &Port, error: BodyError) -> Reply {
+fn no_body(port: &Port, error: BodyError, is_grpc: bool) -> Reply {
     let (status, reason, why) = match error {
         BodyError::TooLarge => {
             (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the body is larger than 32 MiB\n")
@@ -223,6 +268,9 @@ fn no_body(port: &Port, error: BodyError) -> Reply {
         BodyError::Cut => (StatusCode::BAD_REQUEST, "cut_body", "the body did not end\n"),
     };
     port.intake.rejected(1, reason);
+    if is_grpc {
+        return grpc::refuse(grpc::Code::InvalidArgument, why.trim_end());
+    }
     text(status, why.into())
 }
 
@@ -236,8 +284,13 @@ pub(super) fn json(status: StatusCode, json: String) -> Reply {
     reply(status, "application/json", json)
 }
 
-fn reply(status: StatusCode, kind: &'static str, body: String) -> Reply {
-    let mut reply = Response::new(Full::new(Bytes::from(body)));
+/// A reply of bytes.
+pub(super) fn bytes(status: StatusCode, kind: &'static str, body: Vec<u8>) -> Reply {
+    reply(status, kind, body)
+}
+
+fn reply(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Reply {
+    let mut reply = Response::new(Whole::new(body));
     *reply.status_mut() = status;
     reply.headers_mut().insert("content-type", HeaderValue::from_static(kind));
     reply

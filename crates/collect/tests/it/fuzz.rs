@@ -78,6 +78,13 @@ proptest! {
     }
 
     #[test]
+    fn any_bytes_hold_as_protobuf_otlp_and_grpc(bytes in any::<Vec<u8>>()) {
+        fuzz::collect_proto(&bytes);
+        fuzz::collect_otlp(&bytes);
+        fuzz::collect_grpc(&bytes);
+    }
+
+    #[test]
     fn any_bytes_hold(bytes in any::<Vec<u8>>()) {
         fuzz::collect_record(&bytes);
     }

@@ -5,7 +5,10 @@
 #[path = "../score/mod.rs"]
 mod score;
 
+mod als;
 mod fuzz;
+mod otlp;
+mod otlp_push;
 mod platforms;
 mod push;
 mod samples;
