@@ -123,9 +123,12 @@ fn every_request_and_connection_through_envoy_is_one_right_record() {
     let envoy = Envoy(command.spawn().unwrap());
     let deadline = Instant::now() + Duration::from_secs(60);
     for n in 0..REQUESTS {
-        let path = if n % 5 == 0 { format!("/denied/{n}") } else { format!("/orders/{n}") };
+        let path = if n.is_multiple_of(5) { format!("/denied/{n}") } else { format!("/orders/{n}") };
         let answer = get(http, &path, deadline);
-        assert!(answer.starts_with(if n % 5 == 0 { "HTTP/1.1 403" } else { "HTTP/1.1 200" }), "{answer}");
+        assert!(
+            answer.starts_with(if n.is_multiple_of(5) { "HTTP/1.1 403" } else { "HTTP/1.1 200" }),
+            "{answer}"
+        );
     }
     assert!(get(tcp, "/through", deadline).starts_with("HTTP/1.1 200"));
     while rig.port.intake.counts().recorded < REQUESTS as u64 + 1 {
@@ -140,7 +143,7 @@ fn every_request_and_connection_through_envoy_is_one_right_record() {
     let mut seen = Vec::new();
     for call in calls {
         let number: usize = call.target.id.parse().unwrap();
-        let denied = number % 5 == 0;
+        let denied = number.is_multiple_of(5);
         assert_eq!(call.core.outcome, Some(if denied { Outcome::Denied } else { Outcome::Success }));
         assert_eq!((call.core.op.as_str(), call.core.proto.as_str()), ("GET", "http/1.1"));
         assert_eq!(call.target.raw, format!("/{}/{number}", if denied { "denied" } else { "orders" }));

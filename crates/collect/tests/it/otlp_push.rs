@@ -198,7 +198,7 @@ fn export(way: &str) {
         let (whole, own) = (call.core.lat.unwrap()[2], call.core.dur.unwrap());
         assert!(whole >= own && call.links.trace.is_some() && call.core.skew.is_none());
         let number: u32 = call.target.raw.trim_start_matches("/orders/").parse().unwrap();
-        let outcome = if number % 10 == 0 { Outcome::Denied } else { Outcome::Success };
+        let outcome = if number.is_multiple_of(10) { Outcome::Denied } else { Outcome::Success };
         assert_eq!(call.core.outcome, Some(outcome));
         paths.push(number);
     }
