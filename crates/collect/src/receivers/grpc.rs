@@ -181,6 +181,27 @@ mod tests {
     }
 
     #[test]
+    fn a_ledger_that_is_held_back_is_unavailable_with_a_time_to_come_again() {
+        use crate::proto::Fields;
+        for refusal in [Refusal::Busy("x"), Refusal::Late, Refusal::Stopped] {
+            let reply = come_again(&refusal);
+            assert_eq!(reply.headers()["grpc-status"], "14");
+            let details = STANDARD_NO_PAD.decode(&reply.headers()["grpc-status-details-bin"]).unwrap();
+            let mut bytes = details.as_slice();
+            // Status.details, Any.value, RetryInfo.retry_delay.
+            for number in [3, 2, 1] {
+                let mut fields = Fields::new(bytes);
+                bytes = std::iter::from_fn(|| fields.read().unwrap())
+                    .find(|(of, _)| *of == number)
+                    .map(|(_, wire)| wire.bytes())
+                    .unwrap();
+            }
+            let seconds = Fields::new(bytes).read().unwrap().unwrap().1.uint();
+            assert_eq!(Some(seconds), super::super::http::again(&refusal).1);
+        }
+    }
+
+    #[test]
     fn a_message_that_says_what_it_is_not_is_refused() {
         let headers = HeaderMap::new();
         assert_eq!(unary(&headers, &[1, 0, 0, 0, 0]).unwrap_err().0, Code::Unimplemented);
