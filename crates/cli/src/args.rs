@@ -105,6 +105,8 @@ pub(crate) enum Command {
     Fsck(FsckArgs),
     /// Record what passes between an MCP client and a server on standard input and output
     Mcp(McpArgs),
+    /// Show what the collector makes of records, line by line, without a server
+    Parse(ParseArgs),
     /// Check, test and propose the policies that decide who may do what
     Policy(PolicyArgs),
     /// Look for what would hurt: ports, clock, disk, permissions, keys
@@ -360,6 +362,49 @@ pub(crate) struct FsckArgs {
     /// Also recompute every commitment and tree hash (always done in this version)
     #[arg(long)]
     pub(crate) deep: bool,
+}
+
+/// `parse`
+#[derive(Args, Debug)]
+#[command(after_help = parse_help())]
+pub(crate) struct ParseArgs {
+    /// File with records [default: standard input]
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// What the records are; auto finds out, record by record
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    pub(crate) format: String,
+    /// Where one record ends and the next begins
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) frame: FrameWord,
+    /// Realm of names that have none of their own
+    #[arg(long, value_name = "NAME", default_value = "local")]
+    pub(crate) realm: String,
+}
+
+/// Ways to frame records.
+#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum FrameWord {
+    /// One a line
+    #[default]
+    Lines,
+    /// All of it is one record
+    Whole,
+    /// CSV, in which a quoted field may hold line breaks
+    Csv,
+    /// The journal's export format
+    Journal,
+    /// Syslog over a stream: counted, or lines
+    Octets,
+}
+
+fn parse_help() -> String {
+    let rows = countersign_collect::formats::FORMATS.iter().map(|f| format!("  {:<16} {}", f.name, f.what));
+    format!(
+        "Examples:\n  countersign parse /var/log/nginx/access.log\n  countersign parse --format syslog -o text < messages\n\n\
+         Formats:\n{}\n\nExit codes: 0 all understood, at least in part; 1 some not; 3 the sum does not hold.",
+        rows.collect::<Vec<_>>().join("\n")
+    )
 }
 
 /// `doctor`

@@ -49,6 +49,7 @@ fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Verify(args) => commands::verify::run(&args),
         Command::Fsck(args) => commands::fsck::run(global, &args),
         Command::Mcp(args) => commands::mcp::run(global, &args),
+        Command::Parse(args) => commands::parse::run(global, &args),
         Command::Policy(args) => commands::policy::run(global, &args),
         Command::Doctor(args) => commands::doctor::run(global, &args),
         Command::Status(args) => commands::status::run(global, &args),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! prepared (files read, nothing written) → ledger → downstream (store, alerts, live tail, detectors)
-//!                                                 → gateway → web
+//!                                                 → gateway → inputs → web
 //! ```
 //! Everything below the ledger is fed by it, in order, and can neither delay nor lose an acknowledged
 //! event; findings and delivery states go back in through the front door. An edge is the same without what
@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::exit::CliError;
 use crate::local::{self, LocalServer};
 use crate::stages::downstream::Downstream;
-use crate::stages::{control, gateway, ledger, prepare, recover};
+use crate::stages::{control, gateway, inputs, ledger, prepare, recover};
 use crate::upgrade::{Inherited, PidFile, Predecessor, Successor, TakeOver, notify};
 use countersign_ledger::{Ledger, PassedSource, Source};
 use countersign_store::Store;
@@ -41,6 +41,8 @@ pub(crate) struct Pipeline {
     gateway: gateway::Started,
     /// Records of other processes of this machine.
     local: LocalServer,
+    /// Records of everything else that logs.
+    inputs: inputs::Inputs,
     control: control::Control,
     platform: Source,
     /// The process that this one took over from, while it drains.
@@ -153,9 +155,13 @@ impl Pipeline {
             Traffic::Running(gateway) => (*gateway, Vec::new()),
         };
 
+        // What others logged: received, parsed, answered when it is durable.
+        let store = downstream.as_ref().map(|downstream| &downstream.store);
+        let inputs = inputs::start(config, &ledger, store, &identities, say)?;
+
         // Files that change while it runs are read again, off the data path.
         let (tls, policies) = (gateway.gateway.tls_files(), prepared.policies);
-        let watched = control::Watched { identities, policies, tls, workload };
+        let watched = control::Watched { identities, policies, tls, inputs: inputs.tls.clone(), workload };
         let control = control::start(watched, platform.clone())?;
 
         // People and commands: dashboard on loopback, local socket for the command line.
@@ -173,6 +179,7 @@ impl Pipeline {
             downstream,
             gateway,
             local,
+            inputs,
             control,
             platform,
             predecessor: None,
@@ -223,6 +230,7 @@ impl Pipeline {
         }
         drop(self.control);
         drop(self.local);
+        self.inputs.stop();
         if let Some(downstream) = self.downstream.take() {
             downstream.stop(&self.ledger);
         }
@@ -244,6 +252,7 @@ impl Pipeline {
         }
         drop(self.control);
         let mut lines = Vec::new();
+        lines.extend(self.inputs.stop());
         lines.extend(gateway::stop(self.gateway.gateway, self.drain));
         if let Some(predecessor) = self.predecessor.take() {
             predecessor.finish(self.drain);

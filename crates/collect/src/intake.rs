@@ -10,7 +10,7 @@ pub use repeats::{Key, Keys, REPEATS_AGE, REPEATS_MAX};
 
 use crate::Counts;
 use countersign_event::{Event, import_eid};
-use countersign_ledger::{Ack, Done, LedgerError, Source, TryRecordError};
+use countersign_ledger::{Ack, Done, GapReason, LedgerError, Source, TryRecordError};
 use repeats::{Known, Repeats};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +22,8 @@ use tokio::time::Instant;
 pub const BATCH_MAX: usize = 4_096;
 /// How often a full ledger is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(5);
+/// How long a sender that is told nothing is waited for: longer than any disk stays full.
+const PATIENCE: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// Label of a record whose source id was used before for other content.
 pub const ID_REUSED: &str = "source_id_reused";
 
@@ -202,13 +204,50 @@ impl Intake {
         Ok(room)
     }
 
+    /// As [`Intake::room`], and waits until there is some: for senders that cannot be told to come again.
+    ///
+    /// # Errors
+    /// The ledger takes nothing any more.
+    pub async fn wait_room(&self, bytes: u64) -> Result<Room, Refusal> {
+        loop {
+            match self.room(bytes) {
+                Err(Refusal::Busy(_)) => tokio::time::sleep(ASK_AGAIN).await,
+                other => return other,
+            }
+        }
+    }
+
+    /// `n` records that were lost before they could be read; the loss is declared in the ledger.
+    ///
+    /// # Errors
+    /// The ledger takes nothing any more.
+    pub fn dropped(&self, n: u64) -> Result<(), Refusal> {
+        self.source.dropped(n, GapReason::Overload).map_err(|_| Refusal::Stopped)?;
+        self.count(|counts| {
+            counts.received += n;
+            counts.dropped += n;
+        });
+        Ok(())
+    }
+
+    /// As [`Intake::record`], however long it takes: for senders that are told nothing.
+    ///
+    /// # Errors
+    /// The ledger has stopped.
+    pub async fn record_patiently(&self, items: Vec<Item>, room: Room) -> Result<Receipt, Refusal> {
+        self.record_by(items, room, Instant::now() + PATIENCE).await
+    }
+
     /// Makes `items` durable, in order, and answers then. `room` is held until the ledger has them, also when the
     /// caller goes away.
     ///
     /// # Errors
     /// None of them may be called recorded; some may be.
     pub async fn record(&self, items: Vec<Item>, room: Room) -> Result<Receipt, Refusal> {
-        let deadline = Instant::now() + self.limits.durable;
+        self.record_by(items, room, Instant::now() + self.limits.durable).await
+    }
+
+    async fn record_by(&self, items: Vec<Item>, room: Room, deadline: Instant) -> Result<Receipt, Refusal> {
         let mut receipt = Receipt::default();
         let room = Arc::new(room);
         let mut position = 0;

@@ -10,8 +10,10 @@ use countersign_event::{
     Capture, CaptureConf, CaptureMode, DigestAlg, Event, Principal, RawBytes, Rec, TimeBasis, Unmapped,
     Verified,
 };
+use countersign_ledger::DigestKey;
 use countersign_redact::{REDACTED, Scanner, assigned};
 use ring::hmac;
+use std::sync::Arc;
 
 /// Which records keep their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,18 +64,36 @@ impl Input {
 /// What removes secrets and makes digests; one a process.
 #[derive(Debug)]
 pub struct Keeper {
-    scanner: Scanner,
-    digest: hmac::Key,
+    scanner: Arc<Scanner>,
+    digest: Digests,
+}
+
+/// Whose key digests are made with.
+#[derive(Debug)]
+enum Digests {
+    Own(hmac::Key),
+    Ledger(DigestKey),
 }
 
 impl Keeper {
     /// With the tenant's digest key: a plain digest of a short record could be guessed.
     pub fn new(scanner: Scanner, digest_key: &[u8; 32]) -> Keeper {
-        Keeper { scanner, digest: hmac::Key::new(hmac::HMAC_SHA256, digest_key) }
+        Keeper {
+            scanner: Arc::new(scanner),
+            digest: Digests::Own(hmac::Key::new(hmac::HMAC_SHA256, digest_key)),
+        }
+    }
+
+    /// With the digest key of the ledger's tenant.
+    pub fn of(scanner: Arc<Scanner>, digest_key: DigestKey) -> Keeper {
+        Keeper { scanner, digest: Digests::Ledger(digest_key) }
     }
 
     fn digest(&self, bytes: &[u8]) -> Option<[u8; 32]> {
-        hmac::sign(&self.digest, bytes).as_ref().try_into().ok()
+        match &self.digest {
+            Digests::Own(key) => hmac::sign(key, bytes).as_ref().try_into().ok(),
+            Digests::Ledger(key) => Some(key.hmac(bytes)),
+        }
     }
 }
 

@@ -76,6 +76,16 @@ pub struct Redaction {
     pub pseudonym_key: Option<PathBuf>,
 }
 
+impl Redaction {
+    /// Compiles the rules, for whoever keeps records beside the gateway.
+    ///
+    /// # Errors
+    /// The first rule, kind or file that cannot be used.
+    pub fn scanner(&self) -> Result<std::sync::Arc<countersign_redact::Scanner>, crate::GatewayError> {
+        crate::decode::redact::rules(self)
+    }
+}
+
 /// One listening address.
 #[derive(Clone, Debug)]
 pub struct Listener {

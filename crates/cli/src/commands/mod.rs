@@ -6,6 +6,7 @@ pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod fsck;
 pub(crate) mod mcp;
+pub(crate) mod parse;
 pub(crate) mod policy;
 pub(crate) mod prove;
 pub(crate) mod q;

@@ -44,7 +44,7 @@ pub(crate) fn run(global: &Global, args: &RunArgs) -> Result<Exit, CliError> {
     if let Some(link) = pipeline.login_link() {
         say(&format!("dashboard  {link}  (works once, within a minute)"));
     }
-    if config.listeners.is_empty() {
+    if config.listeners.is_empty() && config.inputs.is_empty() {
         say(
             "nothing listens: add --proxy 127.0.0.1:8081=http://127.0.0.1:8080 to stand in front of a service",
         );
@@ -53,6 +53,9 @@ pub(crate) fn run(global: &Global, args: &RunArgs) -> Result<Exit, CliError> {
             "edge       records are durable and signed; to search them: countersign run on this data directory",
         );
     } else {
+        if config.listeners.is_empty() {
+            say("to stand in front of a service: --proxy 127.0.0.1:8081=http://127.0.0.1:8080");
+        }
         say("ask        countersign q     follow: countersign tail     end: Ctrl-C");
     }
     let stopped = loop {

@@ -4,6 +4,7 @@
 //! environment variable, and a test of `schema` looks.
 
 mod identity;
+mod input;
 mod listener;
 mod server;
 
@@ -27,7 +28,7 @@ pub(crate) const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug
 
 /// All of them.
 pub(super) fn all() -> impl Iterator<Item = &'static Key> {
-    [GENERAL, listener::KEYS, identity::KEYS, server::KEYS].into_iter().flatten()
+    [GENERAL, listener::KEYS, input::KEYS, identity::KEYS, server::KEYS].into_iter().flatten()
 }
 
 const GENERAL: &[Key] = &[

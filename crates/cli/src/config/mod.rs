@@ -6,6 +6,7 @@
 pub(crate) mod defaults;
 pub(crate) mod docs;
 mod identity;
+pub(crate) mod input;
 mod keys;
 mod limits;
 mod listener;
@@ -45,6 +46,8 @@ pub(crate) struct Config {
     pub(crate) origin: Option<String>,
     /// Listeners of the gateway.
     pub(crate) listeners: Vec<Listener>,
+    /// Inputs of the collector.
+    pub(crate) inputs: Vec<input::Input>,
     /// How callers are known.
     pub(crate) identity: Identity,
     /// Policy files and directories; none = every call is allowed and recorded as such.
@@ -124,6 +127,9 @@ pub(crate) fn resolve(global: &Global) -> Result<Config, CliError> {
         Reader { settings: &settings, base }.config().map_err(|e| CliError::Failed(e.to_string()))?;
     if let Some(data) = &global.data {
         config.data.clone_from(data);
+    }
+    if global.config.is_none() {
+        config.inputs = input::defaults();
     }
     config.data = absolute(&config.data);
     config.kek = absolute(&config.kek);
@@ -217,6 +223,7 @@ impl Reader<'_> {
             kek: self.path("kek").unwrap_or_else(defaults::kek_path),
             origin: self.text("origin"),
             listeners,
+            inputs: self.inputs()?,
             identity: self.identity()?,
             policies: self.texts("policy.files", &[]).into_iter().map(|p| self.resolve(p)).collect(),
             wrapped: self.mode_at("policy.wrapped", Mode::Observe)?,

@@ -7,7 +7,7 @@ use crate::exit::CliError;
 use crate::signals;
 use countersign_event::{Class, Event, Kind, Outcome, Rec};
 use countersign_gateway::TlsFiles;
-use countersign_identity::{Identities, RefresherHandle, WorkloadHandle};
+use countersign_identity::{Identities, RefresherHandle, ServerTls, WorkloadHandle};
 use countersign_ledger::Source;
 use countersign_policy::PolicySet;
 use std::sync::Arc;
@@ -38,6 +38,8 @@ pub(crate) struct Watched {
     pub(crate) policies: Option<Arc<PolicySet>>,
     /// Certificates of listeners.
     pub(crate) tls: TlsFiles,
+    /// Certificates of inputs, by name.
+    pub(crate) inputs: Vec<(String, Arc<ServerTls>)>,
     /// Keeps following the Workload API.
     pub(crate) workload: Option<WorkloadHandle>,
 }
@@ -91,6 +93,10 @@ fn look(watched: &Watched, asked: bool, source: &Source, told: &mut [String; 3])
     for (listener, result) in watched.tls.reload() {
         let result = result.map(|()| true).map_err(|e| e.to_string());
         tell(&format!("tls/{listener}"), result, source, tls);
+    }
+    for (input, files) in watched.inputs.iter().filter(|(_, files)| asked || files.changed()) {
+        let result = files.reload().map(|()| true).map_err(|e| e.to_string());
+        tell(&format!("tls/{input}"), result, source, tls);
     }
     if let Some(policies) = &watched.policies {
         tell("policy", policies.reload().map_err(|e| e.to_string()), source, policy);

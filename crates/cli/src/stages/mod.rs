@@ -5,6 +5,7 @@ pub(crate) mod control;
 pub(crate) mod downstream;
 pub(crate) mod follow;
 pub(crate) mod gateway;
+pub(crate) mod inputs;
 pub(crate) mod ledger;
 pub(crate) mod listeners;
 pub(crate) mod prepare;

@@ -6,6 +6,7 @@
 
 mod adoption;
 mod bad_input;
+mod collect;
 mod counts;
 mod demo;
 mod durability;

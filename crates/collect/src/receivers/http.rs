@@ -6,11 +6,11 @@
 use super::body::{self, BodyError};
 use super::port::{self, Deliverer, Port};
 use super::reply::Whole;
-use super::{als, bulk, events, grpc, otlp};
+use super::{ACCEPT_AGAIN, HEAD_TIME, als, bulk, events, grpc, otlp, told};
 use crate::intake::Refusal;
 use crate::otlp::Signal;
 use bytes::Bytes;
-use countersign_identity::TlsIdentity;
+use countersign_identity::{ServerTls, TlsIdentity};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -23,22 +23,32 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
-/// A connection that cannot be accepted is tried again after this time: descriptors may have run out.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
-/// Time for a TLS handshake and for a request's head.
-const HEAD_TIME: Duration = Duration::from_secs(10);
 /// Streams on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 64;
 
 /// How a server listens.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
     /// TLS, with the protocols `h2` and `http/1.1`; `None` = plain.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub tls: Option<Arc<ServerTls>>,
     /// Connections at a time; more wait in the kernel's queue.
     pub connections: usize,
     /// Time for what is in flight when it stops.
     pub drain: Duration,
+}
+
+impl Settings {
+    /// What a new connection is met with; `None` = plain. While there is no certificate every handshake fails.
+    pub(super) fn acceptor(&self) -> Option<TlsAcceptor> {
+        let tls = self.tls.as_ref()?;
+        match tls.config_or_refusing() {
+            Ok(config) => Some(TlsAcceptor::from(config)),
+            Err(error) => {
+                tracing::error!(%error, "no handshake is possible");
+                None
+            }
+        }
+    }
 }
 
 impl Default for Settings {
@@ -75,7 +85,6 @@ pub async fn serve(
     mut stop: watch::Receiver<bool>,
 ) {
     let places = Arc::new(Semaphore::new(settings.connections));
-    let acceptor = settings.tls.clone().map(TlsAcceptor::from);
     let desk = Arc::new(otlp::Desk::new(&port));
     let shared = Arc::new(Shared { port: Arc::clone(&port), desk: Arc::clone(&desk), stop: stop.clone() });
     let running = {
@@ -96,7 +105,11 @@ pub async fn serve(
                 continue;
             }
         };
-        let (shared, acceptor, stop) = (Arc::clone(&shared), acceptor.clone(), stop.clone());
+        let acceptor = settings.acceptor();
+        if acceptor.is_none() && settings.tls.is_some() {
+            continue;
+        }
+        let (shared, stop) = (Arc::clone(&shared), stop.clone());
         tokio::spawn(async move {
             connection(stream, peer, shared, acceptor, stop).await;
             drop(place);
@@ -111,12 +124,6 @@ pub async fn serve(
     desk.close(&port).await;
 }
 
-/// Returns when `stop` says true, or nobody is left to say it.
-async fn told(stop: &mut watch::Receiver<bool>) {
-    // Either way it is time to stop.
-    let _ = stop.wait_for(|stop| *stop).await;
-}
-
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
@@ -129,16 +136,10 @@ async fn connection(
     let Some(acceptor) = acceptor else {
         return requests(stream, peer, shared, None, stop).await;
     };
-    match tokio::time::timeout(HEAD_TIME, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => {
-            let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
-            let identity =
-                shared.port.access.identities.as_ref().map(|identities| identities.from_tls(chain));
-            requests(stream, peer, shared, identity, stop).await;
-        }
-        Ok(Err(error)) => tracing::debug!(%error, "a handshake failed"),
-        Err(_) => tracing::debug!("a handshake took too long"),
-    }
+    let Some(stream) = super::handshake(&acceptor, stream).await else { return };
+    let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let identity = shared.port.access.identities.as_ref().map(|identities| identities.from_tls(chain));
+    requests(stream, peer, shared, identity, stop).await;
 }
 
 async fn requests<S>(
@@ -179,6 +180,8 @@ async fn requests<S>(
 enum Endpoint {
     /// `POST /v1/events`
     Events,
+    /// `POST /k8s/audit`
+    Kubernetes,
     /// `POST /_bulk`, `POST /INDEX/_bulk`
     Bulk,
     /// `POST /v1/logs`, `POST /v1/traces`, and the same as gRPC.
@@ -200,6 +203,7 @@ fn endpoint(method: &Method, path: &str) -> Option<Endpoint> {
         "/v1/logs" | LOGS_SERVICE if post => Some(Endpoint::Otlp(Signal::Logs)),
         als::STREAM if post => Some(Endpoint::Als),
         "/v1/traces" | TRACE_SERVICE if post => Some(Endpoint::Otlp(Signal::Traces)),
+        "/k8s/audit" if post => Some(Endpoint::Kubernetes),
         path if post && (path == "/_bulk" || path.ends_with("/_bulk")) => Some(Endpoint::Bulk),
         path if bulk::is_probe(method, path) => Some(Endpoint::Probe),
         _ => None,
@@ -220,7 +224,7 @@ async fn answer(
         if is_grpc {
             return grpc::refuse(grpc::Code::Unimplemented, "no such method");
         }
-        let known = "POST /v1/events, POST /_bulk, POST /v1/logs, POST /v1/traces";
+        let known = "POST /v1/events, POST /k8s/audit, POST /_bulk, POST /v1/logs, POST /v1/traces";
         return text(StatusCode::NOT_FOUND, format!("nothing is received at {path}; known: {known}\n"));
     };
     let now_s = i64::try_from(port::now() / 1_000_000_000).unwrap_or(i64::MAX);
@@ -248,6 +252,7 @@ async fn answer(
     let push = Push { port, desk: Arc::clone(&shared.desk), deliverer, path, headers: head.headers, body };
     match endpoint {
         Endpoint::Events => events::receive(push).await,
+        Endpoint::Kubernetes => events::kubernetes(push).await,
         Endpoint::Bulk => bulk::receive(push).await,
         Endpoint::Otlp(signal) => otlp::receive(push, signal).await,
         Endpoint::Als | Endpoint::Probe => text(StatusCode::OK, String::new()),

@@ -2,6 +2,7 @@
 
 use crate::formats::Format;
 use crate::intake::{Intake, Item, Keys, Receipt, Refusal};
+use crate::joins::Joiner;
 use crate::{Input, Keeper, observe};
 use countersign_event::{Endpoint, Event, Verified};
 use std::net::SocketAddr;
@@ -57,6 +58,17 @@ impl Port {
         observe(record, self.format, input, &self.keeper, now())
     }
 
+    /// The events of a batch of records. Parts of one interaction that came together are one event; a part that came
+    /// alone is an event of its own, since its sender waits for the answer and it may not.
+    pub fn observe_batch<'a>(&self, records: impl Iterator<Item = &'a [u8]>, input: &Input) -> Vec<Event> {
+        let (mut joiner, mut events) = (Joiner::default(), Vec::new());
+        for record in records {
+            events.extend(joiner.observe(record, self.format, input, &self.keeper, now()));
+        }
+        events.extend(joiner.drain(input, &self.keeper, now()));
+        events
+    }
+
     /// Makes `events`, made of `bytes` bytes, durable. `keyed` = a repeat of one is the same record sent again.
     ///
     /// # Errors
@@ -66,6 +78,16 @@ impl Port {
         let mut keys = Keys::default();
         let items = events.into_iter().map(|event| Item { key: keys.next(&event).filter(|_| keyed), event });
         self.intake.record(items.collect(), room).await
+    }
+
+    /// As [`Port::deliver`], for a sender that is told nothing: waits as long as it takes, and nothing is a repeat.
+    ///
+    /// # Errors
+    /// The ledger has stopped.
+    pub async fn deliver_patiently(&self, events: Vec<Event>, bytes: usize) -> Result<Receipt, Refusal> {
+        let room = self.intake.wait_room(bytes as u64).await?;
+        let items = events.into_iter().map(|event| Item { event, key: None }).collect();
+        self.intake.record_patiently(items, room).await
     }
 }
 

@@ -4,12 +4,14 @@ use countersign_collect::intake::{Intake, IntakeLimits};
 use countersign_collect::receivers::{Access, Port, http};
 use countersign_collect::{Input, Keeper};
 use countersign_event::Event;
-use countersign_ledger::{Feed, Kek, Ledger, Options, Payload, SourceSpec};
+use countersign_ledger::{Disk, Feed, Kek, Ledger, Options, Parts, Payload, RealDisk, SourceSpec};
 use countersign_redact::Scanner;
-use std::io::{Read, Write};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -23,17 +25,44 @@ pub(crate) struct Rig {
     served: tokio::task::JoinHandle<()>,
 }
 
+/// A disk whose log stands still while it is told to.
+#[derive(Default)]
+pub(crate) struct StillDisk(AtomicBool);
+
+impl Disk for StillDisk {
+    fn write_at(&self, file: &File, path: &Path, bytes: &[u8], offset: u64) -> io::Result<()> {
+        RealDisk.write_at(file, path, bytes, offset)
+    }
+    fn sync(&self, file: &File, path: &Path) -> io::Result<()> {
+        while self.0.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        RealDisk.sync(file, path)
+    }
+    fn allocate(&self, file: &File, path: &Path, len: u64) -> io::Result<()> {
+        RealDisk.allocate(file, path, len)
+    }
+    fn used_permille(&self, dir: &Path) -> io::Result<u32> {
+        RealDisk.used_permille(dir)
+    }
+}
+
 impl Rig {
     pub(crate) fn start(dir: &Path, format: Option<&str>) -> Rig {
+        Rig::with(dir, format, Arc::default(), IntakeLimits::default())
+    }
+
+    fn with(dir: &Path, format: Option<&str>, disk: Arc<StillDisk>, limits: IntakeLimits) -> Rig {
+        let parts = Parts { disk, ..Parts::default() };
+        let options = Options::new("example.org/collect/1");
         let (ledger, _) =
-            Ledger::open(&dir.join("data"), Kek::from_bytes([3; 32]), Options::new("example.org/collect/1"))
-                .unwrap();
+            Ledger::open_with(&dir.join("data"), Kek::from_bytes([3; 32]), options, parts).unwrap();
         let stream = [ledger.sources().len() as u8 + 1; 16];
         let source = ledger.register(SourceSpec { identity: "input:test".into(), stream }).unwrap();
         let port = Arc::new(Port {
             input: Input::new("test"),
             format: format.map(|name| countersign_collect::formats::by_name(name).unwrap()),
-            intake: Intake::new(source, IntakeLimits::default()),
+            intake: Intake::new(source, limits),
             keeper: Arc::new(Keeper::new(Scanner::default(), &[7; 32])),
             access: Access::open(),
         });
@@ -148,6 +177,41 @@ fn a_bulk_answers_each_action_in_order_and_knows_ids_again() {
 }
 
 #[test]
+fn a_batch_of_the_api_server_joins_stages_that_came_together_and_is_recorded_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let rig = Rig::start(dir.path(), None);
+    let stage = |id: &str, stage: &str, more: &str| {
+        format!(
+            "{{\"kind\":\"Event\",\"apiVersion\":\"audit.k8s.io/v1\",\"level\":\"Metadata\",\"auditID\":\"{id}\",\
+             \"stage\":\"{stage}\",\"requestURI\":\"/api/v1/namespaces/a/pods/b\",\"verb\":\"get\",\
+             \"user\":{{\"username\":\"u\"}},\"sourceIPs\":[\"192.0.2.1\"],\
+             \"requestReceivedTimestamp\":\"2024-03-13T12:08:33.000000Z\",\
+             \"stageTimestamp\":\"2024-03-13T12:08:33.010000Z\"{more}}}"
+        )
+    };
+    let done = ",\"responseStatus\":{\"code\":200}";
+    let body = format!(
+        "{{\"kind\":\"EventList\",\"apiVersion\":\"audit.k8s.io/v1\",\"items\":[{},{},{},7]}}",
+        stage("x", "RequestReceived", ""),
+        stage("x", "ResponseComplete", done),
+        stage("y", "ResponseComplete", done)
+    );
+    for _ in 0..2 {
+        assert_eq!(request(rig.address, "POST", "/k8s/audit", "", body.as_bytes()).0, 200);
+    }
+    let counts = rig.port.intake.counts();
+    assert_eq!(
+        (counts.recorded, counts.raw),
+        (4 + 3, 1),
+        "two stages in one, three more; then three repeats"
+    );
+    let events = rig.events();
+    let merged: Vec<_> = events.iter().map(|event| event.body.cap.as_ref().unwrap().merged).collect();
+    assert_eq!(merged, [Some(2), None, None]);
+    assert_eq!(events[0].core.status.as_ref().unwrap().1, "200");
+}
+
+#[test]
 fn what_clients_of_elasticsearch_ask_first_is_answered() {
     let dir = tempfile::tempdir().unwrap();
     let rig = Rig::start(dir.path(), None);
@@ -178,4 +242,30 @@ fn a_body_that_unfolds_without_end_and_one_that_is_no_gzip_are_refused_and_count
     assert_eq!(request(rig.address, "POST", "/v1/events", "Content-Encoding: br\r\n", b"x").0, 415);
     assert_eq!(rig.port.intake.counts().rejected, 3);
     assert!(rig.events().is_empty());
+}
+
+#[test]
+fn while_the_ledger_stands_still_senders_are_told_to_come_again_and_nothing_is_lost_or_doubled() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Arc::new(StillDisk::default());
+    let limits = IntakeLimits { durable: Duration::from_millis(200), ..IntakeLimits::default() };
+    let rig = Rig::with(dir.path(), None, Arc::clone(&disk), limits);
+    let body = |n: usize| format!("{{\"create\":{{\"_id\":\"{n}\"}}}}\n{{\"n\":{n}}}\n");
+    let send = |n: usize| request(rig.address, "POST", "/_bulk", "", body(n).as_bytes()).0;
+    assert_eq!(send(0), 200);
+    disk.0.store(true, Ordering::SeqCst);
+    for n in 1..5 {
+        // Its record may be on its way: the sender cannot know, and is told that it is not durable.
+        assert!(matches!(send(n), 429 | 503), "not durable, so no success");
+    }
+    disk.0.store(false, Ordering::SeqCst);
+    for n in 1..5 {
+        while send(n) != 200 {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+    let events = rig.events();
+    let ids: Vec<_> = events.iter().map(|event| event.body.cap.as_ref().unwrap().source_id.clone()).collect();
+    assert_eq!(ids.iter().collect::<std::collections::BTreeSet<_>>().len(), 5, "{ids:?}");
+    assert_eq!(ids.len(), 5, "each once");
 }

@@ -1,0 +1,74 @@
+//! Keys of the collector's inputs.
+
+use super::super::schema::{Key, Kind};
+use super::{key, required};
+
+/// In the order of the documentation.
+pub(super) const KEYS: &[Key] = &[
+    required(
+        "input[].name",
+        Kind::Text,
+        "Name of the input, unique; its records' agent is input:NAME. Without a configuration file there are two on \
+         loopback: push (http, port 4318) and syslog (port 5514).",
+    ),
+    required("input[].listen", Kind::Address, "Where senders connect."),
+    key(
+        "input[].protocol",
+        Kind::Word(&["http", "syslog"]),
+        "\"http\"",
+        "http: all push protocols by their paths, HTTP/1.1 and HTTP/2. syslog: RFC 5424 and 3164 over UDP and TCP on \
+         one port number, with [input.tls] over TLS alone.",
+    ),
+    key(
+        "input[].format",
+        Kind::Text,
+        "\"auto\"",
+        "What the records are: a name that countersign parse --help lists; auto finds out, record by record.",
+    ),
+    key(
+        "input[].trust",
+        Kind::Word(&["claimed", "asserted"]),
+        "\"claimed\"",
+        "How far identities in the records are believed, at most: asserted needs a sender that shows a credential \
+         which was checked; what is delivered without one stays claimed.",
+    ),
+    key(
+        "input[].credential",
+        Kind::Word(&["optional", "required"]),
+        "\"optional\"",
+        "Whether a sender must show a certificate, token or API key that [identity] knows.",
+    ),
+    key(
+        "input[].realm",
+        Kind::Text,
+        "(name)",
+        "Realm of names that have none of their own in the records: a cluster, an account, a host.",
+    ),
+    key(
+        "input[].keep_raw",
+        Kind::Word(&["unparsed", "all", "none"]),
+        "\"unparsed\"",
+        "Whose bytes are kept, secrets removed: of records that were not understood whole, of all, of none. Length \
+         and digest are always kept.",
+    ),
+    key(
+        "input[].plaintext",
+        Kind::Bool,
+        "false",
+        "Allows an address off loopback without [input.tls]: everybody on the way can read and change what is sent.",
+    ),
+    required("input[].tls.cert", Kind::Path, "PEM certificate chain that senders see."),
+    required("input[].tls.key", Kind::Path, "PEM private key of the certificate."),
+    key(
+        "input[].tls.client_ca",
+        Kind::Path,
+        "",
+        "PEM with the authorities that senders' certificates must come from.",
+    ),
+    key(
+        "input[].tls.client_auth",
+        Kind::Word(&["none", "optional", "required"]),
+        "\"optional\"",
+        "Whether a sender shows a certificate.",
+    ),
+];

@@ -1,0 +1,253 @@
+//! Starting and stopping the collector's inputs: a runtime of their own, one source of the ledger each.
+
+use crate::access::directory::ledger_error;
+use crate::config::Config;
+use crate::config::input::{Input, InputTls, Protocol};
+use crate::exit::CliError;
+use countersign_collect::intake::{Intake, IntakeLimits, Keys, REPEATS_AGE, REPEATS_MAX};
+use countersign_collect::receivers::{Access, Port, http, syslog};
+use countersign_collect::{Counts, Keeper};
+use countersign_event::{CaptureMode, Event, Verified};
+use countersign_identity::{
+    CertificateFiles, ClientAuth, Identities, Presented, ServerTls, ServerTlsConfig, Trusted,
+};
+use countersign_ledger::{Feed, Ledger, Payload};
+use countersign_store::Store;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// Threads that receive and parse, besides those of the ledger.
+const WORKERS: usize = 2;
+/// Events read at once when repeats are remembered.
+const CHUNK: u64 = 4_096;
+/// Longest wait for a part of the ledger while repeats are remembered.
+const FEED: Duration = Duration::from_secs(5);
+
+/// The running inputs.
+pub(crate) struct Inputs {
+    runtime: Option<Runtime>,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+    ports: Vec<Arc<Port>>,
+    /// TLS of each that has it, by name.
+    pub(crate) tls: Vec<(String, Arc<ServerTls>)>,
+}
+
+/// The sockets of an input.
+enum Sockets {
+    Http(TcpListener),
+    Syslog(Option<UdpSocket>, TcpListener),
+}
+
+impl Sockets {
+    fn address(&self) -> Option<SocketAddr> {
+        let (Sockets::Http(tcp) | Sockets::Syslog(_, tcp)) = self;
+        tcp.local_addr().ok()
+    }
+}
+
+/// Starts all inputs of `config`.
+pub(crate) fn start(
+    config: &Config,
+    ledger: &Ledger,
+    store: Option<&Store>,
+    identities: &Arc<Identities>,
+    say: &dyn Fn(&str),
+) -> Result<Inputs, CliError> {
+    let (stop, _) = watch::channel(false);
+    let mut inputs = Inputs { runtime: None, stop, tasks: Vec::new(), ports: Vec::new(), tls: Vec::new() };
+    if config.inputs.is_empty() {
+        return Ok(inputs);
+    }
+    let failed =
+        |e: std::io::Error| CliError::new("cannot start the inputs", e, "close other programs and try again");
+    let runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime =
+        { runtime }.worker_threads(WORKERS).thread_name("collect").enable_all().build().map_err(failed)?;
+    let scanner = config.redaction.scanner().map_err(|e| CliError::Failed(e.to_string()))?;
+    let keeper = Arc::new(Keeper::of(scanner, ledger.digest_key()));
+    for input in &config.inputs {
+        let sockets = match bind(input) {
+            Ok(sockets) => sockets,
+            Err(error) if input.by_default => {
+                say(&format!("input      {} at {} is left out: {error}", input.name, input.listen));
+                continue;
+            }
+            Err(error) => {
+                let what = format!("cannot listen on {} for input `{}`", input.listen, input.name);
+                return Err(CliError::new(what, error, "choose another port, or stop what uses this one"));
+            }
+        };
+        let address = sockets.address().unwrap_or(input.listen);
+        let tls = input.tls.as_ref().map(tls).transpose()?;
+        if let Some(tls) = &tls {
+            inputs.tls.push((input.name.clone(), Arc::clone(tls)));
+        }
+        let agent = format!("input:{}", input.name);
+        let intake = Intake::new(super::ledger::source(ledger, &agent)?, IntakeLimits::default());
+        if input.protocol == Protocol::Http {
+            remember(&intake, &agent, ledger, store)?;
+        }
+        let port = Arc::new(port(input, intake, &keeper, identities));
+        inputs.ports.push(Arc::clone(&port));
+        let settings = http::Settings { tls, ..http::Settings::default() };
+        serve(&mut inputs, &runtime, sockets, port, settings).map_err(failed)?;
+        say(&format!("{:<10} {address} ← {}", input.name, spoken(input)));
+    }
+    inputs.runtime = Some(runtime);
+    Ok(inputs)
+}
+
+fn spoken(input: &Input) -> &'static str {
+    match (input.protocol, &input.tls) {
+        (Protocol::Http, None) => "http: pushed records",
+        (Protocol::Http, Some(_)) => "https: pushed records",
+        (Protocol::Syslog, None) => "syslog, UDP and TCP",
+        (Protocol::Syslog, Some(_)) => "syslog, TLS",
+    }
+}
+
+fn bind(input: &Input) -> std::io::Result<Sockets> {
+    let tcp = TcpListener::bind(input.listen)?;
+    tcp.set_nonblocking(true)?;
+    if input.protocol == Protocol::Http {
+        return Ok(Sockets::Http(tcp));
+    }
+    // Port 0 = any: both get the same one.
+    let udp = if input.tls.is_none() { Some(UdpSocket::bind(tcp.local_addr()?)?) } else { None };
+    if let Some(udp) = &udp {
+        udp.set_nonblocking(true)?;
+    }
+    Ok(Sockets::Syslog(udp, tcp))
+}
+
+fn serve(
+    inputs: &mut Inputs,
+    runtime: &Runtime,
+    sockets: Sockets,
+    port: Arc<Port>,
+    settings: http::Settings,
+) -> std::io::Result<()> {
+    let _here = runtime.enter();
+    let stop = || inputs.stop.subscribe();
+    match sockets {
+        Sockets::Http(listener) => {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            inputs.tasks.push(runtime.spawn(http::serve(listener, port, settings, stop())));
+        }
+        Sockets::Syslog(udp, tcp) => {
+            if let Some(udp) = udp {
+                let udp = tokio::net::UdpSocket::from_std(udp)?;
+                inputs.tasks.push(runtime.spawn(syslog::udp(udp, Arc::clone(&port), stop())));
+            }
+            let tcp = tokio::net::TcpListener::from_std(tcp)?;
+            inputs.tasks.push(runtime.spawn(syslog::tcp(tcp, port, settings, stop())));
+        }
+    }
+    Ok(())
+}
+
+fn port(input: &Input, intake: Intake, keeper: &Arc<Keeper>, identities: &Arc<Identities>) -> Port {
+    Port {
+        input: countersign_collect::Input {
+            realm: input.realm.clone(),
+            level: if input.asserted { Verified::Asserted } else { Verified::Claimed },
+            mode: CaptureMode::Push,
+            keep_raw: input.keep_raw,
+            ..countersign_collect::Input::new(&input.name)
+        },
+        format: input.format,
+        intake,
+        keeper: Arc::clone(keeper),
+        access: Access { identities: Some(Arc::clone(identities)), required: input.required },
+    }
+}
+
+fn tls(tls: &InputTls) -> Result<Arc<ServerTls>, CliError> {
+    let files = CertificateFiles { cert: tls.cert.clone(), key: tls.key.clone() };
+    let setup = ServerTlsConfig {
+        presented: Presented::Files(vec![files]),
+        trusted: Trusted::Files(tls.client_ca.iter().cloned().collect()),
+        client_auth: match (tls.client_auth.as_str(), &tls.client_ca) {
+            ("none", _) | (_, None) => ClientAuth::None,
+            ("required", _) => ClientAuth::Required,
+            _ => ClientAuth::Optional,
+        },
+        alpn: vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+    };
+    ServerTls::new(setup).map(Arc::new).map_err(|e| CliError::Failed(e.to_string()))
+}
+
+/// Tells an intake what an earlier process of its input recorded, so that a sender which got no answer may send
+/// again: the newest events that could still be asked about, oldest first.
+fn remember(intake: &Intake, agent: &str, ledger: &Ledger, store: Option<&Store>) -> Result<(), CliError> {
+    if !ledger.sources().iter().any(|source| source.agent == agent && source.last_seq > 0) {
+        return Ok(());
+    }
+    let oldest = u64::try_from(crate::access::time::now_ns()).unwrap_or(0);
+    let oldest = oldest.saturating_sub(REPEATS_AGE.as_nanos() as u64);
+    let mut keys = Keys::default();
+    let mut take = |event: &Event| {
+        if event.core.agent == agent && event.core.t_obs >= oldest {
+            keys.next(event).into_iter().for_each(|key| intake.remember(key));
+        }
+    };
+    let size = ledger.size();
+    match store {
+        Some(store) => {
+            store.wait_visible(size, FEED);
+            let mut at = size.saturating_sub(REPEATS_MAX as u64);
+            while at < size {
+                let to = (at + CHUNK).min(size);
+                let records = store.scan(at, to).map_err(crate::access::directory::store_error)?;
+                for record in records {
+                    if let Payload::Event { event, .. } = &record.payload {
+                        take(event);
+                    }
+                }
+                at = to;
+            }
+        }
+        None => {
+            let mut reader = ledger.reader(size.saturating_sub(REPEATS_MAX as u64));
+            while reader.position() < size {
+                let Some(feed) = reader.next(FEED).map_err(ledger_error)? else { break };
+                let Feed::Batch(batch) = feed else { continue };
+                for record in &batch.records {
+                    if let Payload::Event { event, .. } = &record.payload {
+                        take(event);
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Inputs {
+    /// Stops accepting, finishes what is in flight, gives the counters in one line; `None` without inputs.
+    pub(crate) fn stop(mut self) -> Option<String> {
+        let runtime = self.runtime.take()?;
+        self.stop.send_replace(true);
+        for task in self.tasks.drain(..) {
+            // A task that panicked has nothing in flight.
+            let _ = runtime.block_on(task);
+        }
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        let sum =
+            |of: fn(&Counts) -> u64| self.ports.iter().map(|port| of(&port.intake.counts())).sum::<u64>();
+        Some(format!(
+            "inputs: {} received = {} recorded + {} rejected + {} dropped; {} raw, {} in part",
+            sum(|c| c.received),
+            sum(|c| c.recorded),
+            sum(|c| c.rejected),
+            sum(|c| c.dropped),
+            sum(|c| c.raw),
+            sum(|c| c.partial)
+        ))
+    }
+}

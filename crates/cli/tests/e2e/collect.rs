@@ -1,0 +1,155 @@
+//! What others logged, through the binary: received, found, and after a kill there exactly once.
+
+use crate::support::{Home, Random, stop};
+use countersign_testkit::http::Connection;
+use countersign_testkit::{Child, free_port, repetitions, wait_for_port};
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::time::{Duration, Instant};
+
+const LINE: &str =
+    r#"192.0.2.1 - - [13/Mar/2024:12:08:33 +0000] "GET /orders/7 HTTP/1.1" 200 803 "-" "curl/8""#;
+/// Records in one batch of the client that sends again.
+const BATCH: u64 = 20;
+/// Longest wait for an answer that may never come.
+const ANSWER: Duration = Duration::from_secs(60);
+
+fn free() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()))
+}
+
+/// A server with these inputs, `http` and `syslog`, at addresses of its own.
+struct Server {
+    home: Home,
+    file: String,
+    push: SocketAddr,
+    syslog: SocketAddr,
+}
+
+impl Server {
+    fn new(label: &str) -> Server {
+        let home = Home::new(label);
+        let (push, syslog) = (free(), free());
+        let text = format!(
+            "[web]\nenabled = false\n[[input]]\nname = \"push\"\nlisten = \"{push}\"\n\
+             [[input]]\nname = \"sys\"\nlisten = \"{syslog}\"\nprotocol = \"syslog\"\n"
+        );
+        let file = home.path().join("countersign.toml");
+        std::fs::write(&file, text).unwrap();
+        Server { file: file.to_str().unwrap().to_owned(), home, push, syslog }
+    }
+
+    fn start(&self) -> Child {
+        let command = self.home.command(&["run", "--config", &self.file]);
+        let child = Child::start(command, &self.home.path().join("run.log")).unwrap();
+        for address in [self.push, self.syslog] {
+            wait_for_port(address, Duration::from_secs(30)).unwrap_or_else(|_| panic!("{}", child.output()));
+        }
+        child
+    }
+}
+
+#[test]
+fn what_is_pushed_and_logged_is_found_with_its_deliverer_and_nobody_is_more_than_claimed() {
+    let server = Server::new("collect");
+    let child = server.start();
+    let answer =
+        Connection::open(server.push).unwrap().request("POST", "/v1/events", &[], LINE.as_bytes()).unwrap();
+    assert_eq!(answer.status, 200);
+    let datagram = UdpSocket::bind("127.0.0.1:0").unwrap();
+    datagram.send_to(b"<13>Mar 13 12:08:33 host app[7]: hello from a datagram", server.syslog).unwrap();
+    let mut stream = TcpStream::connect(server.syslog).unwrap();
+    stream.write_all(b"<13>1 2024-03-13T12:08:33Z host app 7 - - hello from a stream\n").unwrap();
+    drop(stream);
+    let home = &server.home;
+    assert_eq!(home.settle("route:push op:GET", 1), 1);
+    assert_eq!(home.settle("route:sys", 2), 2);
+    let sql = "select index, verified from events where route in ('push', 'sys')";
+    let rows = home.ok(&["sql", sql, "-o", "csv"]);
+    assert_eq!(rows.lines().count(), 4, "{rows}");
+    for row in rows.lines().skip(1) {
+        let (index, level) = row.split_once(',').unwrap();
+        assert!(matches!(level.trim(), "" | "1"), "nobody is more than claimed: {rows}");
+        let shown = home.ok(&["show", index, "-o", "json"]);
+        assert!(shown.contains("addr:127.0.0.1"), "{shown}");
+    }
+    let said = stop(child);
+    assert!(said.contains("inputs: 3 received = 3 recorded + 0 rejected + 0 dropped"), "{said}");
+    assert_eq!(home.run(&["fsck"]).status.code(), Some(0));
+}
+
+#[test]
+fn a_batch_that_got_no_answer_before_a_kill_is_sent_again_and_every_record_is_there_once() {
+    let rounds = repetitions(5, 50);
+    let server = Server::new("collect-kill");
+    let mut random = Random(0x00c0_11ec);
+    let mut sent: BTreeSet<String> = BTreeSet::new();
+    let mut child = server.start();
+    let mut batch = 0;
+    for _ in 0..rounds {
+        let end = Instant::now() + Duration::from_millis(20 + random.below(400));
+        let mut waiting = Vec::new();
+        while Instant::now() < end {
+            batch += 1;
+            if push(server.push, batch, &mut sent).is_none() {
+                waiting.push(batch);
+            }
+        }
+        // A request on its way while the process dies.
+        let address = server.push;
+        batch += 1;
+        let last = batch;
+        let sender = std::thread::spawn(move || push(address, last, &mut BTreeSet::new()));
+        std::thread::sleep(Duration::from_micros(random.below(3_000)));
+        child.kill();
+        let _ = sender.join().unwrap();
+        waiting.push(last);
+        child = server.start();
+        // Whoever got no answer sends again until there is one.
+        for batch in waiting {
+            let until = Instant::now() + ANSWER;
+            while push(server.push, batch, &mut sent).is_none() {
+                assert!(Instant::now() < until, "batch {batch} was never answered: {}", child.output());
+            }
+        }
+    }
+    let home = &server.home;
+    assert_eq!(home.settle("route:push", sent.len() as u64), sent.len() as u64);
+    let sql = "select count(*) as n, count(distinct source_id) as ids from events where route = 'push'";
+    let counts = home.ok(&["sql", sql, "-o", "csv"]);
+    let want = format!("{0},{0}", sent.len());
+    assert!(counts.contains(&want), "{rounds} kills: {counts}, wanted {want}");
+    println!("{rounds} kills: {} records sent until answered, each there once", sent.len());
+    stop(child);
+    assert_eq!(home.run(&["fsck"]).status.code(), Some(0));
+}
+
+/// One `_bulk` request on a connection of its own; `None` = no answer. What is answered is in `sent`.
+fn push(address: SocketAddr, batch: u64, sent: &mut BTreeSet<String>) -> Option<()> {
+    let ids: Vec<String> = (0..BATCH).map(|n| format!("{batch}-{n}")).collect();
+    let lines =
+        ids.iter().map(|id| format!("{{\"create\":{{\"_id\":\"{id}\"}}}}\n{{\"message\":\"{id}\"}}\n"));
+    let body: String = lines.collect();
+    let mut connection = Connection::open(address).ok()?;
+    let answer = connection.request("POST", "/app/_bulk", &[], body.as_bytes()).ok()?;
+    (answer.status == 200 && answer.body.windows(14).any(|w| w == b"\"errors\":false"))
+        .then(|| sent.extend(ids))
+}
+
+#[test]
+fn parse_shows_what_would_be_recorded_and_its_sum() {
+    let home = Home::new("parse");
+    let file = home.path().join("log");
+    std::fs::write(&file, format!("{LINE}\nnothing known\n{LINE}\n")).unwrap();
+    let output = home.run(&["parse", file.to_str().unwrap()]);
+    let (events, sum) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!(output.status.code(), Some(1), "one was not understood");
+    assert_eq!(events.lines().count(), 3);
+    assert!(events.lines().next().unwrap().contains("\"outcome\":\"success\""), "{events}");
+    assert!(sum.contains("received 3 = recorded 3 + rejected 0 + dropped 0"), "{sum}");
+    let wrong = home.run(&["parse", "--format", "combind", file.to_str().unwrap()]);
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(String::from_utf8(wrong.stderr).unwrap().contains("nearest: combined"));
+}
