@@ -67,7 +67,11 @@ pub(crate) fn defaults() -> Vec<Input> {
         tls: None,
         by_default: true,
     };
-    vec![input("push", 4318, Protocol::Http), input("syslog", 5514, Protocol::Syslog)]
+    vec![
+        input("push", 4318, Protocol::Http),
+        input("otlp", 4317, Protocol::Http),
+        input("syslog", 5514, Protocol::Syslog),
+    ]
 }
 
 impl Reader<'_> {

@@ -8,8 +8,9 @@ pub(super) const KEYS: &[Key] = &[
     required(
         "input[].name",
         Kind::Text,
-        "Name of the input, unique; its records' agent is input:NAME. Without a configuration file there are two on \
-         loopback: push (http, port 4318) and syslog (port 5514).",
+        "Name of the input, unique; its records' agent is input:NAME. Without a configuration file there are \
+         three on loopback: push (http, port 4318), otlp (http, port 4317, where senders of gRPC look for it) and syslog \
+         (port 5514).",
     ),
     required("input[].listen", Kind::Address, "Where senders connect."),
     key(
