@@ -182,19 +182,15 @@ impl<'d, 'a> Val<'d, 'a> {
 
     /// A whole number, also one spelled in a string. Takes it if it is one.
     pub fn int(&self) -> Option<i64> {
-        let number = match self.kind() {
-            Kind::Number => self.spelled().parse().ok(),
-            Kind::Text => self.peek()?.parse().ok(),
-            _ => None,
-        };
-        if number.is_some() {
-            self.node().used.set(true);
-        }
-        number
+        self.number()
     }
 
     /// A whole number that is not negative, also one spelled in a string. Takes it if it is one.
     pub fn uint(&self) -> Option<u64> {
+        self.number()
+    }
+
+    fn number<T: std::str::FromStr>(&self) -> Option<T> {
         let number = match self.kind() {
             Kind::Number => self.spelled().parse().ok(),
             Kind::Text => self.peek()?.parse().ok(),
