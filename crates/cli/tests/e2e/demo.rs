@@ -50,9 +50,9 @@ fn a_busy_dashboard_port_is_named_and_the_next_free_one_taken() {
     // The default port, held by somebody else (or by another demo on this machine, which is as good).
     let _taken = TcpListener::bind("127.0.0.1:7470");
     let mut child = demo(&home, &["--for", "20s"]);
-    let line = child.wait_for_line("http://127.0.0.1:", Duration::from_secs(20)).unwrap();
-    let output = child.output();
-    assert!(output.contains("7470"), "the busy port is named: {output}");
+    // Both lines are waited for by their own words: the shop's addresses are printed before them.
+    child.wait_for_line("port 7470 is busy", Duration::from_secs(30)).unwrap();
+    let line = child.wait_for_line("dashboard  http", Duration::from_secs(30)).unwrap();
     let port = line.split("http://127.0.0.1:").nth(1).unwrap();
     let port: u16 = port.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap();
     assert_ne!(port, 7470);
