@@ -129,7 +129,7 @@ fn event(n: u64) -> Event {
             status: Some((StatusSpace::Http, status.into())),
             ..Core::default()
         },
-        who: Who { who: Some(who), ..Who::default() },
+        who: Who { who: Some(who), ..Who::default() }.into(),
         peer: Peer {
             src: Some(Endpoint {
                 ip: ip(mix % 40),
@@ -139,13 +139,15 @@ fn event(n: u64) -> Event {
             dst: Some(Endpoint { ip: ip(999), port: Some(8443), ..Endpoint::default() }),
             transport: Some(Transport::Tcp),
             ..Peer::default()
-        },
+        }
+        .into(),
         target: Target {
             svc: "orders".into(),
             res: "/orders/{id}".into(),
             id: (mix % 100_000).to_string(),
             ..Target::default()
-        },
+        }
+        .into(),
         links: Links {
             trace: Some(trace),
             span: Some(mix.to_be_bytes()),
@@ -155,13 +157,17 @@ fn event(n: u64) -> Event {
         body: Body {
             req: Some(Payload { size: Some(0), ..Payload::default() }),
             rsp: Some(Payload { size: Some(mix % 9000), ..Payload::default() }),
-            cap: Some(Capture {
-                mode: Some(CaptureMode::Inline),
-                conf: Some(CaptureConf::Full),
-                ..Capture::default()
-            }),
+            cap: Some(
+                Capture {
+                    mode: Some(CaptureMode::Inline),
+                    conf: Some(CaptureConf::Full),
+                    ..Capture::default()
+                }
+                .into(),
+            ),
             ..Body::default()
-        },
+        }
+        .into(),
         ..Event::default()
     }
 }

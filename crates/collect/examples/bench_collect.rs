@@ -99,15 +99,15 @@ fn measure(format: &'static Format, bar: u64, records: &[String], input: &Input,
     }
     let salts: [Salt; GROUPS] = [[0xa5; 16]; GROUPS];
     let groups = sample.encode().unwrap().groups;
-    let size: usize = groups.iter().map(Vec::len).sum();
+    let size: usize = groups.total();
     let whole = best(&lines, &mut |line| {
         let groups = event(line).encode().unwrap().groups;
-        black_box(event_commitment(&salts, &groups));
+        black_box(event_commitment(&salts, &groups.each()));
     });
     let observed = best(&lines, &mut |line| drop(black_box(event(line))));
     let encoded = best(&lines, &mut |_| drop(black_box(sample.encode().unwrap().groups)));
     let hashed = best(&lines, &mut |_| {
-        black_box(event_commitment(&salts, &groups));
+        black_box(event_commitment(&salts, &groups.each()));
     });
     let scanned = best(&lines, &mut |line| drop(black_box(Scanner::find(scanner(), line))));
     let ns = |rate: (f64, f64)| 1e9 / rate.1;

@@ -160,7 +160,7 @@ fn captured(event: &mut Event, format: &str, record: &[u8], input: &Input, keepe
         level: Some(input.level),
         ..Capture::default()
     };
-    event.body.cap = Some(capture);
+    event.body.cap = Some(capture.into());
     let mut raw = RawBytes {
         digest: keeper.digest(record),
         length: Some(record.len() as u64),
@@ -188,7 +188,7 @@ fn captured(event: &mut Event, format: &str, record: &[u8], input: &Input, keepe
             event.content.cut.push((6 * 256 + 3, record.len() as u64));
         }
     }
-    event.body.raw = Some(raw);
+    event.body.raw = Some(raw.into());
 }
 
 fn finish(event: &mut Event, input: &Input, now: u64) {
@@ -233,7 +233,7 @@ fn clean(event: &mut Event, scanner: &Scanner) {
             *text = cleaned.text;
         }
     };
-    let target = &mut event.target;
+    let target = &mut *event.target;
     for field in [&mut target.raw, &mut target.res, &mut target.id, &mut target.svc, &mut target.ns] {
         text(field);
     }
@@ -241,7 +241,7 @@ fn clean(event: &mut Event, scanner: &Scanner) {
     for more in &mut target.more {
         [&mut more.raw, &mut more.res, &mut more.id].into_iter().for_each(&mut text);
     }
-    let who = &mut event.who;
+    let who = &mut *event.who;
     for principal in who.who.iter_mut().chain(&mut who.obo).chain(&mut who.also) {
         [&mut principal.id, &mut principal.name].into_iter().for_each(&mut text);
         // The id of an access key looks like a key, and is the public half that credentials are joined by.
@@ -364,8 +364,9 @@ fn fit(event: &mut Event) {
     if let Some(decision) = &mut event.core.decision {
         decision.policies.iter_mut().for_each(|policy| text(id(0, 17), policy, bound::OP));
     }
-    text(id(2, 6), &mut event.peer.ja4, bound::OP);
-    if let Some(tls) = &mut event.peer.tls {
+    let peer = &mut *event.peer;
+    text(id(2, 6), &mut peer.ja4, bound::OP);
+    if let Some(tls) = &mut peer.tls {
         text(id(2, 4), &mut tls.sni, OTHER_MAX);
         text(id(2, 4), &mut tls.alpn, OTHER_MAX);
     }
@@ -375,17 +376,17 @@ fn fit(event: &mut Event) {
     for (_, value) in &mut event.content.headers {
         text(id(5, 4), value, OTHER_MAX);
     }
-    for (hop, _) in &mut event.peer.hops {
+    for (hop, _) in &mut peer.hops {
         text(id(2, 5), hop, OTHER_MAX);
     }
-    for (key, end) in [&mut event.peer.src, &mut event.peer.dst, &mut event.peer.up].into_iter().enumerate() {
+    for (key, end) in [&mut peer.src, &mut peer.dst, &mut peer.up].into_iter().enumerate() {
         for end in end.iter_mut() {
             for part in [&mut end.host, &mut end.workload, &mut end.ns, &mut end.zone, &mut end.node] {
                 text(id(2, key as u64), part, OTHER_MAX);
             }
         }
     }
-    let target = &mut event.target;
+    let target = &mut *event.target;
     for more in &mut target.more {
         text(id(3, 7), &mut more.svc, bound::TARGET_SVC);
         text(id(3, 7), &mut more.res, bound::RES);
@@ -399,7 +400,7 @@ fn fit(event: &mut Event) {
     {
         text(id(3, key), part, OTHER_MAX);
     }
-    let who = &mut event.who;
+    let who = &mut *event.who;
     let all = who.who.iter_mut().map(|p| (0, p)).chain(who.obo.iter_mut().map(|p| (1, p)));
     for (key, principal) in all.chain(who.also.iter_mut().map(|p| (2, p))) {
         text(id(1, key), &mut principal.id, bound::PRINCIPAL_ID);
@@ -436,7 +437,7 @@ fn fit_lists(event: &mut Event, cut: &mut Vec<(u64, u64)>) {
     event.peer.hops.truncate(bound::HOPS);
     event.target.more.truncate(bound::MORE);
     event.content.headers.truncate(bound::HEADERS);
-    let who = &mut event.who;
+    let who = &mut *event.who;
     for principal in who.who.iter_mut().chain(&mut who.obo).chain(&mut who.also) {
         count(id(1, 0), principal.groups.len(), bound::GROUPS);
         principal.groups.truncate(bound::GROUPS);

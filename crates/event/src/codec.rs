@@ -10,11 +10,13 @@ mod context;
 mod core;
 mod dec;
 mod enc;
+mod groups;
 mod who;
 
 use crate::cbor::{CborError, Reader, Writer, head_len};
 use crate::{EVENT_MAX, Event, GROUP_MAX, GROUP_NAMES, GROUPS, SCHEMA};
 use enc::Enc;
+pub use groups::Groups;
 
 /// An encoded event: schema number and the exact bytes of its seven groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +24,7 @@ pub struct Frame {
     /// Schema number.
     pub schema: u16,
     /// Canonical CBOR of each group; an empty group is `a0`.
-    pub groups: [Vec<u8>; GROUPS],
+    pub groups: Groups,
 }
 
 /// Why an event cannot be encoded.
@@ -50,8 +52,8 @@ pub struct DecodeError {
     pub rule: String,
 }
 
-/// Room for a typical group, in bytes: one allocation serves all seven.
-const SCRATCH: usize = 512;
+/// Room for a typical event, in bytes: an allocator keeps pieces of up to a kibibyte at hand.
+const SCRATCH: usize = 1000;
 /// The head of the frame's array of eight.
 const FRAME_HEAD: u8 = 0x88;
 const FRAME: &str = "frame";
@@ -64,13 +66,13 @@ impl Event {
     /// # Errors
     /// A value without an encoding or beyond its bound, by field name.
     pub fn encode(&self) -> Result<Frame, EncodeError> {
-        let mut groups: [Vec<u8>; GROUPS] = Default::default();
-        let mut scratch = Vec::with_capacity(SCRATCH);
-        for (g, group) in groups.iter_mut().enumerate() {
-            scratch = write_group(self, g, scratch).map_err(|(error, _)| error)?;
-            *group = scratch.as_slice().to_vec();
+        let mut bytes = Vec::with_capacity(SCRATCH);
+        let mut ends = [0; GROUPS];
+        for (g, end) in ends.iter_mut().enumerate() {
+            bytes = write_group(self, g, bytes).map_err(|(error, _)| error)?;
+            *end = bytes.len();
         }
-        let frame = Frame { schema: SCHEMA, groups };
+        let frame = Frame { schema: SCHEMA, groups: Groups::new(&bytes, ends) };
         if frame.encoded_len() > EVENT_MAX {
             let rule = format!("{} bytes, at most {EVENT_MAX}", frame.encoded_len());
             return Err(EncodeError::Rule { field: FRAME, rule });
@@ -88,7 +90,7 @@ impl Event {
         }
         frame.check_size()?;
         let mut event = Event::default();
-        let largest = frame.groups.iter().map(Vec::len).max().unwrap_or_default();
+        let largest = frame.groups.iter().map(<[u8]>::len).max().unwrap_or_default();
         let mut scratch = Vec::with_capacity(largest);
         for (g, bytes) in frame.groups.iter().enumerate() {
             scratch = decode_checked(g, bytes, &mut event, scratch)?;
@@ -117,9 +119,10 @@ pub fn encode_group(event: &Event, g: usize) -> Result<Vec<u8>, EncodeError> {
     write_group(event, g, Vec::new()).map_err(|(error, _)| error)
 }
 
-/// Writes group `g` over `scratch`; with an error comes the output offset where it arose.
-fn write_group(event: &Event, g: usize, scratch: Vec<u8>) -> Result<Vec<u8>, (EncodeError, usize)> {
-    let mut enc = Enc::new(Writer::reuse(scratch));
+/// Writes group `g` behind `out`; with an error comes the offset in the group where it arose.
+fn write_group(event: &Event, g: usize, out: Vec<u8>) -> Result<Vec<u8>, (EncodeError, usize)> {
+    let start = out.len();
+    let mut enc = Enc::new(Writer::behind(out));
     let done = match g {
         0 => core::write(&event.core, &mut enc),
         1 => who::write(&event.who, &mut enc),
@@ -130,14 +133,15 @@ fn write_group(event: &Event, g: usize, scratch: Vec<u8>) -> Result<Vec<u8>, (En
         _ => content::write_body(&event.body, &mut enc),
     };
     let bytes = enc.into_bytes();
-    let done = done.and_then(|()| match bytes.len() {
+    let len = bytes.len() - start;
+    let done = done.and_then(|()| match len {
         0..=GROUP_MAX => Ok(()),
         len => Err(EncodeError::Rule {
             field: GROUP_NAMES[g],
             rule: format!("{len} bytes, at most {GROUP_MAX}"),
         }),
     });
-    done.map_err(|error| (error, bytes.len()))?;
+    done.map_err(|error| (error, len))?;
     Ok(bytes)
 }
 
@@ -145,7 +149,7 @@ fn decode_checked(
     g: usize,
     bytes: &[u8],
     into: &mut Event,
-    scratch: Vec<u8>,
+    mut scratch: Vec<u8>,
 ) -> Result<Vec<u8>, DecodeError> {
     let Some(&place) = GROUP_NAMES.get(g) else {
         return Err(frame_error(0, format!("there is no group {g}")));
@@ -158,6 +162,7 @@ fn decode_checked(
         return Err(fail(GROUP_MAX, format!("{} bytes, at most {GROUP_MAX}", bytes.len())));
     }
     read_group(g, bytes, into).map_err(|error| fail(error.offset, error.rule.to_owned()))?;
+    scratch.clear();
     let again = write_group(into, g, scratch)
         .map_err(|(EncodeError::Rule { field, rule }, offset)| fail(offset, format!("{field}: {rule}")))?;
     if again != bytes {
@@ -200,7 +205,7 @@ impl Frame {
         let mut writer = Writer::with_capacity(self.encoded_len());
         writer.array(1 + GROUPS);
         writer.uint(u64::from(self.schema));
-        for group in &self.groups {
+        for group in self.groups.iter() {
             writer.bytes(group);
         }
         writer.into_bytes()
@@ -251,12 +256,14 @@ fn read_frame(reader: &mut Reader) -> Result<Frame, CborError> {
         Ok(schema @ 1..) => schema,
         _ => return Err(reader.error_at(at, "schema number beyond 1 to 65535")),
     };
-    let mut groups: [Vec<u8>; GROUPS] = Default::default();
-    for group in &mut groups {
-        *group = reader.bytes()?.to_vec();
+    let mut bytes = Vec::new();
+    let mut ends = [0; GROUPS];
+    for end in &mut ends {
+        bytes.extend_from_slice(reader.bytes()?);
+        *end = bytes.len();
     }
     reader.end()?;
-    Ok(Frame { schema, groups })
+    Ok(Frame { schema, groups: Groups::new(&bytes, ends) })
 }
 
 fn frame_error(offset: usize, rule: String) -> DecodeError {

@@ -17,12 +17,14 @@ pub mod id;
 pub mod json;
 pub mod map;
 pub mod model;
+pub mod shared;
 
 pub use codec::{DecodeError, EncodeError, Frame};
 pub use commit::{Commitment, ENTRY_LEN, Entry, EntryKind, Salt, commitment, group_commitment};
 pub use enums::*;
 pub use id::{eid, import_eid};
 pub use model::*;
+pub use shared::{Other, Shared};
 
 /// Schema number of this crate's events: the first element of every [`Frame`].
 pub const SCHEMA: u16 = 1;

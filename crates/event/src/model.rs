@@ -4,25 +4,27 @@
 
 use crate::cbor::Value;
 use crate::enums::*;
+use crate::shared::{Other, Shared};
 use std::net::IpAddr;
 
-/// One interaction, or one of the few other kinds of record named by [`Rec`].
+/// One interaction, or one of the few other kinds of record named by [`Rec`]. Events wait in queues by the
+/// thousand, so one is kept within a kibibyte: what many have in common is [`Shared`], what is rare is boxed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Event {
     /// Group 0: what happened. Nothing here may ever need erasing.
     pub core: Core,
     /// Group 1: which machine did it.
-    pub who: Who,
+    pub who: Shared<Who>,
     /// Group 2: between which addresses.
-    pub peer: Peer,
+    pub peer: Shared<Peer>,
     /// Group 3: to what.
-    pub target: Target,
+    pub target: Shared<Target>,
     /// Group 4: in which context.
     pub links: Links,
     /// Group 5: with what content.
     pub content: Content,
     /// Group 6: sizes and digests of payloads, and how it was captured.
-    pub body: Body,
+    pub body: Shared<Body>,
 }
 
 /// A map with registered unsigned keys (`detail`, `sys`), ascending by key, no duplicates.
@@ -64,7 +66,7 @@ pub struct Core {
     /// 0.16 native status: code space and code.
     pub status: Option<(StatusSpace, String)>,
     /// 0.17 what the policy said.
-    pub decision: Option<Decision>,
+    pub decision: Option<Box<Decision>>,
     /// 0.18 data classes and operator's labels; set, ≤ 32 of ≤ 64 bytes. Encoded sorted.
     pub labels: Vec<String>,
     /// 0.19 tenant; ≤ 128 bytes.
@@ -80,7 +82,7 @@ pub struct Core {
     /// 0.24 written by the platform alone, with [`Rec::Finding`] and [`Rec::Platform`].
     pub sys: KeyedMap,
     /// Keys unknown to this version.
-    pub other: Vec<(u64, Value)>,
+    pub other: Other,
 }
 
 /// 0.17 what the policy said.
@@ -97,7 +99,7 @@ pub struct Decision {
     /// 4 purpose of the call.
     pub purpose: String,
     /// Keys unknown to this version.
-    pub other: Vec<(u64, Value)>,
+    pub other: Other,
 }
 
 /// Group 1.
@@ -110,7 +112,7 @@ pub struct Who {
     /// 1.2 other identities seen on the same interaction; ≤ 8.
     pub also: Vec<Principal>,
     /// Keys unknown to this version.
-    pub other: Vec<(u64, Value)>,
+    pub other: Other,
 }
 
 /// An identity and how it was shown.
@@ -143,7 +145,7 @@ pub struct Principal {
     /// 12 where it was read.
     pub from: Option<IdentityFrom>,
     /// Keys unknown to this version.
-    pub other: Vec<(u64, Value)>,
+    pub other: Other,
 }
 
 impl Principal {
@@ -163,7 +165,7 @@ impl Principal {
             rel: None,
             name: String::new(),
             from: None,
-            other: Vec::new(),
+            other: Other::default(),
         }
     }
 }
@@ -188,7 +190,7 @@ pub struct Peer {
     /// 2.7 retries.
     pub retries: Option<u64>,
     /// Keys unknown to this version.
-    pub other: Vec<(u64, Value)>,
+    pub other: Other,
 }
 
 /// One end of a connection.
@@ -209,7 +211,7 @@ pub struct Endpoint {
     /// 6 node.
     pub node: String,
     /// Keys unknown to this version.
-    pub other: Vec<(u64, Value)>,
+    pub other: Other,
 }
 
 /// 2.4 TLS session.
@@ -230,7 +232,7 @@ pub struct Tls {
     /// 6 key exchange group.
     pub group: Option<u64>,
     /// Keys unknown to this version.
-    pub other: Vec<(u64, Value)>,
+    pub other: Other,
 }
 
 /// Group 3, and each element of its `more`.
@@ -255,7 +257,7 @@ pub struct Target {
     /// 3.8 tags of the resource; set.
     pub tags: Vec<String>,
     /// Keys unknown to this version.
-    pub other: Vec<(u64, Value)>,
+    pub other: Other,
 }
 
 /// Group 4. Ids read from the wire link; they never prove.
@@ -289,7 +291,7 @@ pub struct Links {
     /// first; ≤ 8.
     pub cause: Vec<([u8; 16], u64, u64)>,
     /// Keys unknown to this version.
-    pub other: Vec<(u64, Value)>,
+    pub other: Other,
 }
 
 /// Group 5.
@@ -314,7 +316,7 @@ pub struct Content {
     /// 5.8 field id and original length of what was cut.
     pub cut: Vec<(u64, u64)>,
     /// Keys unknown to this version.
-    pub other: Vec<(u64, Value)>,
+    pub other: Other,
 }
 
 /// A value of [`Content::unmapped`].
@@ -333,14 +335,14 @@ pub struct Body {
     pub req: Option<Payload>,
     /// 6.1 response payload.
     pub rsp: Option<Payload>,
-    /// 6.2 how the record was captured.
-    pub cap: Option<Capture>,
+    /// 6.2 how the record was captured; mostly the same for every record of an observer.
+    pub cap: Option<Shared<Capture>>,
     /// 6.3 the source's own bytes.
-    pub raw: Option<RawBytes>,
+    pub raw: Option<Box<RawBytes>>,
     /// 6.4 digests before and after a change.
-    pub change: Option<Change>,
+    pub change: Option<Box<Change>>,
     /// Keys unknown to this version.
-    pub other: Vec<(u64, Value)>,
+    pub other: Other,
 }
 
 /// Size and digest of a payload.
@@ -365,7 +367,7 @@ pub struct Payload {
     /// 8 digest as sent, when the gateway changed bytes.
     pub digest_sent: Option<[u8; 32]>,
     /// Keys unknown to this version.
-    pub other: Vec<(u64, Value)>,
+    pub other: Other,
 }
 
 /// 6.2 how a record was captured.
@@ -394,7 +396,7 @@ pub struct Capture {
     /// 10 changes made to the bytes; set.
     pub changes: Vec<String>,
     /// Keys unknown to this version.
-    pub other: Vec<(u64, Value)>,
+    pub other: Other,
 }
 
 /// 6.3 the source's own bytes.
@@ -411,7 +413,7 @@ pub struct RawBytes {
     /// 4 digest algorithm.
     pub alg: Option<DigestAlg>,
     /// Keys unknown to this version.
-    pub other: Vec<(u64, Value)>,
+    pub other: Other,
 }
 
 /// 6.4 digests of what a record write changed.
@@ -424,5 +426,5 @@ pub struct Change {
     /// 2 algorithm.
     pub alg: Option<DigestAlg>,
     /// Keys unknown to this version.
-    pub other: Vec<(u64, Value)>,
+    pub other: Other,
 }

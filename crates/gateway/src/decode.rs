@@ -9,7 +9,7 @@ mod bodies;
 pub(crate) mod causes;
 pub(crate) mod content;
 mod ending;
-mod event;
+pub(crate) mod event;
 mod exchange;
 mod fold;
 mod grpc;
@@ -34,7 +34,7 @@ use crate::recorder::{BodyKey, RecordError, Recorder};
 use crate::ring::{ConnOpen, Gate, H2What, Ring, Tap, What};
 use crate::stats::{Counters, count};
 use causes::Causes;
-use countersign_event::{Event, Rec};
+use countersign_event::{Body, Event, Rec, Shared, Target};
 use countersign_identity::{Disagreement, Identities, disagreement};
 use countersign_ledger::Clock;
 use countersign_policy::Policy;
@@ -61,6 +61,8 @@ const EVENTS_MAX: usize = 32;
 pub(crate) struct RouteFacts {
     pub(crate) name: String,
     pub(crate) service: String,
+    /// [`event::target`] of its service.
+    pub(crate) target: Shared<Target>,
     /// Its records go to the recorder of strict routes.
     pub(crate) strict: bool,
     pub(crate) purpose: Purpose,
@@ -95,6 +97,8 @@ pub(crate) struct Context {
     pub(crate) key: BodyKey,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) config: [u8; 8],
+    /// [`event::captured`].
+    pub(crate) body: Shared<Body>,
     /// First half of every `links.conn`: tells runs apart.
     pub(crate) run: [u8; 8],
     pub(crate) templates: Templates,

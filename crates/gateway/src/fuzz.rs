@@ -3,7 +3,7 @@
 use crate::decode::causes::Causes;
 use crate::decode::path::{Templates, clean};
 use crate::decode::redact::clean_text;
-use crate::decode::{Context, Decoder, RouteFacts};
+use crate::decode::{Context, Decoder, RouteFacts, event};
 use crate::recorder::{BodyKey, Durable, RecordError, Recorder};
 use crate::ring::{ConnOpen, H2What, Ring, Tap, Way, What, Why};
 use bytes::Bytes;
@@ -177,6 +177,7 @@ fn decoder(mcp: bool) -> Option<Decoder> {
         routes: vec![RouteFacts {
             name: "fuzz".to_owned(),
             service: "svc".to_owned(),
+            target: event::target("svc"),
             strict: false,
             purpose: Default::default(),
             record: Default::default(),
@@ -190,6 +191,7 @@ fn decoder(mcp: bool) -> Option<Decoder> {
         key: BodyKey::Raw(hmac::Key::new(hmac::HMAC_SHA256, &[0; 32])),
         clock: Arc::new(SystemClock::default()),
         config: [1; 8],
+        body: event::captured(),
         run: [1; 8],
         templates: Default::default(),
         checks: Default::default(),

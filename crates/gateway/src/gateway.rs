@@ -293,6 +293,7 @@ impl Gateway {
         let facts = |(l, grpc): (&Listener, &Option<Arc<PayloadFields>>)| RouteFacts {
             name: l.name.clone(),
             service: l.service_name(),
+            target: decode::event::target(&l.service_name()),
             strict: l.durability == Durability::Strict,
             purpose: l.purpose.clone(),
             record: l.record,
@@ -308,6 +309,7 @@ impl Gateway {
             key: parts.key.clone(),
             clock: Arc::clone(&parts.clock),
             config: config.digest(),
+            body: decode::event::captured(),
             run,
             templates: Default::default(),
             checks: Default::default(),

@@ -8,7 +8,7 @@ use crate::config::Protocol;
 use crate::decode::identify::Failed;
 use crate::stats::{Counters, count};
 use bytes::Bytes;
-use countersign_event::{Decision, Tls, Who};
+use countersign_event::{Decision, Shared, Tls, Who};
 use countersign_identity::ContentDigest;
 use countersign_wire::h2::Packed;
 pub(crate) use countersign_wire::stream::Way;
@@ -206,7 +206,7 @@ pub(crate) struct LoggedIn {
 
 /// Identity and decision that were needed before the request could pass.
 pub(crate) struct Decided {
-    pub(crate) who: Who,
+    pub(crate) who: Shared<Who>,
     pub(crate) decision: Decision,
     pub(crate) failures: Vec<Failed>,
     /// Signed digest of the body, which is still to come.

@@ -284,8 +284,10 @@ impl Wrap {
         let mut base = self.base.clone();
         let asks = way == Way::Up && message.kind() != jsonrpc::Kind::Response;
         base.core.decision = match (&self.decision, &self.policy) {
-            (Some(decision), _) if asks => Some(decision.clone()),
-            (None, Some(policy)) if asks => Some(verdict::ask(policy.as_ref(), &base, now.wall, message)),
+            (Some(decision), _) if asks => Some(decision.clone().into()),
+            (None, Some(policy)) if asks => {
+                Some(verdict::ask(policy.as_ref(), &base, now.wall, message).into())
+            }
             _ => None,
         };
         base
@@ -317,7 +319,7 @@ impl Wrap {
         let messages = self.talk.ended(Way::Up).messages;
         self.messages.0 += messages.len() as u64;
         let mut base = self.base.clone();
-        base.core.decision = Some(refusal.decision.clone());
+        base.core.decision = Some(refusal.decision.clone().into());
         base.core.t_obs = now.wall;
         let mut events = Vec::new();
         let asking = messages.iter().filter(|(m, _)| m.kind() != jsonrpc::Kind::Response);
@@ -404,17 +406,21 @@ fn base(options: &StdioOptions, service: &str, began: Moment) -> Event {
             route: options.route.clone(),
             ..Core::default()
         },
-        who: Who { who: Some(user), ..Who::default() },
-        target: Target { svc: service.to_owned(), ..Target::default() },
+        who: Who { who: Some(user), ..Who::default() }.into(),
+        target: Target { svc: service.to_owned(), ..Target::default() }.into(),
         body: Body {
-            cap: Some(Capture {
-                mode: Some(CaptureMode::Inline),
-                conf: Some(CaptureConf::Full),
-                parser: concat!("stdio@", env!("CARGO_PKG_VERSION")).to_owned(),
-                ..Capture::default()
-            }),
+            cap: Some(
+                Capture {
+                    mode: Some(CaptureMode::Inline),
+                    conf: Some(CaptureConf::Full),
+                    parser: concat!("stdio@", env!("CARGO_PKG_VERSION")).to_owned(),
+                    ..Capture::default()
+                }
+                .into(),
+            ),
             ..Body::default()
-        },
+        }
+        .into(),
         ..Event::default()
     }
 }

@@ -47,7 +47,7 @@ fn sample(n: u64) -> Event {
         rel: None,
         name: String::new(),
         from: Some(IdentityFrom::Tls),
-        other: Vec::new(),
+        other: Default::default(),
     });
     event
 }

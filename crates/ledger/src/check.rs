@@ -31,7 +31,7 @@ pub(crate) fn check_range(
         match frame {
             Some(frame) if is_event => {
                 if frame.schema != SCHEMA
-                    || event_commitment(&salts.of_row(row as u64), &frame.groups) != entry.commitment
+                    || event_commitment(&salts.of_row(row as u64), &frame.groups.each()) != entry.commitment
                 {
                     return Err(mismatch("content is not what was committed".to_owned()));
                 }

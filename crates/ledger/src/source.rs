@@ -243,7 +243,7 @@ impl Source {
         for (position, mut event) in events.into_iter().enumerate() {
             match self.stamp(&mut event, next) {
                 Ok(frame) => {
-                    bytes += frame.groups.iter().map(Vec::len).sum::<usize>() + EVENT_COST;
+                    bytes += frame.groups.total() + EVENT_COST;
                     encoded.push((Arc::new(event), Arc::new(frame)));
                     next += 1;
                 }

@@ -210,7 +210,8 @@ impl Adoption {
         let name = PathBuf::from(&self.file);
         event.target.res =
             format!("policy/{}", name.file_stem().map(|s| s.to_string_lossy()).unwrap_or_default());
-        event.target.res.truncate(event.target.res.floor_char_boundary(RESOURCE_MAX));
+        let resource = &mut event.target.res;
+        resource.truncate(resource.floor_char_boundary(RESOURCE_MAX));
         event.target.id.clone_from(&self.digest);
         event.content.err.clone_from(&self.refused);
         if !refused {

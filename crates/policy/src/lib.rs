@@ -145,7 +145,7 @@ mod tests {
     fn its_decision_fits_an_event() {
         let mut event = Event::default();
         (event.core.agent, event.core.seq, event.core.t_obs) = ("spiffe://example.org/gw".into(), 1, 1);
-        event.core.decision = Some(AllowAll.decide(&Request::default()));
+        event.core.decision = Some(AllowAll.decide(&Request::default()).into());
         assert!(event.encode().is_ok());
     }
 

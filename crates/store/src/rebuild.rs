@@ -200,7 +200,7 @@ impl Columns<'_> {
                 }
             }
         }
-        Some(Frame { schema: SCHEMA, groups })
+        Some(Frame { schema: SCHEMA, groups: groups.into() })
     }
 }
 

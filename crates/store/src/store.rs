@@ -433,7 +433,9 @@ impl Inner {
     /// The frame must open the commitment that was logged.
     fn check(&self, index: u64, entry: &Entry, frame: &Frame) -> Result<(), StoreError> {
         match self.ledger.salts(index)? {
-            Some(salts) if commit::event_commitment(&salts, &frame.groups) == entry.commitment => Ok(()),
+            Some(salts) if commit::event_commitment(&salts, &frame.groups.each()) == entry.commitment => {
+                Ok(())
+            }
             Some(_) => Err(integrity(index, "the stored bytes do not open its commitment")),
             None => Err(integrity(index, "its salts are gone, so its bytes cannot be checked")),
         }

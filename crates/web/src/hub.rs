@@ -66,7 +66,7 @@ impl TailHub {
         let mut newest = None;
         for record in &batch.records {
             if let Payload::Event { frame, .. } = &record.payload {
-                bytes += frame.groups.iter().map(Vec::len).sum::<usize>();
+                bytes += frame.groups.total();
                 newest = Some(record.entry.time_ns);
             }
         }

@@ -322,7 +322,7 @@ impl Connection<'_> {
         if let Some(decision) = &mut event.core.decision {
             // A purpose comes from a credential or the route's table, and here there is neither.
             decision.purpose.clear();
-            decision.other.clear();
+            decision.other = Default::default();
         }
         event.core.sys = Default::default();
         event.links.of = None;
@@ -338,10 +338,11 @@ impl Connection<'_> {
             )
         };
         // A sender may say that it knows less: what the wrapped server itself asks for is the server's.
-        if event.who.who.as_ref().is_none_or(|who| who.verified != Verified::Claimed) {
-            event.who.who = Some(caller);
+        let who = &mut *event.who;
+        if who.who.as_ref().is_none_or(|who| who.verified != Verified::Claimed) {
+            who.who = Some(caller);
         }
-        for other in event.who.also.iter_mut().chain(&mut event.who.obo) {
+        for other in who.also.iter_mut().chain(&mut who.obo) {
             other.verified = Verified::Claimed;
         }
         Ok(event)

@@ -46,7 +46,7 @@ fn atlas(record: &Record<'_>) -> Result<Draft, Fault> {
     if let Some(address) = fold(event, "remoteAddress") {
         cloud::source(&mut draft, &address);
     }
-    let target = &mut draft.event.target;
+    let target = &mut *draft.event.target;
     "mongodb-atlas".clone_into(&mut target.svc);
     target.ns = realm;
     let named = [

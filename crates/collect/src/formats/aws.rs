@@ -74,12 +74,13 @@ fn judged(draft: &mut Draft, entry: Val<'_, '_>) {
         }
         _ => return draft.partial("an unknown action"),
     };
-    draft.event.core.decision = Some(Decision {
+    let decision = Decision {
         verdict: Some(verdict),
         mode: Some(Mode::Enforce),
         policies: rule.into_iter().collect(),
         ..Decision::default()
-    });
+    };
+    draft.event.core.decision = Some(decision.into());
     if let Some(code) = entry.get("responseCodeSent").and_then(|code| code.uint()) {
         draft.event.core.status = Some((StatusSpace::Http, code.to_string()));
     }
@@ -121,7 +122,7 @@ fn resolver(record: &Record<'_>) -> Result<Draft, Fault> {
     draft.time(cloud::text(entry, "query_timestamp").and_then(|text| time::rfc3339(&text)));
     draft.event.core.kind = Some(Kind::Dns);
     draft.event.core.class = Some(Class::Read);
-    let target = &mut draft.event.target;
+    let target = &mut *draft.event.target;
     target.res = name.to_string();
     target.raw = name.into_owned();
     target.ns = cloud::text(entry, "account_id").unwrap_or_default().into_owned();
@@ -185,7 +186,8 @@ fn answer(draft: &mut Draft, entry: Val<'_, '_>) {
     }
     if cloud::text(entry, "firewall_rule_action").as_deref() == Some("BLOCK") {
         draft.outcome(Outcome::Denied);
-        draft.event.core.decision = Some(Decision { verdict: Some(Verdict::Deny), ..Decision::default() });
+        draft.event.core.decision =
+            Some(Decision { verdict: Some(Verdict::Deny), ..Decision::default() }.into());
     }
     let Some(answers) = entry.get("answers") else { return };
     // One answer is an object in exports that flatten lists of one.

@@ -97,7 +97,7 @@ fn inner_audit(draft: &mut Draft, entry: Val<'_, '_>, resource: &str) -> Result<
 }
 
 fn target(draft: &mut Draft, entry: Val<'_, '_>, resource: &str) {
-    let target = &mut draft.event.target;
+    let target = &mut *draft.event.target;
     resource.clone_into(&mut target.res);
     let parts: Vec<&str> = resource.split('/').collect();
     let behind = |name: &str| {

@@ -71,7 +71,7 @@ pub(crate) fn rcode(draft: &mut Draft, name: &str) {
 
 /// Sets the name and the type that were asked for.
 pub(crate) fn question(draft: &mut Draft, name: &str, of: &str) {
-    let target = &mut draft.event.target;
+    let target = &mut *draft.event.target;
     name.clone_into(&mut target.res);
     name.clone_into(&mut target.raw);
     "domain".clone_into(&mut target.rtype);

@@ -177,7 +177,7 @@ const PARAMETERS: &[(&str, &str)] = &[
 ];
 
 fn target(draft: &mut Draft, event: Val<'_, '_>) {
-    let target = &mut draft.event.target;
+    let target = &mut *draft.event.target;
     target.svc = cloud::text(event, "eventSource").unwrap_or_default().into_owned();
     target.region = cloud::text(event, "awsRegion").unwrap_or_default().into_owned();
     target.ns = cloud::text(event, "recipientAccountId").unwrap_or_default().into_owned();

@@ -165,6 +165,6 @@ mod tests {
         assert_eq!((draft.conf(), draft.merged), (CaptureConf::Full, 1));
         let message = &draft.event.content.unmapped["/message"];
         assert_eq!(message, &countersign_event::Unmapped::Token("\"a \\\"b\"".into()));
-        assert!(draft.event.who.who.is_none_or(|who| who.verified < Verified::Checked));
+        assert!(draft.event.who.who.as_ref().is_none_or(|who| who.verified < Verified::Checked));
     }
 }

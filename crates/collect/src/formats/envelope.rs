@@ -62,7 +62,7 @@ pub(crate) fn open(record: &Record<'_>, message: &str, around: Around<'_>) -> Dr
         draft.time(around.stamp);
     }
     if let Some(most) = around.most {
-        let who = &mut draft.event.who;
+        let who = &mut *draft.event.who;
         for principal in who.who.iter_mut().chain(&mut who.obo).chain(&mut who.also) {
             principal.verified = principal.verified.min(most);
         }

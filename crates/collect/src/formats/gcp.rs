@@ -75,7 +75,7 @@ fn entry(draft: &mut Draft, entry: Val<'_, '_>) {
         draft.event.links.span = id.inspect(|_| span.take());
     }
     let Some(resource) = entry.fold("resource") else { return };
-    let target = &mut draft.event.target;
+    let target = &mut *draft.event.target;
     target.rtype = text(resource, "type").unwrap_or_default().into_owned();
     if let Some(labels) = resource.fold("labels") {
         target.ns = text(labels, "project_id").unwrap_or_default().into_owned();
@@ -128,7 +128,7 @@ fn authorised(draft: &mut Draft, payload: Val<'_, '_>) -> Option<bool> {
         }
     }
     let verdict = Some(if granted? { Verdict::Allow } else { Verdict::Deny });
-    draft.event.core.decision = Some(Decision { verdict, ..Decision::default() });
+    draft.event.core.decision = Some(Decision { verdict, ..Decision::default() }.into());
     granted
 }
 
@@ -245,7 +245,8 @@ fn armor(draft: &mut Draft, root: Val<'_, '_>) {
         _ => return,
     };
     let policies = text(policy, "name").map(|name| name.into_owned()).into_iter().collect();
-    draft.event.core.decision = Some(Decision { verdict: Some(verdict), policies, ..Decision::default() });
+    draft.event.core.decision =
+        Some(Decision { verdict: Some(verdict), policies, ..Decision::default() }.into());
 }
 
 #[cfg(test)]

@@ -114,7 +114,7 @@ mod tests {
         assert_eq!((event.core.rec, event.core.kind, event.core.outcome), (Some(Rec::Raw), None, None));
         assert_eq!(event.core.t_event, Some(1_710_331_713_500_000_000));
         assert_eq!(event.content.unmapped.len(), 3);
-        assert_eq!(event.body.cap.unwrap().conf, Some(CaptureConf::Full));
+        assert_eq!(event.body.cap.as_ref().unwrap().conf, Some(CaptureConf::Full));
     }
 
     #[test]

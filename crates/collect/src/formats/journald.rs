@@ -147,7 +147,7 @@ mod tests {
     fn a_name_that_the_sender_gave_itself_is_claimed() {
         let entry = b"__REALTIME_TIMESTAMP=1\nSYSLOG_IDENTIFIER=sshd\nMESSAGE=hello\n";
         let draft = parse(&Record::new(entry, 0)).unwrap();
-        assert_eq!(draft.event.who.who.unwrap().verified, Verified::Claimed);
+        assert_eq!(draft.event.who.who.as_ref().unwrap().verified, Verified::Claimed);
     }
 
     #[test]

@@ -130,7 +130,7 @@ fn decision(draft: &mut Draft, event: Val<'_, '_>) {
         _ => return,
     };
     said.take();
-    draft.event.core.decision = Some(Decision { verdict: Some(verdict), ..Decision::default() });
+    draft.event.core.decision = Some(Decision { verdict: Some(verdict), ..Decision::default() }.into());
     if verdict == Verdict::Deny && draft.event.core.status.is_none() {
         draft.event.core.outcome = Some(Outcome::Denied);
     }
@@ -163,7 +163,7 @@ fn target(draft: &mut Draft, event: Val<'_, '_>) {
     let Some(object) = event.get("objectRef") else { return };
     let part = |name| cloud::text(object, name).unwrap_or_default().into_owned();
     let (resource, inner) = (part("resource"), part("subresource"));
-    let target = &mut draft.event.target;
+    let target = &mut *draft.event.target;
     target.res = if inner.is_empty() { resource.clone() } else { format!("{resource}/{inner}") };
     target.rtype = resource;
     target.ns = part("namespace");

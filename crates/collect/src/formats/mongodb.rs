@@ -195,7 +195,7 @@ fn operation(draft: &mut Draft, name: &str) {
 /// `database.collection`
 fn namespace(draft: &mut Draft, name: &str) {
     let (database, collection) = name.split_once('.').unwrap_or((name, ""));
-    let target = &mut draft.event.target;
+    let target = &mut *draft.event.target;
     database.clone_into(&mut target.ns);
     if !collection.is_empty() {
         collection.clone_into(&mut target.res);
@@ -315,12 +315,12 @@ mod tests {
             (event.core.outcome, event.core.t_event),
             (Some(Outcome::Denied), Some(1_710_331_713_000_000_000))
         );
-        let who = event.who.who.unwrap();
+        let who = event.who.who.as_ref().unwrap();
         assert_eq!(
             (who.id.as_str(), who.verified, who.auth),
             ("db:root@srv", Verified::Claimed, Some(Auth::Scram))
         );
-        assert_eq!(event.peer.src.unwrap().port, Some(1053));
+        assert_eq!(event.peer.src.as_ref().unwrap().port, Some(1053));
     }
 
     #[test]

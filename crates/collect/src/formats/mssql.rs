@@ -80,14 +80,14 @@ mod tests {
         );
         assert_eq!(event.content.err, "Could not find a login matching the name provided.");
         let event = draft("2022-12-20 12:36:56.29 Logon       Login succeeded for user 'a'. Connection made using SQL Server authentication. [CLIENT: <local machine>]").event;
-        let who = event.who.who.unwrap();
+        let who = event.who.who.as_ref().unwrap();
         assert_eq!((who.id.as_str(), who.verified), ("db:a@srv", Verified::Asserted));
-        assert_eq!((event.core.outcome, event.peer.src), (Some(Outcome::Success), None));
+        assert_eq!((event.core.outcome, &event.peer.src), (Some(Outcome::Success), &None));
     }
 
     #[test]
     fn other_lines_are_text() {
         let event = draft("2022-12-20 12:36:56.29 spid51      Starting up database 'x'.").event;
-        assert_eq!((event.core.rec, event.core.kind, event.who.who), (Some(Rec::Raw), None, None));
+        assert_eq!((event.core.rec, event.core.kind, &event.who.who), (Some(Rec::Raw), None, &None));
     }
 }

@@ -141,10 +141,10 @@ mod tests {
             let draft = parse(&Record { realm: "srv", ..Record::new(line.as_bytes(), 0) }).unwrap();
             let event = draft.event;
             assert_eq!(event.core.t_event, Some(1_710_320_913_000_000_000), "{line}");
-            let who = event.who.who.unwrap();
+            let who = event.who.who.as_ref().unwrap();
             assert_eq!((who.id.as_str(), who.verified), ("db:a@srv", Verified::Claimed), "{line}");
             assert_eq!(event.core.outcome, Some(Outcome::Denied), "{line}");
-            assert_eq!(event.peer.src.unwrap().ip, "192.0.2.1".parse().ok(), "{line}");
+            assert_eq!(event.peer.src.as_ref().unwrap().ip, "192.0.2.1".parse().ok(), "{line}");
         }
     }
 
@@ -153,6 +153,9 @@ mod tests {
         let line = "2024-03-13 09:08:33 8 [Warning] Aborted connection 8 to db: 'shop' user: 'app' host: 'web1' (Got timeout reading communication packets)";
         let event = parse(&Record::new(line.as_bytes(), 0)).unwrap().event;
         assert_eq!((event.core.rec, event.core.outcome), (Some(Rec::SessionClose), Some(Outcome::Timeout)));
-        assert_eq!((event.peer.src.unwrap().host.as_str(), event.links.sess.as_str()), ("web1", "8"));
+        assert_eq!(
+            (event.peer.src.as_ref().unwrap().host.as_str(), event.links.sess.as_str()),
+            ("web1", "8")
+        );
     }
 }

@@ -95,7 +95,7 @@ fn verdict(draft: &mut Draft, prefix: &str) {
     if refused {
         draft.outcome(Outcome::Denied);
     }
-    draft.event.core.decision = Some(Decision { verdict: Some(verdict), ..Decision::default() });
+    draft.event.core.decision = Some(Decision { verdict: Some(verdict), ..Decision::default() }.into());
 }
 
 #[cfg(test)]

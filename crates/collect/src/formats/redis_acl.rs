@@ -88,14 +88,20 @@ mod tests {
             (event.core.op.as_str(), event.core.outcome, event.core.n),
             ("GET", Some(Outcome::Denied), Some(3))
         );
-        assert_eq!((event.target.res.as_str(), event.peer.dst.unwrap().port), ("card:7", Some(6379)));
-        assert_eq!(event.who.who.unwrap().verified, Verified::Asserted);
+        assert_eq!(
+            (event.target.res.as_str(), event.peer.dst.as_ref().unwrap().port),
+            ("card:7", Some(6379))
+        );
+        assert_eq!(event.who.who.as_ref().unwrap().verified, Verified::Asserted);
         assert_eq!(read("command", "config|set").event.core.op, "CONFIG SET");
     }
 
     #[test]
     fn a_login_that_failed_is_claimed() {
         let event = read("auth", "AUTH").event;
-        assert_eq!((event.core.kind, event.who.who.unwrap().verified), (Some(Kind::Auth), Verified::Claimed));
+        assert_eq!(
+            (event.core.kind, event.who.who.as_ref().unwrap().verified),
+            (Some(Kind::Auth), Verified::Claimed)
+        );
     }
 }

@@ -242,10 +242,10 @@ fn mapped(draft: &mut Draft, realm: &str, found: &[(&str, Cow<'_, str>)]) {
     };
     draft.src(get(Role::Src).unwrap_or_default());
     draft.dst(get(Role::Dst).unwrap_or_default());
-    for (host, port, end) in [
-        (Role::SrcHost, Role::SrcPort, &mut draft.event.peer.src),
-        (Role::DstHost, Role::DstPort, &mut draft.event.peer.dst),
-    ] {
+    let peer = &mut *draft.event.peer;
+    for (host, port, end) in
+        [(Role::SrcHost, Role::SrcPort, &mut peer.src), (Role::DstHost, Role::DstPort, &mut peer.dst)]
+    {
         if get(host).is_some() || get(port).is_some() {
             let end = end.get_or_insert_default();
             get(host).unwrap_or_default().clone_into(&mut end.host);
@@ -302,7 +302,7 @@ fn ended(draft: &mut Draft, outcome: &str, action: &str) {
         None
     };
     draft.event.core.decision =
-        verdict.map(|verdict| Decision { verdict: Some(verdict), ..Decision::default() });
+        verdict.map(|verdict| Decision { verdict: Some(verdict), ..Decision::default() }.into());
     let said = match outcome.to_ascii_lowercase().as_str() {
         "success" | "succeeded" => Some(Outcome::Success),
         "failure" | "failed" | "fail" => Some(Outcome::CallerError),

@@ -135,7 +135,7 @@ fn tables(draft: &mut Draft, tables: Vec<Table>) {
         schema => format!("{schema}.{}", table.name),
     };
     let mut names = tables.into_iter().map(name);
-    let target = &mut draft.event.target;
+    let target = &mut *draft.event.target;
     if !target.res.is_empty() {
         return;
     }

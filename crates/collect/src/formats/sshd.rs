@@ -200,8 +200,8 @@ mod tests {
     fn read(text: &str) -> Option<(String, Option<Outcome>, String, Verified)> {
         let draft = parse(&Record { realm: "m", ..Record::new(text.as_bytes(), 0) }).ok()?;
         let event = draft.event;
-        let src = event.peer.src.unwrap();
-        let who = event.who.who.map_or((String::new(), Verified::Claimed), |w| (w.id, w.verified));
+        let src = event.peer.src.as_ref().unwrap();
+        let who = event.who.who.clone().map_or((String::new(), Verified::Claimed), |w| (w.id, w.verified));
         Some((who.0, event.core.outcome, format!("{}:{}", src.ip.unwrap(), src.port.unwrap_or(0)), who.1))
     }
 

@@ -171,13 +171,14 @@ fn alert(draft: &mut Draft, root: Val<'_, '_>) {
     if action == "blocked" {
         refused(draft);
     } else if action == "allowed" {
-        draft.event.core.decision = Some(Decision { verdict: Some(Verdict::Allow), ..Decision::default() });
+        draft.event.core.decision =
+            Some(Decision { verdict: Some(Verdict::Allow), ..Decision::default() }.into());
     }
 }
 
 fn refused(draft: &mut Draft) {
     draft.outcome(Outcome::Denied);
-    draft.event.core.decision = Some(Decision { verdict: Some(Verdict::Deny), ..Decision::default() });
+    draft.event.core.decision = Some(Decision { verdict: Some(Verdict::Deny), ..Decision::default() }.into());
 }
 
 fn looks_fast(record: &Record<'_>) -> bool {
@@ -256,7 +257,7 @@ mod tests {
     fn an_http_record_is_an_http_call_at_the_address_seen() {
         let event = eve(r#"{"timestamp":"2024-03-13T12:08:33.000000+0000","flow_id":7,"event_type":"http","src_ip":"192.0.2.1","src_port":5,"dest_ip":"192.0.2.2","dest_port":80,"proto":"TCP","http":{"hostname":"203.0.113.9:99","url":"/a/7?b=c","http_user_agent":"curl","http_method":"GET","protocol":"HTTP/1.1","status":403,"length":9}}"#).event;
         assert_eq!((event.core.kind, event.core.outcome), (Some(Kind::Http), Some(Outcome::Denied)));
-        let dst = event.peer.dst.unwrap();
+        let dst = event.peer.dst.as_ref().unwrap();
         assert_eq!((dst.ip, dst.port), ("192.0.2.2".parse().ok(), Some(80)));
         assert_eq!((event.target.raw.as_str(), event.links.corr.as_str()), ("/a/7", "7"));
     }
@@ -291,7 +292,7 @@ mod tests {
             (event.core.t_event, event.core.outcome),
             (Some(1_710_331_713_000_001_000), Some(Outcome::Denied))
         );
-        let src = event.peer.src.unwrap();
+        let src = event.peer.src.as_ref().unwrap();
         assert_eq!((src.ip, src.port), ("2001:db8::1".parse().ok(), Some(80)));
     }
 }

@@ -72,7 +72,7 @@ fn teleport(record: &Record<'_>) -> Result<Draft, Fault> {
         cloud::source(&mut draft, &address);
     }
     draft.event.links.sess = cloud::text(event, "sid").unwrap_or_default().into_owned();
-    let target = &mut draft.event.target;
+    let target = &mut *draft.event.target;
     "teleport".clone_into(&mut target.svc);
     for (name, rtype) in [
         ("db_service", "db"),

@@ -79,7 +79,7 @@ fn target(draft: &mut Draft, request: Val<'_, '_>) {
         _ => None,
     };
     draft.event.core.op = op.into_owned();
-    let target = &mut draft.event.target;
+    let target = &mut *draft.event.target;
     "vault".clone_into(&mut target.svc);
     target.rtype = cloud::text(request, "mount_type").unwrap_or_default().into_owned();
     target.ns = cloud::text(request, "namespace/path").unwrap_or_default().into_owned();
@@ -174,7 +174,7 @@ fn decision(draft: &mut Draft, entry: Val<'_, '_>) {
     policies.sort();
     policies.dedup();
     let verdict = Some(if allowed { Verdict::Allow } else { Verdict::Deny });
-    draft.event.core.decision = Some(Decision { verdict, policies, ..Decision::default() });
+    draft.event.core.decision = Some(Decision { verdict, policies, ..Decision::default() }.into());
 }
 
 /// Places of tokens. One that is not hashed says that the device logs values raw.
@@ -200,7 +200,8 @@ fn raw_values(draft: &mut Draft, entry: Val<'_, '_>) {
         value.take();
         draft.secret("vault-raw");
     }
-    let principals = draft.event.who.who.iter_mut().chain(&mut draft.event.who.also);
+    let who = &mut *draft.event.who;
+    let principals = who.who.iter_mut().chain(&mut who.also);
     principals.filter(|who| !who.cred.starts_with("hmac-sha256:")).for_each(|who| who.cred.clear());
 }
 

@@ -165,13 +165,16 @@ mod tests {
         ] {
             let event = draft(line).event;
             assert_eq!((event.core.kind, event.core.outcome), (Some(Kind::Auth), Some(Outcome::Denied)));
-            assert_eq!(event.who.who.unwrap().verified, Verified::Claimed);
+            assert_eq!(event.who.who.as_ref().unwrap().verified, Verified::Claimed);
         }
     }
 
     #[test]
     fn a_user_before_the_login_is_claimed() {
         let event = draft("[bob] FTP command: Client \"192.0.2.1\", \"SYST\"").event;
-        assert_eq!((event.core.op.as_str(), event.who.who.unwrap().verified), ("SYST", Verified::Claimed));
+        assert_eq!(
+            (event.core.op.as_str(), event.who.who.as_ref().unwrap().verified),
+            ("SYST", Verified::Claimed)
+        );
     }
 }

@@ -97,7 +97,8 @@ fn draft(mut line: Line<'_>) -> Result<Draft, Fault> {
     }
     let ports = [number(&mut line, "id.orig_p"), number(&mut line, "id.resp_p")]
         .map(|p| p.and_then(|p| p.try_into().ok()));
-    for (end, port) in [&mut draft.event.peer.src, &mut draft.event.peer.dst].into_iter().zip(ports) {
+    let peer = &mut *draft.event.peer;
+    for (end, port) in [&mut peer.src, &mut peer.dst].into_iter().zip(ports) {
         if let Some(end) = end {
             end.port = port;
         }

@@ -118,7 +118,7 @@ fn absorb(event: &mut Event, client: Event) {
     for (pointer, value) in client.content.unmapped {
         event.content.unmapped.insert(format!("/caller{pointer}"), value);
     }
-    let digest = client.body.raw.and_then(|raw| raw.digest);
+    let digest = client.body.raw.as_ref().and_then(|raw| raw.digest);
     if let Some(digest) = digest {
         event.content.unmapped.insert("/caller/digest".to_owned(), Unmapped::Bytes(digest.to_vec()));
     }
@@ -136,7 +136,7 @@ fn absorb(event: &mut Event, client: Event) {
             Some(_) => {}
         }
     }
-    if let Some(from) = client.peer.src {
+    if let Some(from) = client.peer.src.clone() {
         let src = event.peer.src.get_or_insert_default();
         for (own, other) in [
             (&mut src.workload, from.workload),

@@ -11,7 +11,7 @@ const LINE: &str =
 fn what_a_client_can_set_is_claimed_even_in_a_trusted_input() {
     let (input, keeper) = trusted();
     let event = observe(LINE.as_bytes(), formats::by_name("combined"), &input, &keeper, 1);
-    assert_eq!(event.who.who.unwrap().verified, Verified::Claimed);
+    assert_eq!(event.who.who.as_ref().unwrap().verified, Verified::Claimed);
 }
 
 #[test]
@@ -20,7 +20,11 @@ fn an_input_that_claims_to_be_bound_gives_asserted_at_most() {
     input.level = Verified::Bound;
     for format in formats::FORMATS {
         let event = observe(LINE.as_bytes(), Some(format), &input, &keeper, 1);
-        assert!(event.who.who.is_none_or(|who| who.verified <= Verified::Asserted), "{}", format.name);
+        assert!(
+            event.who.who.as_ref().is_none_or(|who| who.verified <= Verified::Asserted),
+            "{}",
+            format.name
+        );
     }
 }
 

@@ -15,9 +15,8 @@ impl Writer {
     pub fn with_capacity(bytes: usize) -> Writer {
         Writer { out: Vec::with_capacity(bytes), depth: 0 }
     }
-    /// A writer that reuses the room of `out`, whose content is dropped.
-    pub fn reuse(mut out: Vec<u8>) -> Writer {
-        out.clear();
+    /// A writer that goes on behind what `out` holds.
+    pub fn behind(out: Vec<u8>) -> Writer {
         Writer { out, depth: 0 }
     }
     /// What was written.
@@ -28,7 +27,7 @@ impl Writer {
     pub fn as_bytes(&self) -> &[u8] {
         &self.out
     }
-    /// Bytes written so far.
+    /// Bytes in the buffer.
     #[inline]
     pub fn position(&self) -> usize {
         self.out.len()

@@ -198,9 +198,9 @@ pub(super) fn read_body(r: &mut Reader, body: &mut Body) -> Read<()> {
         match key {
             0 => body.req = Some(read_payload(r)?),
             1 => body.rsp = Some(read_payload(r)?),
-            2 => body.cap = Some(read_capture(r)?),
-            3 => body.raw = Some(read_raw(r)?),
-            4 => body.change = Some(read_change(r)?),
+            2 => body.cap = Some(read_capture(r)?.into()),
+            3 => body.raw = Some(Box::new(read_raw(r)?)),
+            4 => body.change = Some(Box::new(read_change(r)?)),
             _ => body.other.push((key, dec::value(r)?)),
         }
         Ok(())

@@ -115,7 +115,7 @@ pub(super) fn read(r: &mut Reader, core: &mut Core) -> Read<()> {
                 core.status =
                     Some(pair(r, |r| dec::word(r, StatusSpace::from_code), |r| r.text().map(str::to_owned))?);
             }
-            17 => core.decision = Some(read_decision(r)?),
+            17 => core.decision = Some(Box::new(read_decision(r)?)),
             18 => core.labels = dec::set(r, bound::LABELS)?,
             19 => core.tenant = text(r)?,
             20 => core.n = dec::not_one(r)?,

@@ -7,7 +7,7 @@ use crate::cbor::Value;
 use crate::enums::*;
 use crate::fields::{Key, detail, sys};
 use crate::model::*;
-use crate::{Event, SCHEMA};
+use crate::{Event, Other, SCHEMA, Shared};
 use std::collections::BTreeMap;
 
 /// Why a text is not an event.
@@ -36,12 +36,12 @@ pub fn from_json(text: &str) -> Result<Event, JsonError> {
     let kind = core.kind;
     let event = Event {
         core,
-        who: top.object("who", who)?.unwrap_or_default(),
-        peer: top.object("peer", peer)?.unwrap_or_default(),
-        target: top.object("target", target)?.unwrap_or_default(),
+        who: top.object("who", who)?.map(Shared::from).unwrap_or_default(),
+        peer: top.object("peer", peer)?.map(Shared::from).unwrap_or_default(),
+        target: top.object("target", target)?.map(Shared::from).unwrap_or_default(),
         links: top.object("links", links)?.unwrap_or_default(),
         content: top.object("content", |o| content(o, kind))?.unwrap_or_default(),
-        body: top.object("body", body)?.unwrap_or_default(),
+        body: top.object("body", body)?.map(Shared::from).unwrap_or_default(),
     };
     top.end()?;
     Ok(event)
@@ -146,7 +146,7 @@ impl Object {
             .take(name, "expected registered names, or numbers, and their values", read)?
             .unwrap_or_default())
     }
-    fn other(&mut self) -> Read<Vec<(u64, Value)>> {
+    fn other(&mut self) -> Read<Other> {
         let map = self.keyed("other", &[])?;
         Ok(map.into_iter().collect())
     }
@@ -259,7 +259,7 @@ fn core(o: &mut Object) -> Read<Core> {
             let [space, code] = tuple(json)?;
             Some((word(space, words!(StatusSpace))?, text(code)?))
         })?,
-        decision: o.object("decision", decision)?,
+        decision: o.object("decision", decision)?.map(Box::new),
         labels: o.texts("labels")?,
         tenant: o.text("tenant")?,
         n: o.int("n")?,
@@ -449,24 +449,24 @@ fn body(o: &mut Object) -> Read<Body> {
     Ok(Body {
         req: o.object("req", payload)?,
         rsp: o.object("rsp", payload)?,
-        cap: o.object("cap", capture)?,
+        cap: o.object("cap", capture)?.map(Shared::from),
         raw: o.object("raw", |o| {
-            Ok(RawBytes {
+            Ok(Box::new(RawBytes {
                 digest: o.hex("digest")?,
                 length: o.int("length")?,
                 reference: o.text("ref")?,
                 bytes: o.base64("bytes")?,
                 alg: o.word("alg", words!(DigestAlg))?,
                 other: o.other()?,
-            })
+            }))
         })?,
         change: o.object("change", |o| {
-            Ok(Change {
+            Ok(Box::new(Change {
                 before: o.hex("before")?,
                 after: o.hex("after")?,
                 alg: o.word("alg", words!(DigestAlg))?,
                 other: o.other()?,
-            })
+            }))
         })?,
         other: o.other()?,
     })

@@ -74,11 +74,10 @@ pub(crate) fn a() -> Event {
     event.links.span = Some(unhex("b7ad6b7169203331").try_into().unwrap());
     event.links.tflags = Some(1);
     event.body.rsp = size(512);
-    event.body.cap = Some(Capture {
-        mode: Some(CaptureMode::Inline),
-        conf: Some(CaptureConf::Full),
-        ..Capture::default()
-    });
+    event.body.cap = Some(
+        Capture { mode: Some(CaptureMode::Inline), conf: Some(CaptureConf::Full), ..Capture::default() }
+            .into(),
+    );
     event
 }
 
@@ -91,15 +90,18 @@ fn c() -> Event {
     event.peer.transport = Some(Transport::Udp);
     event.content.unmapped.insert("/x".into(), Unmapped::Token("1.50".into()));
     let raw = b"<13>1 not a time host app - - - hi";
-    event.body.cap = Some(Capture {
-        mode: Some(CaptureMode::Push),
-        fmt: "syslog5424".into(),
-        conf: Some(CaptureConf::RawOnly),
-        level: Some(Verified::Claimed),
-        ..Capture::default()
-    });
+    event.body.cap = Some(
+        Capture {
+            mode: Some(CaptureMode::Push),
+            fmt: "syslog5424".into(),
+            conf: Some(CaptureConf::RawOnly),
+            level: Some(Verified::Claimed),
+            ..Capture::default()
+        }
+        .into(),
+    );
     event.body.raw =
-        Some(RawBytes { length: Some(raw.len() as u64), bytes: raw.to_vec(), ..RawBytes::default() });
+        Some(RawBytes { length: Some(raw.len() as u64), bytes: raw.to_vec(), ..RawBytes::default() }.into());
     event
 }
 
@@ -108,7 +110,7 @@ fn check(event: &Event, groups: [&str; GROUPS], c: &str, leaf: &str) -> Frame {
     for (g, want) in groups.iter().enumerate() {
         assert_eq!(hex(&frame.groups[g]), *want, "group {g}");
     }
-    let commitment = commit::event_commitment(&salts(), &frame.groups);
+    let commitment = commit::event_commitment(&salts(), &frame.groups.each());
     assert_eq!(hex(&commitment), c);
     let entry = Entry { kind: 1, source_ref: 1, source_seq: event.core.seq, time_ns: TIME, commitment };
     assert_eq!(hex(&entry.leaf()), leaf);
@@ -234,7 +236,7 @@ fn bytes_that_must_be_rejected_are_rejected_by_rule() {
     let verified_0 = codec::decode_group(1, &unhex("a100a10300"), &mut event).unwrap_err();
     assert_eq!((verified_0.place, verified_0.offset), ("who", 4), "{verified_0}");
     let b = base(AGENT, 8).encode().unwrap();
-    let mut g0 = b.groups[0].clone();
+    let mut g0 = b.groups[0].to_vec();
     g0[0] += 1;
     g0.extend([0x14, 0x01]);
     let n_1 = codec::decode_group(0, &g0, &mut event).unwrap_err();

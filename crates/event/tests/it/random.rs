@@ -140,10 +140,10 @@ impl Random {
             }
         }
     }
-    fn other(&mut self, known: u64) -> Vec<(u64, Value)> {
+    fn other(&mut self, known: u64) -> Other {
         let mut key = known;
         let len = if self.one_in(6) { self.below(3) } else { 0 };
-        let mut other = Vec::new();
+        let mut other = Other::default();
         for _ in 0..len {
             key = key.saturating_add(1 + self.uint() % 1000);
             other.push((key, self.field_value(4)));
@@ -166,13 +166,14 @@ impl Random {
                 obo: self.items(16, |r| r.principal(true)),
                 also: self.items(8, |r| r.principal(false)),
                 other: self.other(2),
-            };
+            }
+            .into();
         }
         if self.one_in(2) {
-            event.peer = self.peer();
+            event.peer = self.peer().into();
         }
         if self.one_in(2) {
-            event.target = self.target(false);
+            event.target = self.target(false).into();
         }
         if self.one_in(2) {
             event.links = self.links();
@@ -181,7 +182,7 @@ impl Random {
             event.content = self.content();
         }
         if self.one_in(2) {
-            event.body = self.body();
+            event.body = self.body().into();
         }
         event
     }
@@ -207,7 +208,10 @@ impl Random {
             class: self.maybe(|r| r.word(Class::ALL, Class::from_code)),
             outcome: self.maybe(|r| r.word(Outcome::ALL, Outcome::from_code)),
             status: self.maybe(|r| (r.word(StatusSpace::ALL, StatusSpace::from_code), r.text(40))),
-            decision: self.maybe(Random::decision).filter(|decision| *decision != Decision::default()),
+            decision: self
+                .maybe(Random::decision)
+                .filter(|decision| *decision != Decision::default())
+                .map(Box::new),
             labels: self.set(32, 64),
             tenant: self.text(128),
             n: self.maybe(|r| if r.wild() { 1 } else { not_one(r.uint()) }),
@@ -362,9 +366,15 @@ impl Random {
         Body {
             req: self.maybe(Random::payload).filter(|payload| loose || *payload != Payload::default()),
             rsp: self.maybe(Random::payload).filter(|payload| loose || *payload != Payload::default()),
-            cap: self.maybe(Random::capture).filter(|cap| loose || *cap != Capture::default()),
-            raw: self.maybe(Random::raw).filter(|raw| loose || *raw != RawBytes::default()),
-            change: self.maybe(Random::change).filter(|change| loose || *change != Change::default()),
+            cap: self
+                .maybe(Random::capture)
+                .filter(|cap| loose || *cap != Capture::default())
+                .map(Shared::from),
+            raw: self.maybe(Random::raw).filter(|raw| loose || *raw != RawBytes::default()).map(Box::new),
+            change: self
+                .maybe(Random::change)
+                .filter(|change| loose || *change != Change::default())
+                .map(Box::new),
             other: self.other(4),
         }
     }

@@ -27,9 +27,9 @@ fn events_of_the_vectors_have_the_bytes_and_hashes_written_there() {
         let end = line.rfind(",\"groups\":").unwrap();
         let event = from_json(&line[start..end]).unwrap_or_else(|error| panic!("{name}: {error}"));
         let frame = event.encode().unwrap_or_else(|error| panic!("{name}: {error}"));
-        let groups: Vec<String> = frame.groups.iter().map(|group| hex(group)).collect();
+        let groups: Vec<String> = frame.groups.iter().map(hex).collect();
         assert_eq!(serde_json::json!(groups), vector["groups"], "{name}");
-        let commitment = commit::event_commitment(&salts(), &frame.groups);
+        let commitment = commit::event_commitment(&salts(), &frame.groups.each());
         assert_eq!(hex(&commitment), text(vector, "c"), "{name}");
         let entry = Entry { kind: 1, source_ref: 1, source_seq: event.core.seq, time_ns: TIME, commitment };
         assert_eq!(hex(&entry.leaf()), text(vector, "leaf"), "{name}");

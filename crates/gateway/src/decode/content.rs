@@ -93,7 +93,7 @@ mod tests {
         let mut event = Event::default();
         let signer = Principal { auth: Some(Auth::HttpSig), ..Principal::new("key:orders", Verified::Bound) };
         let peer = Principal { auth: Some(Auth::Jwt), ..Principal::new("jwt:i#s", Verified::Checked) };
-        event.who = who_of(vec![signer, peer]);
+        event.who = who_of(vec![signer, peer]).into();
         event
     }
 

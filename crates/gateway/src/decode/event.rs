@@ -6,7 +6,7 @@ use super::redact::scan_text;
 use countersign_event::cbor::Value;
 use countersign_event::{
     Body, Capture, CaptureConf, CaptureMode, Class, Core, DigestAlg, Endpoint, Event, Kind, Links, Outcome,
-    Payload, Peer, Rec, StatusSpace, Target, TimeBasis, Transport, Verified, Who,
+    Payload, Peer, Rec, Shared, StatusSpace, Target, TimeBasis, Transport, Verified, Who,
 };
 use std::net::SocketAddr;
 
@@ -22,11 +22,11 @@ mod l4 {
 
 /// What every record of a connection has.
 pub(super) fn connection_event(conn: &Conn, context: &Context, t: u64) -> Event {
-    event_by(conn, context, t, &conn.base.who)
+    event_by(conn, context, t, conn.base.who.clone())
 }
 
 /// As [`connection_event`], of `who` that the session knows better than its connection.
-pub(super) fn event_by(conn: &Conn, context: &Context, t: u64, who: &Who) -> Event {
+pub(super) fn event_by(conn: &Conn, context: &Context, t: u64, who: Shared<Who>) -> Event {
     let wall = context.wall(t);
     let route = context.routes.get(conn.open.route);
     Event {
@@ -38,21 +38,29 @@ pub(super) fn event_by(conn: &Conn, context: &Context, t: u64, who: &Who) -> Eve
             route: route.map_or(String::new(), |r| r.name.clone()),
             ..Core::default()
         },
-        who: who.clone(),
-        peer: peer(conn),
-        target: Target { svc: route.map_or(String::new(), |r| r.service.clone()), ..Target::default() },
+        who,
+        peer: conn.peer.get_or_init(|| peer(conn)).clone(),
+        target: route.map_or_else(Shared::default, |r| r.target.clone()),
         links: Links { conn: Some(conn_id(context.run, conn.id)), ..Links::default() },
-        body: Body {
-            cap: Some(Capture {
-                mode: Some(CaptureMode::Inline),
-                conf: Some(CaptureConf::Full),
-                parser: PARSER.to_owned(),
-                ..Capture::default()
-            }),
-            ..Body::default()
-        },
+        body: context.body.clone(),
         ..Event::default()
     }
+}
+
+/// How this observer captures, which it says in every record.
+pub(crate) fn captured() -> Shared<Body> {
+    let cap = Capture {
+        mode: Some(CaptureMode::Inline),
+        conf: Some(CaptureConf::Full),
+        parser: PARSER.to_owned(),
+        ..Capture::default()
+    };
+    Body { cap: Some(cap.into()), ..Body::default() }.into()
+}
+
+/// What the records of a route say of their target before anything is read.
+pub(crate) fn target(service: &str) -> Shared<Target> {
+    Target { svc: service.to_owned(), ..Target::default() }.into()
 }
 
 /// What a request's record has before its head is read. `who` is set by the caller.
@@ -75,8 +83,9 @@ pub(super) fn intent_event(event: &Event) -> Event {
     intent
 }
 
-fn peer(conn: &Conn) -> Peer {
-    Peer {
+/// Between which addresses a connection is, as far as that is known; a part of each of its records.
+fn peer(conn: &Conn) -> Shared<Peer> {
+    let peer = Peer {
         src: Some(endpoint(conn.open.src)),
         dst: Some(endpoint(conn.open.dst)),
         up: conn.upstream.map(|(address, _)| endpoint(address)),
@@ -85,7 +94,8 @@ fn peer(conn: &Conn) -> Peer {
         hops: conn.hop.iter().map(|hop| (hop.ip().to_canonical().to_string(), Verified::Asserted)).collect(),
         ja4: conn.ja4.clone(),
         ..Peer::default()
-    }
+    };
+    peer.into()
 }
 
 pub(super) fn endpoint(address: SocketAddr) -> Endpoint {
@@ -112,8 +122,8 @@ pub(super) fn finish(conn: &Conn, context: &Context, exchange: &mut Exchange, t:
     event.core.t_obs = context.wall(t);
     event.core.dur = Some(t.saturating_sub(started));
     // The upstream may have become known after the request was read.
-    if event.peer.up.is_none() {
-        event.peer.up = conn.upstream.map(|(address, _)| endpoint(address));
+    if let Some((address, _)) = conn.upstream.filter(|_| event.peer.up.is_none()) {
+        event.peer.up = Some(endpoint(address));
     }
     event.core.lat = latencies(conn, started, response_at, response.ended);
     let status = own.map_or(*status, |o| Some(o.status));
@@ -135,8 +145,9 @@ pub(super) fn finish(conn: &Conn, context: &Context, exchange: &mut Exchange, t:
     if let Some(content) = content.take() {
         content.judge(event, request.ended.is_some() && !request.unseen);
     }
-    event.body.req = payload(std::mem::take(request), false, &mut event.content.redacted);
-    event.body.rsp = payload(std::mem::take(response), response_at.is_some(), &mut event.content.redacted);
+    let body = &mut *event.body;
+    body.req = payload(std::mem::take(request), false, &mut event.content.redacted);
+    body.rsp = payload(std::mem::take(response), response_at.is_some(), &mut event.content.redacted);
 }
 
 fn refused(status: u16) -> Outcome {

@@ -16,9 +16,10 @@ use crate::config::Purpose;
 use crate::recorder::BodyDigest;
 use crate::ring::{ConnOpen, Decided, Gate, H2What, Way, What};
 use bytes::Bytes;
-use countersign_event::{Event, Outcome, Principal, Rec, Tls};
+use countersign_event::{Event, Outcome, Peer, Principal, Rec, Shared, Tls};
 use countersign_identity::TlsIdentity;
 use countersign_wire::http1::fields::{self, Slots};
+use std::cell::OnceCell;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
@@ -90,6 +91,8 @@ pub(crate) struct Conn {
     pub(super) address: Principal,
     /// Who it is by the connection alone; most requests carry nothing more.
     pub(super) base: Base,
+    /// What its records say of its addresses; empty until the first of them, and when that has changed.
+    pub(super) peer: OnceCell<Shared<Peer>>,
     pub(super) seq: u64,
     /// At most as many as the framer lets be open, plus those whose body is still on its way.
     /// Boxed: a record is kilobytes, and moving it through the queue would copy it twice.
@@ -122,6 +125,7 @@ impl Conn {
             identity: None,
             address,
             base,
+            peer: OnceCell::new(),
             seq: 0,
             exchanges: VecDeque::new(),
             opaque: None,
@@ -185,6 +189,7 @@ impl Conn {
                 self.base = found.into();
                 self.tls = Some(Box::new(secured.tls));
                 self.identity = Some(Box::new(secured.identity));
+                self.peer.take();
             }
             What::Greeted { hop, ja4, sni } => {
                 self.hop = hop;
@@ -192,6 +197,7 @@ impl Conn {
                     self.tls = Some(Box::new(Tls { sni, ..Tls::default() }));
                 }
                 self.ja4 = ja4;
+                self.peer.take();
             }
             What::LoggedIn(by) => {
                 self.with_session(context, t, out, |session, _| session.logged_in(*by));
@@ -461,7 +467,7 @@ impl Exchange {
     /// The verdict that was reached on its body.
     pub(super) fn decided(&mut self, decided: Decided) {
         self.event.who = decided.who;
-        self.event.core.decision = Some(decided.decision);
+        self.event.core.decision = Some(decided.decision.into());
         self.bodies.iter_mut().for_each(|b| b.decided());
     }
 

@@ -112,17 +112,19 @@ fn add(first: &mut Event, more: Event) {
         first.target.id.clear();
     }
     if first.target.raw != more.target.raw {
-        first.target.raw.clone_from(&first.target.res);
+        let target = &mut *first.target;
+        target.raw.clone_from(&target.res);
     }
     if first.links.cause != more.links.cause {
         first.links.cause.clear();
         first.links.via = first.links.via.filter(|via| *via != LinkVia::Inferred);
     }
-    sum(&mut first.body.req, more.body.req);
-    sum(&mut first.body.rsp, more.body.rsp);
+    let body = &mut *first.body;
+    sum(&mut body.req, more.body.req.as_ref());
+    sum(&mut body.rsp, more.body.rsp.as_ref());
 }
 
-fn sum(first: &mut Option<Payload>, more: Option<Payload>) {
+fn sum(first: &mut Option<Payload>, more: Option<&Payload>) {
     let (Some(first), Some(more)) = (first.as_mut(), more) else { return };
     first.size = Some(first.size.unwrap_or(0).saturating_add(more.size.unwrap_or(0)));
     first.digest = None;

@@ -33,8 +33,9 @@ pub(super) fn set_call(event: &mut Event, head: &H2Head<'_>) {
     };
     if head.rpc().is_some() {
         // A method is a name, not an id: the path is its own template.
-        event.target.res.clone_from(&event.target.raw);
-        event.target.id.clear();
+        let target = &mut *event.target;
+        target.res.clone_from(&target.raw);
+        target.id.clear();
     }
 }
 

@@ -8,7 +8,9 @@ use super::path::{Templates, clean};
 use super::redact::{clean_text, cut_at};
 use crate::config::Purpose;
 use crate::ring::Decided;
-use countersign_event::{Class, Decision, Event, IdentityFrom, Principal, PrincipalKind, Verified, Who};
+use countersign_event::{
+    Class, Decision, Event, IdentityFrom, Principal, PrincipalKind, Shared, Verified, Who,
+};
 use countersign_identity::{
     ContentDigest, FailureKind, HeaderLookup, HttpIdentity, HttpRequest, Identities, TlsIdentity,
     TokenClaims, who_of,
@@ -176,7 +178,7 @@ pub(crate) struct Failed {
 /// Everything seen on one interaction, sorted.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Found {
-    pub(crate) who: Who,
+    pub(crate) who: Shared<Who>,
     pub(crate) failures: Vec<Failed>,
     /// What a good token says besides.
     pub(crate) claims: Option<TokenClaims>,
@@ -187,7 +189,7 @@ pub(crate) struct Found {
 /// The part of it that a connection keeps.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Base {
-    pub(crate) who: Who,
+    pub(crate) who: Shared<Who>,
     pub(crate) failures: Vec<Failed>,
 }
 
@@ -206,7 +208,7 @@ pub(crate) fn who(address: Principal, tls: Option<&TlsIdentity>, http: HttpIdent
     let mut found = http.into_found();
     found.extend(tls.map(TlsIdentity::found).unwrap_or_default());
     found.push(address);
-    Found { who: who_of(found), failures, claims, content }
+    Found { who: who_of(found).into(), failures, claims, content }
 }
 
 /// Puts credentials that did not pass into a record: a label a kind, and the first reason unless the record has an

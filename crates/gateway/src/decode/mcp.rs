@@ -238,8 +238,8 @@ impl Reading {
         made.core.decision = match (self.decided, sent.message.kind()) {
             (true, _) => event.core.decision.clone(),
             // An answer asks for nothing, so nothing is weighed.
-            (false, Kind::Response) => Some(Decision::default()),
-            (false, _) => Some(record::decide(&made, &sent.message, here.context)),
+            (false, Kind::Response) => Some(Decision::default().into()),
+            (false, _) => Some(record::decide(&made, &sent.message, here.context).into()),
         };
         if sent.message.kind() == Kind::Request {
             if let Some(key) = &self.key
@@ -313,7 +313,7 @@ impl Bodies for Reading {
             let said = Said { message: &sent.message, digest: None, answer: None };
             let mut event = record::build(here.event, &self.facts, &said);
             if !self.decided && sent.message.kind() != Kind::Response {
-                event.core.decision = Some(record::decide(&event, &sent.message, here.context));
+                event.core.decision = Some(record::decide(&event, &sent.message, here.context).into());
             }
             let id = Arc::<OnceLock<_>>::default();
             sent.intent = Some(Arc::clone(&id));

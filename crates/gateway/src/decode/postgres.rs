@@ -18,7 +18,7 @@ use crate::ring::{Decided, LoggedIn, Way, Why};
 use cancel::{SHARED, Victim};
 use countersign_event::cbor::Value;
 use countersign_event::fields::detail::sql;
-use countersign_event::{Class, Event, Kind, Outcome, Payload, Rec, StatusSpace, Verified, Who};
+use countersign_event::{Class, Event, Kind, Outcome, Payload, Rec, Shared, StatusSpace, Verified, Who};
 use countersign_identity::HttpIdentity;
 use countersign_wire::postgres::record::{Error, Executed, Message, Opened};
 use countersign_wire::postgres::session::{Digest, Digests, Options};
@@ -75,7 +75,7 @@ pub(crate) struct Postgres {
     began: u64,
     /// [`session_id`].
     session: String,
-    who: Option<Who>,
+    who: Option<Shared<Who>>,
     /// How the caller came in, where the gateway has logged in for it.
     by: Option<LoggedIn>,
     key: Option<[u8; 32]>,
@@ -272,7 +272,7 @@ impl Postgres {
             && let Some((_, decided)) = self.verdicts.front().filter(|(token, _)| *token == judged.token)
         {
             // Several statements of one Query share their verdict.
-            event.core.decision = Some(decided.decision.clone());
+            event.core.decision = Some(decided.decision.clone().into());
             return;
         }
         let time_ns = event.core.t_obs;
@@ -297,7 +297,7 @@ impl Postgres {
             }
             _ => identify::decide_call(&caller, "postgresql", &call, policy).decision,
         };
-        event.core.decision = Some(decision);
+        event.core.decision = Some(decision.into());
     }
 
     /// Who logs in: the role, if the server accepted it, and with a login of the gateway's the caller.
@@ -392,8 +392,9 @@ impl Postgres {
             }
             Why::Done => event.core.outcome = Some(Outcome::Success),
         }
-        event.body.req = Some(Payload { size: Some(up), ..Payload::default() });
-        event.body.rsp = Some(Payload { size: Some(down), ..Payload::default() });
+        let body = &mut *event.body;
+        body.req = Some(Payload { size: Some(up), ..Payload::default() });
+        body.rsp = Some(Payload { size: Some(down), ..Payload::default() });
         self.push(at, event);
     }
 

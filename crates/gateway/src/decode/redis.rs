@@ -13,7 +13,7 @@ use super::session::{At, Session};
 use crate::ring::{Decided, Way, Why};
 use countersign_event::cbor::Value;
 use countersign_event::fields::detail::kv;
-use countersign_event::{Class, Event, Kind, Outcome, Payload, Rec, StatusSpace, Target, Who};
+use countersign_event::{Class, Event, Kind, Outcome, Payload, Rec, Shared, StatusSpace, Target, Who};
 use countersign_wire::redis::{Command, Found, How, KEY_MAX, Message, Session as Wire, Verdict};
 use countersign_wire::stream::Call;
 use countersign_wire::trace;
@@ -45,7 +45,7 @@ pub(crate) struct Redis {
     /// Outcomes that came before their intents.
     early: VecDeque<Box<Command>>,
     /// Who it is, by the user that was logged in last.
-    who: Option<(String, Who)>,
+    who: Option<(String, Shared<Who>)>,
     failed: bool,
     seq: u64,
 }
@@ -247,7 +247,7 @@ impl Redis {
     fn decide(&mut self, at: &mut At<'_>, event: &mut Event, command: &Command) {
         let inline = self.verdicts.iter().position(|(n, _)| *n == command.seq);
         if let Some((_, decided)) = inline.and_then(|at| self.verdicts.remove(at)) {
-            event.core.decision = Some(decided.decision);
+            event.core.decision = Some(decided.decision.into());
             return;
         }
         let call = Call {
@@ -260,7 +260,7 @@ impl Redis {
         };
         let caller = at.conn.caller(at.context, event.core.t_obs);
         let decided = identify::decide_call(&caller, "redis", &call, at.context.policy.as_ref());
-        event.core.decision = Some(decided.decision);
+        event.core.decision = Some(decided.decision.into());
     }
 
     /// The record becomes the outcome of its intent, where there is one.

@@ -318,7 +318,7 @@ fn set_who(
         }
     };
     event.who = who;
-    event.core.decision = Some(decision);
+    event.core.decision = Some(decision.into());
     identify::tell_failures(event, &failures);
     exchange.content = content.map(|stated| Box::new(Content::new(stated)));
 }

@@ -10,7 +10,7 @@ use super::websocket::{Agreed, WebSocket};
 use super::{Context, Intent};
 use crate::config::Protocol;
 use crate::ring::{Decided, LoggedIn, Way, Why};
-use countersign_event::{Event, LinkVia, Rec, Who};
+use countersign_event::{Event, LinkVia, Rec, Shared, Who};
 use countersign_wire::trace::TraceContext;
 
 /// Where and when something happened, and where its events go.
@@ -29,8 +29,8 @@ impl At<'_> {
     }
 
     /// As [`At::event`], once the session knows who calls.
-    pub(crate) fn event_by(&self, t: u64, who: Option<&Who>) -> Event {
-        event_by(self.conn, self.context, t, who.unwrap_or(&self.conn.base.who))
+    pub(crate) fn event_by(&self, t: u64, who: Option<&Shared<Who>>) -> Event {
+        event_by(self.conn, self.context, t, who.unwrap_or(&self.conn.base.who).clone())
     }
 
     /// Links the record of a statement or command, that began and ended at `times` (monotonic ns), with the request

@@ -107,9 +107,9 @@ fn a_tool_call_is_one_record_with_its_tool_keys_and_outcome() {
     assert_eq!(event.content.detail.get(&tool::ARGUMENT_DIGEST), Some(&digest));
     assert_eq!(event.links.msg, "7");
     assert!(event.links.sess.starts_with("hmac:") && !format!("{event:?}").contains("s3cret-session"));
-    let body = event.body.req.unwrap();
+    let body = event.body.req.as_ref().unwrap();
     assert_eq!((body.size, body.messages), (Some(call("7", "add").len() as u64), Some(1)));
-    assert!(body.digest.is_some() && event.body.rsp.unwrap().digest.is_some());
+    assert!(body.digest.is_some() && event.body.rsp.as_ref().unwrap().digest.is_some());
     assert_eq!(event.core.decision.unwrap().mode, Some(Mode::Observe));
 }
 

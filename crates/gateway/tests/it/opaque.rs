@@ -25,7 +25,7 @@ fn an_unknown_protocol_passes_and_is_recorded_as_opaque() {
     assert_eq!((event.core.rec, event.core.kind), (Some(Rec::Opaque), Some(Kind::L4)));
     assert_eq!(event.core.outcome, Some(Outcome::Success));
     assert_eq!(format!("{:?}", event.content.detail), r#"{0: Uint(16), 1: Uint(16), 2: Text("other")}"#);
-    assert_eq!(event.who.who.unwrap().id, "addr:127.0.0.1");
+    assert_eq!(event.who.who.as_ref().unwrap().id, "addr:127.0.0.1");
 }
 
 #[test]

@@ -88,7 +88,7 @@ fn a_breach_of_the_protocol_is_named_and_the_bytes_still_pass() {
         let event = rig.memory.wait(2).remove(1);
         assert!(event.content.err.contains(rule), "{}", event.content.err);
         assert_eq!(event.core.outcome, Some(Outcome::CallerError));
-        assert_eq!(event.body.req.unwrap().size, Some(bytes.len() as u64));
+        assert_eq!(event.body.req.as_ref().unwrap().size, Some(bytes.len() as u64));
     }
 }
 
@@ -144,7 +144,7 @@ fn events_of_a_stream_are_counted_and_never_held_back() {
     }
     client.rest();
     let event = rig.memory.wait(1).remove(0);
-    let rsp = event.body.rsp.unwrap();
+    let rsp = event.body.rsp.as_ref().unwrap();
     assert_eq!((rsp.messages, rsp.size, event.core.kind), (Some(3), Some(27), Some(Kind::Http)));
 }
 

@@ -213,7 +213,7 @@ fn an_actor_calls_on_behalf_of_its_chain() {
     assert_eq!(who.obo[1].name, "Alice");
     let mut event = countersign_event::Event::default();
     (event.core.agent, event.core.seq, event.core.t_obs) = ("a".into(), 1, 1);
-    event.who = who_of(world.identities.from_http(&bearer(&token), NOW).into_found());
+    event.who = who_of(world.identities.from_http(&bearer(&token), NOW).into_found()).into();
     event.encode().unwrap();
 }
 

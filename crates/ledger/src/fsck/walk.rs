@@ -507,5 +507,5 @@ fn event_matches(
     let salts = salts.entry(first).or_insert_with(|| key.salts());
     let Ok(frame) = Frame::from_bytes(content) else { return false };
     let canonical = Event::decode(&frame).is_ok_and(|event| event.core.seq == entry.source_seq);
-    canonical && event_commitment(&salts.of_row(index - first), &frame.groups) == entry.commitment
+    canonical && event_commitment(&salts.of_row(index - first), &frame.groups.each()) == entry.commitment
 }

@@ -185,7 +185,7 @@ impl Sequencer {
         let mut last_seq = 0;
         let mut in_batch = 0;
         for (event, frame) in events {
-            if self.is_full(frame.groups.iter().map(Vec::len).sum::<usize>() + RECORD_OVERHEAD + 64) {
+            if self.is_full(frame.groups.total() + RECORD_OVERHEAD + 64) {
                 self.batch.sent.push((source.clone(), in_batch, last_seq));
                 in_batch = 0;
                 self.flush(out)?;
@@ -212,7 +212,7 @@ impl Sequencer {
         let index = self.next;
         let part = self.part()?;
         let salts = part.salts.of_row(index - part.first);
-        let commitment = event_commitment(&salts, &frame.groups);
+        let commitment = event_commitment(&salts, &frame.groups.each());
         {
             let mut window = source.window.lock().unwrap_or_else(PoisonError::into_inner);
             let mut block = [0; 64];

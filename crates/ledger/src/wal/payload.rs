@@ -29,7 +29,7 @@ pub fn append_event(out: &mut Vec<u8>, entry: &Entry, frame: &Frame) {
     out.extend_from_slice(&[0; 4]);
     out.push(0x88);
     head(out, 0, frame.schema.into());
-    for group in &frame.groups {
+    for group in frame.groups.iter() {
         head(out, 0x40, group.len());
         out.extend_from_slice(group);
     }

@@ -39,7 +39,7 @@ fn salts_and_frames_lead_to_the_logged_commitment() {
     for record in &batch.records {
         let Payload::Event { frame, .. } = &record.payload else { panic!("not an event") };
         let salts = ledger.salts(record.index).unwrap().unwrap();
-        let commitment = countersign_event::commit::event_commitment(&salts, &frame.groups);
+        let commitment = countersign_event::commit::event_commitment(&salts, &frame.groups.each());
         assert_eq!(commitment, record.entry.commitment);
     }
     assert_eq!(ledger.salts(0).unwrap(), None);

@@ -90,7 +90,7 @@ proptest! {
     #[test]
     fn event_frames_are_written_as_their_own_crate_writes_them(sizes in vec(0usize..70_000, 7)) {
         let groups: Vec<Vec<u8>> = sizes.iter().map(|size| vec![0xa0; *size]).collect();
-        let frame = Frame { schema: 1, groups: groups.try_into().unwrap() };
+        let frame = Frame { schema: 1, groups: <[Vec<u8>; 7]>::try_from(groups).unwrap().into() };
         let entry = Entry { kind: 1, source_ref: 1, source_seq: 1, time_ns: 1, commitment: [0; 32] };
         let mut plain = Vec::new();
         append_event(&mut plain, &entry, &frame);

@@ -254,7 +254,7 @@ fn a_record_names_a_bounded_number_of_policies_and_fits_an_event() {
     assert_eq!(decision.policies[0], "p000");
     let mut event = Event::default();
     (event.core.agent, event.core.seq, event.core.t_obs) = ("spiffe://example.org/gw".into(), 1, 1);
-    event.core.decision = Some(decision);
+    event.core.decision = Some(decision.into());
     assert!(event.encode().is_ok());
 }
 

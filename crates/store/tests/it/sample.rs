@@ -77,12 +77,15 @@ pub fn gateway(rng: &mut Rng, seq: u64) -> Event {
     let (outcome, code) = rng.pick(&OUTCOMES);
     e.core.outcome = Some(outcome);
     e.core.status = Some((StatusSpace::Http, code.into()));
-    e.core.decision = Some(Decision {
-        verdict: Some(Verdict::Allow),
-        mode: Some(Mode::Observe),
-        policies: vec!["allow-all".into()],
-        ..Decision::default()
-    });
+    e.core.decision = Some(
+        Decision {
+            verdict: Some(Verdict::Allow),
+            mode: Some(Mode::Observe),
+            policies: vec!["allow-all".into()],
+            ..Decision::default()
+        }
+        .into(),
+    );
     let caller = rng.pick(&SERVICES);
     let mut who = Principal::new(format!("spiffe://example.org/{caller}"), Verified::Bound);
     who.kind = Some(PrincipalKind::Workload);
@@ -123,7 +126,7 @@ pub fn gateway(rng: &mut Rng, seq: u64) -> Event {
         content_type: "application/json".into(),
         ..Payload::default()
     });
-    e.body.cap = Some(Capture { mode: Some(CaptureMode::Inline), ..Capture::default() });
+    e.body.cap = Some(Capture { mode: Some(CaptureMode::Inline), ..Capture::default() }.into());
     e
 }
 
@@ -239,13 +242,14 @@ pub fn wild(rng: &mut Rng, seq: u64) -> Event {
         policies: set(r),
         reason: text(r),
         ..Decision::default()
-    });
-    if e.core.decision.as_ref().is_some_and(|d| *d == Decision::default()) {
+    })
+    .map(Box::new);
+    if e.core.decision.as_ref().is_some_and(|d| **d == Decision::default()) {
         e.core.decision = None;
     }
     e.core.eid = if rng.chance(30) { rng.bytes() } else { eid(&e.core.agent, &e.core.stream, seq) };
     if rng.chance(5) {
-        e.core.other = vec![(40, Value::Uint(5))];
+        e.core.other = vec![(40, Value::Uint(5))].into();
     }
     e.who.who = some(rng, 80, principal);
     e.who.obo = (0..if rng.chance(20) { 1 + rng.below(3) } else { 0 }).map(|_| principal(rng)).collect();
@@ -260,7 +264,7 @@ pub fn wild(rng: &mut Rng, seq: u64) -> Event {
     e.peer.transport = some(rng, 50, |r| r.pick(Transport::ALL));
     e.peer.hops =
         (0..rng.below(3)).map(|_| (text(rng), Verified::Claimed)).filter(|(t, _)| !t.is_empty()).collect();
-    e.target = Target {
+    *e.target = Target {
         svc: text(rng),
         res: text(rng),
         raw: text(rng),
@@ -307,6 +311,7 @@ pub fn wild(rng: &mut Rng, seq: u64) -> Event {
         conf: some(r, 70, |r| r.pick(CaptureConf::ALL)),
         fmt: text(r),
         ..Capture::default()
-    });
+    })
+    .map(Shared::from);
     e
 }

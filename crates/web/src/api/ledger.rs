@@ -67,7 +67,7 @@ pub(crate) async fn evidence(state: &AppState, index: u64) -> Result<Vec<u8>, Pr
                     )
                 })?;
                 let groups = std::array::from_fn(|g| GroupEvidence::Disclosed {
-                    bytes: frame.groups[g].clone(),
+                    bytes: frame.groups[g].to_vec(),
                     salt: salts[g],
                 });
                 builder.event(EventEvidence { index, entry, schema: frame.schema, groups, inclusion })

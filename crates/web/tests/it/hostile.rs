@@ -21,8 +21,9 @@ fn everywhere(text: &str) -> Event {
     event.core.status = Some((StatusSpace::Http, text.to_owned()));
     event.core.labels = vec![text.chars().take(16).collect()];
     event.core.route = text.to_owned();
-    event.core.decision =
-        Some(Decision { reason: text.to_owned(), policies: vec![text.to_owned()], ..Decision::default() });
+    event.core.decision = Some(
+        Decision { reason: text.to_owned(), policies: vec![text.to_owned()], ..Decision::default() }.into(),
+    );
     let who = event.who.who.as_mut().unwrap();
     (who.name, who.iss, who.cred, who.svc) =
         (text.to_owned(), text.to_owned(), text.to_owned(), text.to_owned());

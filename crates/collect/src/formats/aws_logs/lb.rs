@@ -152,7 +152,7 @@ fn read(known: &Known, record: &Record<'_>) -> Result<Draft, Fault> {
     {
         let mut parts = arn.trim_matches('"').splitn(6, ':');
         let (region, account, group) = (parts.nth(3), parts.next(), parts.next());
-        let target = &mut draft.event.target;
+        let target = &mut *draft.event.target;
         region.unwrap_or_default().clone_into(&mut target.region);
         account.unwrap_or_default().clone_into(&mut target.ns);
         let name = group.and_then(|group| group.split('/').nth(1)).and_then(given);

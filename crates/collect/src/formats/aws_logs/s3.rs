@@ -113,7 +113,7 @@ impl<'a> S3<'a> {
         self.operation.as_ref().clone_into(&mut core.op);
         // What HTTP's keys of `detail` said is in `unmapped` too; those of the kind are none.
         draft.event.content.detail.clear();
-        let target = &mut draft.event.target;
+        let target = &mut *draft.event.target;
         "s3".clone_into(&mut target.svc);
         target.ns = self.owner.into_owned();
         target.res = self.bucket.into_owned();
@@ -256,8 +256,8 @@ mod tests {
     fn nobody_is_anonymous_and_a_refused_signature_claims() {
         let anonymous =
             parsed(&S3_ACCESS, &LINE.replace("arn:aws:sts::123456789012:assumed-role/app/i-1", "-"));
-        assert_eq!(anonymous.event.who.who.map(|who| who.id), Some("anon:".to_owned()));
+        assert_eq!(anonymous.event.who.who.as_ref().map(|who| who.id.clone()), Some("anon:".to_owned()));
         let refused = parsed(&S3_ACCESS, &LINE.replace("AccessDenied", "SignatureDoesNotMatch"));
-        assert_eq!(refused.event.who.who.map(|who| who.verified), Some(Verified::Claimed));
+        assert_eq!(refused.event.who.who.as_ref().map(|who| who.verified), Some(Verified::Claimed));
     }
 }

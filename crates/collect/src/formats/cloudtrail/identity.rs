@@ -16,7 +16,7 @@ pub(super) fn read(draft: &mut Draft, event: Val<'_, '_>, realm: &str) -> bool {
     let actor = actor(user, &account);
     let mut chain = chain(user, &account);
     let service = text(user, "invokedBy").map(|name| service(&name));
-    let who = &mut draft.event.who;
+    let who = &mut *draft.event.who;
     match (service, actor) {
         (Some(service), Some(actor)) => {
             who.who = Some(service);

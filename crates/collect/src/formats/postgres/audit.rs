@@ -40,7 +40,7 @@ pub(super) fn read(draft: &mut Draft, record: &str) {
     }
     if !object.res.is_empty() {
         // What pgaudit says was touched counts for more than what the text names.
-        let target = &mut draft.event.target;
+        let target = &mut *draft.event.target;
         (target.res, target.rtype) = (object.res, object.rtype);
         let named = target.res.clone();
         target.more.retain(|more| more.res != named);

@@ -89,7 +89,7 @@ fn a_prefix_of_the_operators_own_is_compiled() {
     assert_eq!(event.core.outcome, Some(Outcome::CallerError));
     let background = "78||0 LOG:  checkpoint starting: time";
     let event = prefix.parse(&Record { app: "postgres", ..record(background) }).unwrap().event;
-    assert_eq!((event.core.rec, event.who.who), (Some(Rec::Raw), None));
+    assert_eq!((event.core.rec, &event.who.who), (Some(Rec::Raw), &None));
     for wrong in ["%z ", "%u%d ", "%m [%p]%u"] {
         assert!(compile(wrong).is_err(), "{wrong}");
     }
@@ -121,8 +121,8 @@ fn connections_are_opened_authorised_and_closed() {
     let line = |message: &str| text(&format!("2024-03-13 12:08:33.000 UTC [77] LOG:  {message}")).event;
     let event = line("connection received: host=192.0.2.1 port=5");
     assert_eq!(
-        (event.core.rec, event.peer.src.unwrap().port, event.who.who),
-        (Some(Rec::SessionOpen), Some(5), None)
+        (event.core.rec, event.peer.src.as_ref().unwrap().port, &event.who.who),
+        (Some(Rec::SessionOpen), Some(5), &None)
     );
     let event = line(
         "connection authorized: user=app database=shop application_name=x y SSL enabled (protocol=TLSv1.3, cipher=TLS_AES_256_GCM_SHA384, bits=256)",

@@ -73,7 +73,7 @@ fn the_old_form_is_read_as_programs_write_it() {
             ["/syslog/hostname", "/syslog/appname", "/syslog/procid", "/message"].map(|p| kept(event, p));
         assert_eq!(got, [host, app, pid, message], "{text}");
     }
-    let who = draft("<34>Mar 13 12:08:33 su: hi").event.who.who.unwrap();
+    let who = draft("<34>Mar 13 12:08:33 su: hi").event.who.who.clone().unwrap();
     assert_eq!(who.id, "user:r/su", "without a host the input's realm");
     assert_eq!(draft("<13>hello").conf(), CaptureConf::Partial);
 }

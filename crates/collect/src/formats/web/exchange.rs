@@ -143,7 +143,7 @@ impl<'a> Exchange<'a> {
     }
 
     fn address(&mut self, role: Role, name: &str, value: &str) {
-        let peer = &mut self.draft.event.peer;
+        let peer = &mut *self.draft.event.peer;
         let value = value.trim();
         match role {
             Role::Client => fields::place(peer.src.get_or_insert_default(), value),

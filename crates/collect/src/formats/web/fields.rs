@@ -192,7 +192,7 @@ pub(crate) fn grpc(draft: &mut Draft, status: &str) -> bool {
     let core = &mut draft.event.core;
     (core.kind, core.class) = (Some(Kind::Grpc), Some(Class::Execute));
     "grpc".clone_into(&mut core.proto);
-    let target = &mut draft.event.target;
+    let target = &mut *draft.event.target;
     if let Some((service, method)) = target.raw.trim_start_matches('/').split_once('/') {
         method.clone_into(&mut core.op);
         if target.svc.is_empty() {

@@ -167,7 +167,7 @@ impl Names {
     }
 
     fn done(self, mut draft: Draft) -> Result<Draft, Fault> {
-        let peer = &mut draft.event.peer;
+        let peer = &mut *draft.event.peer;
         for (end, names) in [(&mut peer.src, self.src), (&mut peer.dst, self.dst)] {
             if let Some(end) = end {
                 (end.workload, end.ns) = names;

@@ -108,7 +108,7 @@ fn modsecurity(draft: &mut Draft, text: &str) {
             _ => {}
         }
     }
-    draft.event.core.decision = Some(decision);
+    draft.event.core.decision = Some(decision.into());
 }
 
 /// Each `[name "value"]`.
@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(denied.core.outcome, Some(Outcome::Denied));
         let decision = denied.core.decision.unwrap();
         assert_eq!((decision.policies, decision.verdict), (vec!["949110".to_owned()], Some(Verdict::Deny)));
-        assert_eq!(denied.peer.src.unwrap().ip, Some("192.0.2.240".parse().unwrap()));
+        assert_eq!(denied.peer.src.as_ref().unwrap().ip, Some("192.0.2.240".parse().unwrap()));
         let warned = parsed(&NGINX_ERROR, &line("Warning.")).event;
         assert_eq!((warned.core.outcome, warned.core.decision.unwrap().verdict), (None, None));
     }

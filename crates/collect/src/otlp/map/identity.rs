@@ -68,7 +68,7 @@ impl Mapper<'_> {
             }
             _ => {}
         }
-        let peer = &mut self.draft.event.peer;
+        let peer = &mut *self.draft.event.peer;
         merge(&mut peer.src, remote, local, callee, &mut peer.dst);
     }
 

@@ -82,7 +82,7 @@ fn a_server_span_is_what_the_callee_saw_in_stable_and_in_older_names() {
         assert_eq!(core.proto, "http/1.1");
         assert_eq!((event.target.raw.as_str(), event.target.res.as_str()), ("/a/7", "/a/{id}"));
         assert_eq!(event.target.svc, "shop");
-        let (src, dst) = (event.peer.src.unwrap(), event.peer.dst.unwrap());
+        let (src, dst) = (event.peer.src.as_ref().unwrap(), event.peer.dst.as_ref().unwrap());
         assert_eq!((src.ip.unwrap().to_string().as_str(), src.port), ("192.0.2.7", Some(4711)));
         assert_eq!((dst.host.as_str(), dst.port), ("shop.example", Some(443)));
         assert!(event.who.who.is_none());
@@ -112,10 +112,10 @@ fn a_client_span_says_who_called_and_all_of_it_is_claimed() {
             ("enduser.id", "alice"),
         ],
     );
-    let who = event.who.who.unwrap();
+    let who = event.who.who.as_ref().unwrap();
     assert_eq!((who.svc.as_str(), who.verified), ("shop", Verified::Claimed));
     assert_eq!((event.who.obo[0].name.as_str(), event.who.obo[0].verified), ("alice", Verified::Claimed));
-    assert_eq!(event.peer.dst.unwrap().port, Some(8443));
+    assert_eq!(event.peer.dst.as_ref().unwrap().port, Some(8443));
     assert_eq!(event.core.outcome, Some(Outcome::ServerError));
 }
 
@@ -179,7 +179,7 @@ fn a_message_is_one_with_its_destination() {
     );
     assert_eq!((event.core.kind, event.core.op.as_str()), (Some(Kind::Messaging), "send"));
     assert_eq!((event.target.res.as_str(), event.links.msg.as_str()), ("orders", "m1"));
-    assert_eq!(event.who.who.unwrap().svc, "shop");
+    assert_eq!(event.who.who.as_ref().unwrap().svc, "shop");
 }
 
 #[test]
@@ -217,8 +217,8 @@ fn the_draft_of_audit_logging_is_understood() {
     );
     assert_eq!((event.core.op.as_str(), event.core.outcome), ("UPDATE", Some(Outcome::Success)));
     assert_eq!((event.target.id.as_str(), event.target.rtype.as_str()), ("acc-7", "account"));
-    assert_eq!(event.who.who.unwrap().verified, Verified::Claimed);
-    assert_eq!(event.peer.src.unwrap().ip.unwrap().to_string(), "192.0.2.9");
+    assert_eq!(event.who.who.as_ref().unwrap().verified, Verified::Claimed);
+    assert_eq!(event.peer.src.as_ref().unwrap().ip.unwrap().to_string(), "192.0.2.9");
 }
 
 #[test]
@@ -252,5 +252,5 @@ fn a_client_address_behind_a_proxy_is_a_claimed_hop() {
         ],
     );
     assert_eq!(event.peer.hops, [("203.0.113.9".to_owned(), Verified::Claimed)]);
-    assert_eq!(event.peer.src.unwrap().ip.unwrap().to_string(), "10.0.0.1");
+    assert_eq!(event.peer.src.as_ref().unwrap().ip.unwrap().to_string(), "10.0.0.1");
 }

@@ -18,6 +18,7 @@ impl Conn {
         out: &mut Vec<Event>,
     ) {
         self.upstream = Some((address, t));
+        self.peer.take();
         if !context.causes.is_on() {
             return;
         }

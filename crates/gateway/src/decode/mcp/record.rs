@@ -281,7 +281,7 @@ pub(crate) fn outcome(event: &mut Event, answer: Option<&Answer>) {
 
 /// Makes `event` that of a message which the server sent on its own: the actor is the server.
 pub(crate) fn from_server(event: &mut Event, who: Who, request: bool) {
-    event.who = who;
+    event.who = who.into();
     event.core.decision = None;
     event.core.status = None;
     event.core.outcome = (!request).then_some(Outcome::Success);

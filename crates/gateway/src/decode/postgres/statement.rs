@@ -60,8 +60,9 @@ pub(super) fn fill(event: &mut Event, at: &At<'_>, run: &Executed, parameters: b
     {
         values::set(event, &kept, run.statement.as_deref(), (portal.count, run.bytes.0));
     }
-    event.body.req = Some(Payload { size: Some(run.bytes.0), ..Payload::default() });
-    event.body.rsp = Some(Payload { size: Some(run.bytes.1), ..Payload::default() });
+    let body = &mut *event.body;
+    body.req = Some(Payload { size: Some(run.bytes.0), ..Payload::default() });
+    body.rsp = Some(Payload { size: Some(run.bytes.1), ..Payload::default() });
 }
 
 fn set_operation(event: &mut Event, run: &Executed, meant: Option<&Arc<Statement>>) {

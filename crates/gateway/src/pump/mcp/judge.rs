@@ -8,7 +8,7 @@ use crate::decode::content::{self, Content};
 use crate::decode::identify::{self, Caller, Found};
 use crate::decode::mcp::{record, routing};
 use crate::ring::Decided;
-use countersign_event::{Class, Decision, Mode, Verdict, Who};
+use countersign_event::{Class, Decision, Mode, Shared, Verdict, Who};
 use countersign_policy::{Policy, Request};
 use countersign_wire::http1::fields::Fields;
 use countersign_wire::jsonrpc::{Fault, HELD_MAX, Kind, Message, Reader};
@@ -24,7 +24,7 @@ const UPGRADE: &str = "mcp-upgrade-undecided";
 /// A request whose body is being read before any of it passes.
 pub(in crate::pump) struct Call {
     /// Asked for once: a proof counts once.
-    who: Who,
+    who: Shared<Who>,
     purpose: String,
     /// Holds the body against the digest that its sender signed.
     content: Option<Content>,
@@ -204,7 +204,7 @@ fn unsound(fields: Option<Fields<'_>>, messages: &[Message], end: Result<(), Fau
 pub(in crate::pump) fn without_upgrade(method: &str, fields: Fields<'_>, decided: &mut Decided) {
     if method == "CONNECT" || switches(fields) {
         let purpose = std::mem::take(&mut decided.decision.purpose);
-        let own = denied_by_us(Who::default(), UPGRADE).decision;
+        let own = denied_by_us(Shared::default(), UPGRADE).decision;
         decided.decision = Decision { purpose, ..own };
     }
 }
@@ -214,7 +214,7 @@ fn switches(fields: Fields<'_>) -> bool {
 }
 
 /// A decision of the gateway itself.
-fn denied_by_us(who: Who, rule: &str) -> Box<Decided> {
+fn denied_by_us(who: Shared<Who>, rule: &str) -> Box<Decided> {
     let decision = Decision {
         verdict: Some(Verdict::Deny),
         mode: Some(Mode::Enforce),
@@ -225,7 +225,7 @@ fn denied_by_us(who: Who, rule: &str) -> Box<Decided> {
 }
 
 /// Failures of identities were told with the head.
-fn verdict_of(who: Who, decision: Decision) -> Box<Decided> {
+fn verdict_of(who: Shared<Who>, decision: Decision) -> Box<Decided> {
     Box::new(Decided { who, decision, failures: Vec::new(), content: None })
 }
 

@@ -44,12 +44,12 @@ fn logins_end_as_the_server_says() {
             .unwrap()
             .event;
     assert_eq!((event.core.kind, event.core.outcome), (Some(Kind::Auth), Some(Outcome::Denied)));
-    assert_eq!(event.who.who.unwrap().verified, Verified::Claimed);
+    assert_eq!(event.who.who.as_ref().unwrap().verified, Verified::Claimed);
     let event = parse_server_audit(&record("20240313 12:08:33,srv1,app,192.0.2.1,37,0,CONNECT,shop,,0"))
         .unwrap()
         .event;
     assert_eq!(
-        (event.core.outcome, event.who.who.unwrap().verified),
+        (event.core.outcome, event.who.who.as_ref().unwrap().verified),
         (Some(Outcome::Success), Verified::Asserted)
     );
 }
