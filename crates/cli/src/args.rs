@@ -462,9 +462,10 @@ mod tests {
 
     #[test]
     fn the_page_is_made_from_the_declarations() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/cli.md");
+        let path =
+            countersign_testkit::crate_dir(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/cli.md");
         if std::env::var_os("COUNTERSIGN_BLESS").is_some() {
-            std::fs::write(path, page()).unwrap();
+            std::fs::write(&path, page()).unwrap();
         }
         let found = std::fs::read_to_string(path).unwrap_or_default();
         assert_eq!(found, page(), "write it anew with COUNTERSIGN_BLESS=1 cargo test -p countersign-cli");

@@ -18,12 +18,14 @@ pub mod proxies;
 pub mod python;
 pub mod redis;
 pub mod servers;
+pub mod source;
 pub mod temp;
 
 pub use browser::Chromium;
 pub use child::Child;
 pub use install::{ensure_file, ensure_program};
 pub use net::{free_port, wait_for_port};
+pub use source::crate_dir;
 pub use temp::TempDir;
 
 /// Why a test's surroundings could not be set up.

@@ -7,7 +7,7 @@ fn there_is_one_arrow_and_no_second_tls_or_crypto_provider() {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(["tree", "--workspace", "--prefix", "none", "--edges", "normal,build", "--offline"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .current_dir(countersign_testkit::crate_dir(env!("CARGO_MANIFEST_DIR")))
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -98,7 +98,7 @@ pub(crate) struct Row {
 
 /// Where the sets are, if they are there.
 pub(crate) fn corpora() -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpora");
+    let root = countersign_testkit::crate_dir(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpora");
     root.is_dir().then_some(root)
 }
 

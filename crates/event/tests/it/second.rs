@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 
 /// Runs `event_ref.py` with `input` on its standard input.
 fn python(command: &str, input: String) -> String {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/event_ref.py");
+    let script = "tests/python/event_ref.py";
     let child = Command::new("python3")
         .args(["-B", script, command])
         .stdin(Stdio::piped())

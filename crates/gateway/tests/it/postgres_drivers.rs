@@ -14,7 +14,8 @@ pub(crate) const PACKAGES: [&str; 2] = ["psycopg[binary]==3.3.9", "pg8000==1.31.
 
 /// The transcript of a suite and the number of its cases.
 pub(crate) fn transcript(python: &Path, suite: &str, port: u16) -> (String, usize) {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/python").join(suite);
+    let script =
+        countersign_testkit::crate_dir(env!("CARGO_MANIFEST_DIR")).join("tests/it/python").join(suite);
     let mut command = Command::new(python);
     let text = run(command.arg(script).args(["127.0.0.1", &port.to_string(), "postgres", "postgres"]));
     let cases = text.lines().last().and_then(|l| l.strip_prefix("cases ")).unwrap().parse().unwrap();

@@ -2,19 +2,22 @@
 
 use ring::digest::{SHA256, digest};
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::PathBuf;
 
-const ASSETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/assets");
 /// Most bytes of script, uncompressed, that one page may load; the goal is 60 KB compressed.
 const SCRIPT_MAX: usize = 120 << 10;
 
+fn assets() -> PathBuf {
+    countersign_testkit::crate_dir(env!("CARGO_MANIFEST_DIR")).join("assets")
+}
+
 fn read(path: &str) -> String {
-    std::fs::read_to_string(Path::new(ASSETS).join(path)).unwrap()
+    std::fs::read_to_string(assets().join(path)).unwrap()
 }
 
 #[test]
 fn vendored_files_are_what_their_list_says() {
-    let vendor = Path::new(ASSETS).join("vendor");
+    let vendor = assets().join("vendor");
     for package in std::fs::read_dir(&vendor).unwrap().map(|entry| entry.unwrap().path()) {
         let list = std::fs::read_to_string(package.join("VENDOR.toml")).unwrap();
         for key in ["name = ", "version = ", "licence = ", "source = "] {
