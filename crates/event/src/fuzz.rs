@@ -1,7 +1,7 @@
 //! Fuzz bodies: arbitrary bytes in, a panic only where an invariant is broken. `fuzz/` wraps them for
 //! `cargo fuzz`; stable tests run them from seeds.
 
-use crate::{Event, Frame, GROUPS, cbor, codec, json};
+use crate::{Event, Frame, GROUPS, cbor, codec, json, map};
 
 /// A frame that decodes is the one encoding of its event.
 ///
@@ -51,4 +51,20 @@ pub fn event_json(bytes: &[u8]) {
         let again = json::from_json(&json::to_json(&event)).map(|event| event.encode());
         assert_eq!(again, Ok(Ok(frame)), "JSON loses nothing");
     }
+}
+
+/// Any text as a record of OCSF: what is read as our own export can be exported again, and comes back the same.
+///
+/// # Panics
+/// When it does not: that is a bug.
+pub fn map_ocsf(bytes: &[u8]) {
+    let Ok(import) = map::from_ocsf(bytes) else { return };
+    let Ok(frame) = import.event.encode() else {
+        assert!(!import.ours, "an export that was read is an event");
+        return;
+    };
+    let again = map::from_ocsf(map::to_ocsf(&import.event).as_bytes());
+    assert_eq!(again.map(|again| again.event.encode()), Ok(Ok(frame.clone())), "OCSF loses nothing");
+    let again = map::from_otel(&map::to_otel(&import.event));
+    assert_eq!(again.map(|again| again.event.encode()), Ok(Ok(frame)), "OTel loses nothing");
 }

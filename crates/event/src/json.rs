@@ -8,13 +8,15 @@
 //! inside them are `{"$bytes": …}`, maps without plain text keys `{"$map": [[key, value], …]}`. Nothing is
 //! lost: [`from_json`] gives the same event again.
 
-mod parse;
+pub(crate) mod parse;
 mod read;
 pub mod time;
 mod write;
 
+pub(crate) use read::from_tree;
 pub use read::{JsonError, from_json};
 pub use write::to_json;
+pub(crate) use write::write_string;
 
 /// base64url without padding, by value.
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";

@@ -13,6 +13,7 @@ pub mod install;
 pub mod mcp;
 pub mod net;
 pub mod node;
+pub mod ocsf;
 pub mod postgres;
 pub mod proxies;
 pub mod python;

@@ -1,34 +1,49 @@
-//! The JSON that an event needs: no floats, no null, no duplicate names. Recursion is bounded.
+//! The JSON that an event needs: no floats, no null. [`parse_any`] is for the JSON of others, where what an event
+//! has no type for stays as it is spelled. Recursion is bounded.
 
 use super::JsonError;
+use std::collections::HashSet;
 
 /// Deepest nesting of the text; an event's values nest 8 deep, and twice that as `$map`.
 const DEPTH_MAX: usize = 40;
+/// Deepest nesting of the JSON of others.
+const DEPTH_ANY_MAX: usize = 64;
 
 /// A parsed item.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Json {
+pub(crate) enum Json {
     Bool(bool),
     Int(i128),
     Text(String),
     Array(Vec<Json>),
     Object(Vec<(String, Json)>),
+    /// What an event has no type for, as it is spelled: null, a fraction, a number beyond 127 bits. Only of others.
+    Raw(String),
 }
 
 /// The one item of `text`.
-pub(super) fn parse(text: &str) -> Result<Json, JsonError> {
-    let mut parser = Parser { text, at: 0 };
-    let json = parser.item(0)?;
-    parser.space();
-    if parser.at == text.len() { Ok(json) } else { Err(parser.error("text after the end")) }
+pub(crate) fn parse(text: &str) -> Result<Json, JsonError> {
+    Parser { text, at: 0, any: false }.whole()
+}
+
+/// The one item of `text`, whatever JSON it is; of a name given twice in an object, the last counts.
+pub(crate) fn parse_any(text: &str) -> Result<Json, JsonError> {
+    Parser { text, at: 0, any: true }.whole()
 }
 
 struct Parser<'a> {
     text: &'a str,
     at: usize,
+    /// The JSON of others.
+    any: bool,
 }
 
 impl Parser<'_> {
+    fn whole(mut self) -> Result<Json, JsonError> {
+        let json = self.item(0)?;
+        self.space();
+        if self.at == self.text.len() { Ok(json) } else { Err(self.error("text after the end")) }
+    }
     fn error(&self, rule: &str) -> JsonError {
         JsonError { place: format!("byte {}", self.at), rule: rule.to_owned() }
     }
@@ -51,7 +66,7 @@ impl Parser<'_> {
         if self.takes(byte) { Ok(()) } else { Err(self.error(&format!("expected {}", char::from(byte)))) }
     }
     fn item(&mut self, depth: usize) -> Result<Json, JsonError> {
-        if depth > DEPTH_MAX {
+        if depth > if self.any { DEPTH_ANY_MAX } else { DEPTH_MAX } {
             return Err(self.error("nested too deep"));
         }
         self.space();
@@ -67,6 +82,10 @@ impl Parser<'_> {
             Some(b'[') => self.array(depth),
             Some(b'{') => self.object(depth),
             Some(b'-' | b'0'..=b'9') => self.int(),
+            Some(b'n') if self.any && rest.starts_with("null") => {
+                self.at += 4;
+                Ok(Json::Raw("null".to_owned()))
+            }
             Some(b'n') => Err(self.error("null: leave an absent field out")),
             _ => Err(self.error("expected a value")),
         }
@@ -97,6 +116,9 @@ impl Parser<'_> {
             self.expect(b':')?;
             fields.push((name, self.item(depth + 1)?));
             if self.takes(b'}') {
+                if self.any {
+                    last_of_each(&mut fields);
+                }
                 return Ok(Json::Object(fields));
             }
             self.expect(b',')?;
@@ -111,9 +133,13 @@ impl Parser<'_> {
         let whole =
             plain == "0" || (!plain.starts_with('0') && plain.bytes().all(|byte| byte.is_ascii_digit()));
         match digits.parse() {
-            Ok(n) if whole => {
+            Ok(n) if whole && !(self.any && digits == "-0") => {
                 self.at += end;
                 Ok(Json::Int(n))
+            }
+            _ if self.any && is_number(digits) => {
+                self.at += end;
+                Ok(Json::Raw(digits.to_owned()))
             }
             _ => Err(self.error("not a whole number that fits")),
         }
@@ -180,4 +206,45 @@ impl Parser<'_> {
             rule: "expected four hex digits".to_owned(),
         })
     }
+}
+
+/// A number (RFC 8259 section 6).
+fn is_number(text: &str) -> bool {
+    fn digits(text: &str) -> (usize, &str) {
+        let rest = text.trim_start_matches(|c: char| c.is_ascii_digit());
+        (text.len() - rest.len(), rest)
+    }
+    let text = text.strip_prefix('-').unwrap_or(text);
+    let (whole, mut rest) = digits(text);
+    if whole == 0 || (whole > 1 && text.starts_with('0')) {
+        return false;
+    }
+    if let Some(fraction) = rest.strip_prefix('.') {
+        let (count, after) = digits(fraction);
+        if count == 0 {
+            return false;
+        }
+        rest = after;
+    }
+    if let Some(exponent) = rest.strip_prefix(['e', 'E']) {
+        let (count, after) = digits(exponent.strip_prefix(['+', '-']).unwrap_or(exponent));
+        if count == 0 {
+            return false;
+        }
+        rest = after;
+    }
+    rest.is_empty()
+}
+
+/// Keeps the last of the fields of each name.
+fn last_of_each(fields: &mut Vec<(String, Json)>) {
+    let mut seen = HashSet::with_capacity(fields.len());
+    if fields.iter().all(|(name, _)| seen.insert(name.as_str())) {
+        return;
+    }
+    let mut seen = HashSet::new();
+    let mut keep: Vec<bool> = fields.iter().rev().map(|(name, _)| seen.insert(name.clone())).collect();
+    keep.reverse();
+    let mut keep = keep.into_iter();
+    fields.retain(|_| keep.next().unwrap_or(true));
 }

@@ -28,7 +28,12 @@ type Read<T> = Result<T, JsonError>;
 /// # Errors
 /// Not JSON, an unknown name, or a value of another type, by path.
 pub fn from_json(text: &str) -> Result<Event, JsonError> {
-    let mut top = Object::new("event".to_owned(), parse(text)?)?;
+    from_tree(parse(text)?)
+}
+
+/// As [`from_json`], of what was parsed.
+pub(crate) fn from_tree(json: Json) -> Result<Event, JsonError> {
+    let mut top = Object::new("event".to_owned(), json)?;
     if top.int::<u16>("schema")?.unwrap_or(SCHEMA) != SCHEMA {
         return Err(fault("schema", "only schema 1 is known"));
     }
@@ -199,6 +204,7 @@ fn value(json: Json) -> Option<Value> {
         Json::Int(n) if n >= 0 => Value::Uint(n.try_into().ok()?),
         Json::Int(n) => Value::Nint((-1 - n).try_into().ok()?),
         Json::Text(text) => Value::Text(text),
+        Json::Raw(_) => return None,
         Json::Array(items) => Value::Array(items.into_iter().map(value).collect::<Option<_>>()?),
         Json::Object(mut pairs) => {
             if let [(name, json)] = pairs.as_mut_slice()

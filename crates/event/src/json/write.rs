@@ -37,22 +37,7 @@ impl Json {
         }
     }
     fn string(&mut self, text: &str) {
-        self.out.push('"');
-        let mut rest = text;
-        // what needs escaping is ASCII, so every cut is between characters
-        while let Some(at) = rest.bytes().position(|byte| matches!(byte, b'"' | b'\\' | 0x7f | 0..0x20)) {
-            self.out.push_str(&rest[..at]);
-            match rest.as_bytes()[at] {
-                b'\n' => self.out.push_str("\\n"),
-                byte @ (b'"' | b'\\') => self.out.extend(['\\', char::from(byte)]),
-                byte => {
-                    let _ = write!(self.out, "\\u{byte:04x}");
-                }
-            }
-            rest = &rest[at + 1..];
-        }
-        self.out.push_str(rest);
-        self.out.push('"');
+        write_string(&mut self.out, text);
     }
     fn name(&mut self, name: &str) {
         self.comma();
@@ -218,6 +203,26 @@ impl Json {
             });
         }
     }
+}
+
+/// Appends `text` as a JSON string.
+pub(crate) fn write_string(out: &mut String, text: &str) {
+    out.push('"');
+    let mut rest = text;
+    // what needs escaping is ASCII, so every cut is between characters
+    while let Some(at) = rest.bytes().position(|byte| matches!(byte, b'"' | b'\\' | 0x7f | 0..0x20)) {
+        out.push_str(&rest[..at]);
+        match rest.as_bytes()[at] {
+            b'\n' => out.push_str("\\n"),
+            byte @ (b'"' | b'\\') => out.extend(['\\', char::from(byte)]),
+            byte => {
+                let _ = write!(out, "\\u{byte:04x}");
+            }
+        }
+        rest = &rest[at + 1..];
+    }
+    out.push_str(rest);
+    out.push('"');
 }
 
 /// Whether a registered type is a byte string of fixed length.

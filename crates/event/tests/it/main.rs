@@ -4,6 +4,7 @@
 
 mod golden;
 mod json;
+mod map;
 mod properties;
 mod random;
 mod registry;

@@ -31,7 +31,7 @@ fn registry() -> String {
 }
 
 /// Compares with a file of the repository; `COUNTERSIGN_WRITE=1` writes it.
-fn compare(path: &str, want: &str) {
+pub(crate) fn compare(path: &str, want: &str) {
     let path = Path::new(path);
     if std::env::var_os("COUNTERSIGN_WRITE").is_some() {
         std::fs::write(path, want).unwrap();
