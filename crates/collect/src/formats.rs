@@ -28,6 +28,7 @@ pub mod mssql;
 pub mod mysql;
 pub mod netfilter;
 pub mod postgres;
+pub mod pushed;
 pub mod redis_acl;
 pub mod siem;
 pub(crate) mod sql;
@@ -122,6 +123,9 @@ pub const FORMATS: &[Format] = &[
     gcp::GCP_LB,
     container::DOCKER,
     container::CRI,
+    pushed::SPLUNK_HEC,
+    pushed::LOKI,
+    pushed::FLUENT_FORWARD,
     azure::AZURE,
     aws::WAF,
     aws::RESOLVER,

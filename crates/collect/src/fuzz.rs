@@ -143,6 +143,33 @@ pub fn collect_proto(bytes: &[u8]) {
     assert!(end.is_err() || again.len() <= bytes.len(), "more than there was");
 }
 
+/// Any bytes as a block of Snappy: what it unfolds to is as long as it says, and within the bound.
+///
+/// # Panics
+/// When it is not: that is a bug.
+pub fn collect_snappy(bytes: &[u8]) {
+    const MOST: usize = 1 << 16;
+    let Ok(plain) = crate::snappy::unpack(bytes, MOST) else { return };
+    assert!(plain.len() <= MOST && plain.len() <= bytes.len() * 64, "more than an element can give");
+}
+
+/// The first byte chooses JSON or Protobuf, the rest is a request of Loki's push API: each of its records is JSON.
+///
+/// # Panics
+/// When one is not: that is a bug.
+pub fn collect_loki(bytes: &[u8]) {
+    let Some((choice, body)) = bytes.split_first() else { return };
+    let records = match choice & 1 {
+        0 => crate::receivers::loki::of_json(body),
+        _ => crate::receivers::loki::of_protobuf(body),
+    };
+    for record in records.unwrap_or_default() {
+        let parsed = crate::json::Doc::parse_batch(record.as_bytes(), usize::MAX);
+        let deep = |fault: &crate::Fault| fault.rule.contains("bound");
+        assert!(parsed.as_ref().err().is_none_or(deep), "{parsed:?}");
+    }
+}
+
 /// The first byte is the size of the pieces, the rest a stream of gRPC messages: however it is split, they are the
 /// same.
 ///

@@ -25,6 +25,7 @@ pub mod plan;
 pub mod proto;
 pub mod receivers;
 mod seal;
+pub mod snappy;
 pub mod spans;
 pub mod text;
 pub mod time;

@@ -7,14 +7,17 @@ mod body;
 mod bulk;
 mod events;
 pub(crate) mod grpc;
+mod hec;
 pub mod http;
+pub(crate) mod loki;
 mod otlp;
+mod paths;
 mod port;
 mod reply;
 pub mod syslog;
 
 pub use access::Access;
-pub use port::{Deliverer, Port, now};
+pub use port::{Deliverer, Delivery, Port, now};
 
 use std::time::Duration;
 use tokio::net::TcpStream;

@@ -4,12 +4,13 @@
 //! envelopes in envelopes are not opened. Not an envelope itself.
 
 use super::Record;
+use crate::json::Val;
 use crate::observe::{detect_among, json, unread};
 use crate::{Draft, time::Stamp};
 use countersign_event::{PrincipalKind, Rec, Verified};
 
 /// Formats that carry others.
-const ENVELOPES: &[&str] = &["syslog", "cri", "docker", "journald"];
+const ENVELOPES: &[&str] = &["syslog", "cri", "docker", "journald", "splunk-hec", "loki", "fluent-forward"];
 
 /// What is known about a message from around it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -110,4 +111,13 @@ pub(crate) fn note(draft: &mut Draft, pointer: &str, value: &str) {
     if !value.is_empty() {
         draft.token(pointer, &crate::draft::json_text(value));
     }
+}
+
+/// All members of an object of the envelope, each a token under `prefix`. Takes them.
+pub(crate) fn members(draft: &mut Draft, prefix: &str, object: Val<'_, '_>) {
+    for member in object.members() {
+        let name = member.name().replace('~', "~0").replace('/', "~1");
+        draft.token(&format!("{prefix}/{name}"), member.token());
+    }
+    object.take();
 }

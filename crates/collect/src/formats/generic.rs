@@ -20,7 +20,7 @@ pub const JSON: Format = Format {
 };
 
 /// Where agents put the line that they read.
-const TEXTS: &[&str] = &["message", "log", "msg", "event/original", "MESSAGE", "line"];
+pub(crate) const TEXTS: &[&str] = &["message", "log", "msg", "event/original", "MESSAGE", "line"];
 /// Where they put its time.
 const TIMES: &[&str] = &["@timestamp", "timestamp", "time", "ts", "date", "eventTime", "datetime", "t"];
 /// Numbers above these are milliseconds, microseconds, nanoseconds since 1970.
@@ -64,7 +64,7 @@ fn stamp(object: &Val<'_, '_>, draft: &mut Draft) {
         let Some(value) = object.get(name) else { continue };
         let found = match value.peek() {
             Some(text) => time::rfc3339(&text).or_else(|| time::clf(&text)),
-            None => number(&value),
+            None => epoch(value.spelled()),
         };
         if found.is_some() {
             value.take();
@@ -74,8 +74,7 @@ fn stamp(object: &Val<'_, '_>, draft: &mut Draft) {
 }
 
 /// Seconds with or without decimals, or a whole number of a smaller unit, told by its size.
-fn number(value: &Val<'_, '_>) -> Option<Stamp> {
-    let text = value.spelled();
+pub(crate) fn epoch(text: &str) -> Option<Stamp> {
     match text.parse::<i64>() {
         Ok(n) => match UNITS.iter().find(|(least, _)| n >= *least) {
             Some((_, unit)) => time::unix(n, *unit),

@@ -37,6 +37,8 @@ enum State {
     Members(bool),
     /// In the array, behind an element or the bracket; whether a comma must come first.
     Elements(bool),
+    /// Between values that follow each other.
+    Values,
     /// Behind the end, or a fault was given.
     Done,
 }
@@ -46,6 +48,12 @@ enum State {
 /// An object without the member is a fault, so that no batch vanishes by being spelled otherwise.
 pub fn elements<'a>(bytes: &'a [u8], member: Option<&'a str>) -> Split<'a> {
     Split { bytes, member, at: 0, state: State::Start, found: false }
+}
+
+/// The values of `bytes` that follow each other, with white space between them or nothing (JSON text sequences
+/// without separators, as Splunk's clients send them).
+pub fn values(bytes: &[u8]) -> Split<'_> {
+    Split { bytes, member: None, at: 0, state: State::Values, found: false }
 }
 
 impl Iterator for Split<'_> {
@@ -59,6 +67,11 @@ impl Iterator for Split<'_> {
                 State::Elements(comma) => match self.element(comma) {
                     Ok(Some(span)) => return Some(Ok(span)),
                     Ok(None) => Ok(()),
+                    Err(fault) => Err(fault),
+                },
+                State::Values => match self.following() {
+                    Ok(Some(span)) => return Some(Ok(span)),
+                    Ok(None) => return None,
                     Err(fault) => Err(fault),
                 },
                 State::Done => return None,
@@ -131,6 +144,17 @@ impl Split<'_> {
         let start = self.at;
         self.value()?;
         self.state = State::Elements(true);
+        Ok(Some(start..self.at))
+    }
+
+    /// The next of values that follow each other; nothing behind the last.
+    fn following(&mut self) -> Result<Option<Range<usize>>, Fault> {
+        self.space();
+        let start = self.at;
+        if start == self.bytes.len() {
+            return Ok(None);
+        }
+        self.value()?;
         Ok(Some(start..self.at))
     }
 

@@ -228,7 +228,9 @@ impl<'d, 'a> Val<'d, 'a> {
         if node.used.get() && inside.is_empty() {
             return;
         }
-        if !node.used.get() && !inside.iter().any(|inner| inner.used.get()) {
+        // The text as a whole has no name of its own to be kept under; its members have.
+        let whole = !pointer.is_empty() || inside.is_empty();
+        if whole && !node.used.get() && !inside.iter().any(|inner| inner.used.get()) {
             return take(pointer, self.spelled());
         }
         let length = pointer.len();

@@ -1,6 +1,8 @@
 //! Who may deliver to an input, and under which name.
 
 use super::port::Deliverer;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use countersign_event::Verified;
 use countersign_identity::{HeaderLookup, Identities, TlsIdentity, who_of};
 use http::HeaderMap;
@@ -48,7 +50,8 @@ impl std::fmt::Debug for Access {
     }
 }
 
-/// A request's headers. `Authorization: Splunk TOKEN`, as HEC clients send it, reads as a bearer token.
+/// A request's headers. `Authorization: Splunk TOKEN`, as HEC clients send it, reads as a bearer token, and so does
+/// the password of `Basic` (RFC 7617): agents that know no bearer token send theirs there, under any user name.
 struct Headers<'a> {
     map: &'a HeaderMap,
     authorization: Option<Vec<u8>>,
@@ -57,8 +60,16 @@ struct Headers<'a> {
 impl<'a> Headers<'a> {
     fn new(map: &'a HeaderMap) -> Headers<'a> {
         let given = map.get("authorization").map(http::HeaderValue::as_bytes).unwrap_or_default();
-        let token = given.strip_prefix(b"Splunk ").or_else(|| given.strip_prefix(b"splunk "));
-        Headers { map, authorization: token.map(|token| [b"Bearer ", token].concat()) }
+        let (scheme, rest) = given.split_at(given.iter().position(|b| *b == b' ').unwrap_or(given.len()));
+        let token = match scheme.to_ascii_lowercase().as_slice() {
+            b"splunk" => Some(rest.trim_ascii().to_vec()),
+            b"basic" => STANDARD.decode(rest.trim_ascii()).ok().and_then(|pair| {
+                let colon = pair.iter().position(|b| *b == b':')?;
+                Some(pair.get(colon + 1..)?.to_vec())
+            }),
+            _ => None,
+        };
+        Headers { map, authorization: token.map(|token| [b"Bearer ", token.as_slice()].concat()) }
     }
 }
 
@@ -74,5 +85,30 @@ impl HeaderLookup for Headers<'_> {
             (Some(ours), "authorization") if self.count(name) == 1 => vec![ours],
             _ => self.map.get_all(name).iter().map(http::HeaderValue::as_bytes).collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_found_where_agents_put_it() {
+        let basic = format!("Basic {}", STANDARD.encode("x:csk.a.b:c"));
+        for (given, read) in [
+            ("Splunk csk.a.b", "Bearer csk.a.b"),
+            ("splunk csk.a.b", "Bearer csk.a.b"),
+            ("Bearer csk.a.b", "Bearer csk.a.b"),
+            (basic.as_str(), "Bearer csk.a.b:c"),
+            ("Basic !", "Basic !"),
+        ] {
+            let mut map = HeaderMap::new();
+            map.insert("authorization", given.parse().unwrap());
+            assert_eq!(Headers::new(&map).get("authorization"), Some(read.as_bytes()), "{given}");
+        }
+        let mut twice = HeaderMap::new();
+        twice.append("authorization", "Splunk a".parse().unwrap());
+        twice.append("authorization", "Splunk b".parse().unwrap());
+        assert_eq!(Headers::new(&twice).values("authorization"), [b"Splunk a", b"Splunk b"]);
     }
 }

@@ -4,14 +4,14 @@
 //! request at a time on HTTP/1.1; what is in flight is bounded by the intake, connections by [`Settings`].
 
 use super::body::{self, BodyError};
+use super::paths::{self, Endpoint};
 use super::port::{self, Deliverer, Port};
 use super::reply::Whole;
-use super::{ACCEPT_AGAIN, HEAD_TIME, als, bulk, events, grpc, otlp, told};
+use super::{ACCEPT_AGAIN, HEAD_TIME, als, bulk, events, grpc, hec, loki, otlp, told};
 use crate::intake::Refusal;
-use crate::otlp::Signal;
 use bytes::Bytes;
 use countersign_identity::{ServerTls, TlsIdentity};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -64,6 +64,7 @@ pub(super) type Reply = Response<Whole>;
 struct Shared {
     port: Arc<Port>,
     desk: Arc<otlp::Desk>,
+    channels: hec::Channels,
     stop: watch::Receiver<bool>,
 }
 
@@ -73,6 +74,7 @@ pub(super) struct Push {
     pub(super) desk: Arc<otlp::Desk>,
     pub(super) deliverer: Deliverer,
     pub(super) path: String,
+    pub(super) query: String,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
 }
@@ -86,7 +88,12 @@ pub async fn serve(
 ) {
     let places = Arc::new(Semaphore::new(settings.connections));
     let desk = Arc::new(otlp::Desk::new(&port));
-    let shared = Arc::new(Shared { port: Arc::clone(&port), desk: Arc::clone(&desk), stop: stop.clone() });
+    let shared = Arc::new(Shared {
+        port: Arc::clone(&port),
+        desk: Arc::clone(&desk),
+        channels: hec::Channels::default(),
+        stop: stop.clone(),
+    });
     let running = {
         let (port, desk, stop) = (Arc::clone(&port), Arc::clone(&desk), stop.clone());
         tokio::spawn(async move { desk.run(&port, stop).await })
@@ -175,41 +182,6 @@ async fn requests<S>(
     }
 }
 
-/// Which protocol a path belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Endpoint {
-    /// `POST /v1/events`
-    Events,
-    /// `POST /k8s/audit`
-    Kubernetes,
-    /// `POST /_bulk`, `POST /INDEX/_bulk`
-    Bulk,
-    /// `POST /v1/logs`, `POST /v1/traces`, and the same as gRPC.
-    Otlp(Signal),
-    /// Envoy's access log service.
-    Als,
-    /// What an Elasticsearch client asks before it sends.
-    Probe,
-}
-
-/// The methods of OTLP's two services.
-const LOGS_SERVICE: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
-const TRACE_SERVICE: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
-
-fn endpoint(method: &Method, path: &str) -> Option<Endpoint> {
-    let post = matches!(*method, Method::POST | Method::PUT);
-    match path.trim_end_matches('/') {
-        "/v1/events" if post => Some(Endpoint::Events),
-        "/v1/logs" | LOGS_SERVICE if post => Some(Endpoint::Otlp(Signal::Logs)),
-        als::STREAM if post => Some(Endpoint::Als),
-        "/v1/traces" | TRACE_SERVICE if post => Some(Endpoint::Otlp(Signal::Traces)),
-        "/k8s/audit" if post => Some(Endpoint::Kubernetes),
-        path if post && (path == "/_bulk" || path.ends_with("/_bulk")) => Some(Endpoint::Bulk),
-        path if bulk::is_probe(method, path) => Some(Endpoint::Probe),
-        _ => None,
-    }
-}
-
 async fn answer(
     shared: &Shared,
     peer: Option<SocketAddr>,
@@ -220,24 +192,20 @@ async fn answer(
     let (head, body) = request.into_parts();
     let is_grpc = grpc::is(&head.headers);
     let path = head.uri.path().to_owned();
-    let Some(endpoint) = endpoint(&head.method, &path) else {
+    let Some(endpoint) = paths::endpoint(&head.method, &path) else {
         if is_grpc {
             return grpc::refuse(grpc::Code::Unimplemented, "no such method");
         }
-        let known = "POST /v1/events, POST /k8s/audit, POST /_bulk, POST /v1/logs, POST /v1/traces";
+        let known = paths::KNOWN;
         return text(StatusCode::NOT_FOUND, format!("nothing is received at {path}; known: {known}\n"));
     };
+    if endpoint == Endpoint::Hec(hec::Call::Health) {
+        return hec::health(&port);
+    }
     let now_s = i64::try_from(port::now() / 1_000_000_000).unwrap_or(i64::MAX);
     let Some(deliverer) = port.access.judge(peer, tls, &head.headers, now_s) else {
         port.intake.rejected(1, "unauthenticated");
-        if is_grpc {
-            let why = "a credential is needed that this input knows";
-            return grpc::refuse(grpc::Code::Unauthenticated, why);
-        }
-        let mut reply =
-            text(StatusCode::UNAUTHORIZED, "a credential is needed that this input knows\n".into());
-        reply.headers_mut().insert("www-authenticate", HeaderValue::from_static("Bearer"));
-        return reply;
+        return unauthenticated(endpoint, &head.headers);
     };
     if endpoint == Endpoint::Probe {
         return bulk::probe(&head.method, &path);
@@ -249,14 +217,32 @@ async fn answer(
         Ok(body) => body,
         Err(error) => return no_body(&port, error, is_grpc),
     };
-    let push = Push { port, desk: Arc::clone(&shared.desk), deliverer, path, headers: head.headers, body };
+    let query = head.uri.query().unwrap_or_default().to_owned();
+    let desk = Arc::clone(&shared.desk);
+    let push = Push { port, desk, deliverer, path, query, headers: head.headers, body };
     match endpoint {
         Endpoint::Events => events::receive(push).await,
         Endpoint::Kubernetes => events::kubernetes(push).await,
         Endpoint::Bulk => bulk::receive(push).await,
         Endpoint::Otlp(signal) => otlp::receive(push, signal).await,
+        Endpoint::Hec(call) => hec::receive(push, call, &shared.channels).await,
+        Endpoint::Loki => loki::receive(push).await,
         Endpoint::Als | Endpoint::Probe => text(StatusCode::OK, String::new()),
     }
+}
+
+/// The request's sender showed no credential that passes.
+fn unauthenticated(endpoint: Endpoint, headers: &HeaderMap) -> Reply {
+    const WHY: &str = "a credential is needed that this input knows";
+    if grpc::is(headers) {
+        return grpc::refuse(grpc::Code::Unauthenticated, WHY);
+    }
+    if let Endpoint::Hec(_) = endpoint {
+        return hec::unauthenticated(headers);
+    }
+    let mut reply = text(StatusCode::UNAUTHORIZED, format!("{WHY}\n"));
+    reply.headers_mut().insert("www-authenticate", HeaderValue::from_static("Bearer"));
+    reply
 }
 
 fn no_body(port: &Port, error: BodyError, is_grpc: bool) -> Reply {

@@ -1,7 +1,7 @@
 //! What every receiver of one input shares: its trust, its format, its way into the ledger.
 
 use crate::formats::Format;
-use crate::intake::{Intake, Item, Keys, Receipt, Refusal};
+use crate::intake::{Intake, Item, Keys, Receipt, Refusal, Room};
 use crate::joins::Joiner;
 use crate::{Input, Keeper, observe};
 use countersign_event::{Endpoint, Event, Verified};
@@ -31,6 +31,23 @@ pub struct Deliverer {
     pub peer: Option<SocketAddr>,
     /// Principal id; empty = nobody showed a credential.
     pub id: String,
+}
+
+/// Events that have room and are not handed over yet.
+#[derive(Debug)]
+pub struct Delivery {
+    items: Vec<Item>,
+    room: Room,
+}
+
+impl Delivery {
+    /// Makes them durable, however long it takes.
+    ///
+    /// # Errors
+    /// The ledger has stopped.
+    pub async fn patiently(self, port: &Port) -> Result<Receipt, Refusal> {
+        port.intake.record_patiently(self.items, self.room).await
+    }
 }
 
 /// Our clock, UTC ns.
@@ -74,10 +91,20 @@ impl Port {
     /// # Errors
     /// As [`Intake::record`].
     pub async fn deliver(&self, events: Vec<Event>, bytes: usize, keyed: bool) -> Result<Receipt, Refusal> {
+        let Delivery { items, room } = self.begin(events, bytes, keyed)?;
+        self.intake.record(items, room).await
+    }
+
+    /// Room for `events`, made of `bytes` bytes, to be delivered by and by: for a protocol that is answered before
+    /// they are durable, and asked again.
+    ///
+    /// # Errors
+    /// There is no room, or the ledger has stopped.
+    pub fn begin(&self, events: Vec<Event>, bytes: usize, keyed: bool) -> Result<Delivery, Refusal> {
         let room = self.intake.room(bytes as u64)?;
         let mut keys = Keys::default();
         let items = events.into_iter().map(|event| Item { key: keys.next(&event).filter(|_| keyed), event });
-        self.intake.record(items.collect(), room).await
+        Ok(Delivery { items: items.collect(), room })
     }
 
     /// As [`Port::deliver`], for a sender that is told nothing: waits as long as it takes, and nothing is a repeat.

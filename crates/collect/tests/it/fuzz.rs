@@ -35,6 +35,9 @@ const SEEDS: &[&str] = &[
     r"CEF:0|a\|b|c|1|100|n|10|src=192.0.2.1 spt=5 suser=bob jones act=blocked a \= b request=https://a/b rt=1710331713000",
     "LEEF:2.0|V|P|1|E7|x5E|src=192.0.2.1^dst=192.0.2.2^usrName=bob^action=allow",
     r#"{"a":[1,{"b":"c"}],"d":1.50}"#,
+    r#"{"time":1710331713.5,"host":"h","sourcetype":"s","event":"192.0.2.1 - - [13/Mar/2024:12:08:33 +0000] \"GET / HTTP/1.1\" 200 3","fields":{"a":[1]}}"#,
+    r#"{"stream":{"job":"a"},"values":[["1710331713000000000","line",{"pod":"p"}]]}"#,
+    r#"{"tag":"a.b","time":1710331713.5,"metadata":{"k":1},"record":{"log":{"$base64":"/w=="},"n":1}}"#,
 ];
 
 fn all() -> Vec<&'static str> {
@@ -48,6 +51,17 @@ fn batches_are_cut_in_order_wherever_they_end() {
             for cut in 0..=batch.len() {
                 fuzz::split(&[&[choice], &batch.as_bytes()[..cut]].concat());
             }
+        }
+    }
+}
+
+#[test]
+fn requests_of_loki_hold_wherever_they_end() {
+    let json = r#"{"streams":[{"stream":{"a":"b"},"values":[["1","x",{"c":"d"}],{},7]}]}"#;
+    let protobuf = b"\x0a\x18\x0a\x07{a=\"b\"}\x12\x0d\x0a\x04\x08\x01\x10\x02\x12\x01\xff\x1a\x02\x0a\x00";
+    for (choice, body) in [(0, json.as_bytes()), (1, &protobuf[..])] {
+        for cut in 0..=body.len() {
+            fuzz::collect_loki(&[&[choice], &body[..cut]].concat());
         }
     }
 }
@@ -82,6 +96,7 @@ proptest! {
         fuzz::collect_proto(&bytes);
         fuzz::collect_otlp(&bytes);
         fuzz::collect_grpc(&bytes);
+        fuzz::collect_loki(&bytes);
     }
 
     #[test]

@@ -7,6 +7,8 @@ mod score;
 
 mod als;
 mod fuzz;
+mod hec;
+mod loki;
 mod otlp;
 mod otlp_push;
 mod platforms;

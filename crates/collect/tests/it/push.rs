@@ -1,9 +1,12 @@
 //! Push protocols over HTTP against a real ledger: what is answered is durable, once.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use countersign_collect::intake::{Intake, IntakeLimits};
 use countersign_collect::receivers::{Access, Port, http};
 use countersign_collect::{Input, Keeper};
 use countersign_event::Event;
+use countersign_identity::{Identities, IdentityConfig, mint_api_key};
 use countersign_ledger::{Disk, Feed, Kek, Ledger, Options, Parts, Payload, RealDisk, SourceSpec};
 use countersign_redact::Scanner;
 use std::fs::File;
@@ -27,7 +30,7 @@ pub(crate) struct Rig {
 
 /// A disk whose log stands still while it is told to.
 #[derive(Default)]
-pub(crate) struct StillDisk(AtomicBool);
+pub(crate) struct StillDisk(pub(crate) AtomicBool);
 
 impl Disk for StillDisk {
     fn write_at(&self, file: &File, path: &Path, bytes: &[u8], offset: u64) -> io::Result<()> {
@@ -52,7 +55,35 @@ impl Rig {
         Rig::with(dir, format, Arc::default(), IntakeLimits::default())
     }
 
-    fn with(dir: &Path, format: Option<&str>, disk: Arc<StillDisk>, limits: IntakeLimits) -> Rig {
+    pub(crate) fn with(dir: &Path, format: Option<&str>, disk: Arc<StillDisk>, limits: IntakeLimits) -> Rig {
+        Rig::behind(dir, format, disk, limits, Access::open(), http::Settings::default())
+    }
+
+    /// A rig to which only the API key that is given back may deliver.
+    pub(crate) fn guarded(dir: &Path) -> (Rig, String) {
+        let (key, line) = mint_api_key("shipper", "user:test/shipper", &[7; 32]).unwrap();
+        let (keys, pepper) = (dir.join("keys"), dir.join("pepper"));
+        std::fs::write(&keys, line).unwrap();
+        std::fs::write(&pepper, STANDARD.encode([7; 32])).unwrap();
+        let config = IdentityConfig {
+            api_keys: Some(keys),
+            api_key_pepper: Some(pepper),
+            ..IdentityConfig::default()
+        };
+        let identities = Some(Arc::new(Identities::new(config, 0).unwrap()));
+        let access = Access { identities, required: true };
+        let limits = IntakeLimits::default();
+        (Rig::behind(dir, None, Arc::default(), limits, access, http::Settings::default()), key)
+    }
+
+    pub(crate) fn behind(
+        dir: &Path,
+        format: Option<&str>,
+        disk: Arc<StillDisk>,
+        limits: IntakeLimits,
+        access: Access,
+        settings: http::Settings,
+    ) -> Rig {
         let parts = Parts { disk, ..Parts::default() };
         let options = Options::new("example.org/collect/1");
         let (ledger, _) =
@@ -64,15 +95,14 @@ impl Rig {
             format: format.map(|name| countersign_collect::formats::by_name(name).unwrap()),
             intake: Intake::new(source, limits),
             keeper: Arc::new(Keeper::new(Scanner::default(), &[7; 32])),
-            access: Access::open(),
+            access,
         });
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
-        let served =
-            runtime.spawn(http::serve(listener, Arc::clone(&port), http::Settings::default(), stopped));
+        let served = runtime.spawn(http::serve(listener, Arc::clone(&port), settings, stopped));
         Rig { address, ledger, port, stop, runtime, served }
     }
 
