@@ -153,6 +153,52 @@ pub fn collect_snappy(bytes: &[u8]) {
     assert!(plain.len() <= MOST && plain.len() <= bytes.len() * 64, "more than an element can give");
 }
 
+/// The first byte is the size of the pieces, the rest a stream of MessagePack: however it is split, the values end in
+/// the same places, each becomes JSON or a fault, and as a message of Fluent's gives records that are JSON.
+///
+/// # Panics
+/// When that does not hold: that is a bug.
+pub fn collect_msgpack(bytes: &[u8]) {
+    const MOST: usize = 1 << 16;
+    let Some((step, stream)) = bytes.split_first() else { return };
+    let ends = |step: usize| {
+        let (mut frames, mut from, mut ends) = (crate::msgpack::Frames::default(), 0, Vec::new());
+        for here in (0..=stream.len()).step_by(step.max(1)).chain([stream.len()]) {
+            loop {
+                match frames.next(stream.get(from..here).unwrap_or_default(), MOST) {
+                    Ok(Some(length)) => {
+                        from += length;
+                        ends.push(from);
+                    }
+                    Ok(None) => break,
+                    Err(fault) => return (ends, Some(fault)),
+                }
+            }
+        }
+        (ends, None)
+    };
+    let whole = ends(stream.len());
+    assert_eq!(ends(usize::from(*step)), whole, "in pieces of {step}");
+    let mut from = 0;
+    for end in whole.0 {
+        let value = stream.get(from..end).unwrap_or_default();
+        assert_eq!(crate::msgpack::Reader::new(value).value(), Ok(value), "both see the same end");
+        let mut json = String::new();
+        if crate::msgpack::Reader::new(value).json(&mut json, MOST).is_ok() {
+            is_json(&json);
+        }
+        let message = crate::receivers::fluent::message::read(value).unwrap_or_default();
+        message.records.iter().for_each(|record| is_json(record));
+        from = end;
+    }
+}
+
+/// Panics where `text` is not JSON; one that is only deeper or wider than a record may be is.
+fn is_json(text: &str) {
+    let parsed = crate::json::Doc::parse_batch(text.as_bytes(), usize::MAX);
+    assert!(parsed.as_ref().err().is_none_or(|fault| fault.rule.contains("bound")), "{parsed:?}");
+}
+
 /// The first byte chooses JSON or Protobuf, the rest is a request of Loki's push API: each of its records is JSON.
 ///
 /// # Panics
@@ -163,11 +209,7 @@ pub fn collect_loki(bytes: &[u8]) {
         0 => crate::receivers::loki::of_json(body),
         _ => crate::receivers::loki::of_protobuf(body),
     };
-    for record in records.unwrap_or_default() {
-        let parsed = crate::json::Doc::parse_batch(record.as_bytes(), usize::MAX);
-        let deep = |fault: &crate::Fault| fault.rule.contains("bound");
-        assert!(parsed.as_ref().err().is_none_or(deep), "{parsed:?}");
-    }
+    records.unwrap_or_default().iter().for_each(|record| is_json(record));
 }
 
 /// The first byte is the size of the pieces, the rest a stream of gRPC messages: however it is split, they are the

@@ -19,6 +19,7 @@ pub mod http;
 pub mod intake;
 pub mod joins;
 pub mod json;
+pub mod msgpack;
 mod observe;
 pub mod otlp;
 pub mod plan;

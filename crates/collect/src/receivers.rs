@@ -6,6 +6,7 @@ mod als;
 mod body;
 mod bulk;
 mod events;
+pub mod fluent;
 pub(crate) mod grpc;
 mod hec;
 pub mod http;

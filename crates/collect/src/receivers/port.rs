@@ -7,7 +7,7 @@ use crate::{Input, Keeper, observe};
 use countersign_event::{Endpoint, Event, Verified};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// One configured input. Share it.
 #[derive(Debug)]
@@ -102,9 +102,23 @@ impl Port {
     /// There is no room, or the ledger has stopped.
     pub fn begin(&self, events: Vec<Event>, bytes: usize, keyed: bool) -> Result<Delivery, Refusal> {
         let room = self.intake.room(bytes as u64)?;
-        let mut keys = Keys::default();
-        let items = events.into_iter().map(|event| Item { key: keys.next(&event).filter(|_| keyed), event });
-        Ok(Delivery { items: items.collect(), room })
+        Ok(Delivery { items: items(events, keyed), room })
+    }
+
+    /// As [`Port::deliver`], for a sender that cannot be told to come again: waits `patience` for room.
+    ///
+    /// # Errors
+    /// As [`Port::deliver`].
+    pub async fn deliver_when_room(
+        &self,
+        events: Vec<Event>,
+        bytes: usize,
+        keyed: bool,
+        patience: Duration,
+    ) -> Result<Receipt, Refusal> {
+        let room = tokio::time::timeout(patience, self.intake.wait_room(bytes as u64)).await;
+        let room = room.map_err(|_| Refusal::Busy("no room for too long"))??;
+        self.intake.record(items(events, keyed), room).await
     }
 
     /// As [`Port::deliver`], for a sender that is told nothing: waits as long as it takes, and nothing is a repeat.
@@ -113,9 +127,14 @@ impl Port {
     /// The ledger has stopped.
     pub async fn deliver_patiently(&self, events: Vec<Event>, bytes: usize) -> Result<Receipt, Refusal> {
         let room = self.intake.wait_room(bytes as u64).await?;
-        let items = events.into_iter().map(|event| Item { event, key: None }).collect();
-        self.intake.record_patiently(items, room).await
+        self.intake.record_patiently(items(events, false), room).await
     }
+}
+
+/// A batch for the intake; `keyed` as in [`Port::deliver`].
+fn items(events: Vec<Event>, keyed: bool) -> Vec<Item> {
+    let mut keys = Keys::default();
+    events.into_iter().map(|event| Item { key: keys.next(&event).filter(|_| keyed), event }).collect()
 }
 
 /// The deliverer's address as a hop, for records that name no caller of their own.

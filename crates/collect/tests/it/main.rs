@@ -6,8 +6,10 @@
 mod score;
 
 mod als;
+mod fluent;
 mod fuzz;
 mod hec;
+mod kills;
 mod loki;
 mod otlp;
 mod otlp_push;
