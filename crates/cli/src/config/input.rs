@@ -25,6 +25,8 @@ pub(crate) struct Input {
     pub(crate) realm: String,
     /// Whose bytes are kept.
     pub(crate) keep_raw: KeepRaw,
+    /// File with the key that senders of Fluent's protocol must prove.
+    pub(crate) shared_key: Option<PathBuf>,
     /// TLS towards senders.
     pub(crate) tls: Option<InputTls>,
     /// It is nobody's wish: where its port is in use, it is left out.
@@ -38,6 +40,8 @@ pub(crate) enum Protocol {
     Http,
     /// Syslog.
     Syslog,
+    /// Fluent's forward protocol.
+    Fluent,
 }
 
 /// TLS of an input.
@@ -64,6 +68,7 @@ pub(crate) fn defaults() -> Vec<Input> {
         required: false,
         realm: name.to_owned(),
         keep_raw: KeepRaw::default(),
+        shared_key: None,
         tls: None,
         by_default: true,
     };
@@ -104,9 +109,20 @@ impl Reader<'_> {
         let word = |key: &str| self.text(&format!("{at}.{key}")).unwrap_or_default();
         let required = word("credential") == "required";
         let asserted = word("trust") == "asserted";
+        let protocol = match word("protocol").as_str() {
+            "syslog" => Protocol::Syslog,
+            "fluent" => Protocol::Fluent,
+            _ => Protocol::Http,
+        };
+        let shared_key = self.path(&format!("{at}.shared_key"));
+        if shared_key.is_some() && protocol != Protocol::Fluent {
+            let what =
+                "`shared_key` is asked for by protocol \"fluent\" alone; say that, or leave the key out";
+            return Err(self.settings.conflict(&format!("{at}.shared_key"), what));
+        }
         Ok(Input {
             listen,
-            protocol: if word("protocol") == "syslog" { Protocol::Syslog } else { Protocol::Http },
+            protocol,
             format: self.format(at)?,
             asserted,
             required,
@@ -116,6 +132,7 @@ impl Reader<'_> {
                 "none" => KeepRaw::None,
                 _ => KeepRaw::Unparsed,
             },
+            shared_key,
             tls,
             by_default: false,
             name,
@@ -175,6 +192,7 @@ mod tests {
             (format!("{input}format=\"combind\"\n"), "nearest: combined"),
             (format!("{input}{input}"), "repeats the name"),
             ("[[input]]\nname=\"a\"\nlisten=\"0.0.0.0:1\"\n".to_owned(), "plaintext = true"),
+            (format!("{input}shared_key=\"k\"\n"), "protocol \"fluent\""),
             (format!("{input}[input.tls]\ncert=\"c\"\nkey=\"k\"\nclient_auth=\"required\"\n"), "client_ca"),
         ] {
             let error = config(&text).unwrap_err().to_string();

@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::config::input::{Input, InputTls, Protocol};
 use crate::exit::CliError;
 use countersign_collect::intake::{Intake, IntakeLimits, Keys, REPEATS_AGE, REPEATS_MAX};
+use countersign_collect::receivers::fluent::{self, SharedKey};
 use countersign_collect::receivers::{Access, Port, http, syslog};
 use countersign_collect::{Counts, Keeper};
 use countersign_event::{CaptureMode, Event, Verified};
@@ -24,6 +25,8 @@ use tokio::task::JoinHandle;
 const WORKERS: usize = 2;
 /// Events read at once when repeats are remembered.
 const CHUNK: u64 = 4_096;
+/// Largest file with a shared key, bytes.
+const SHARED_KEY_MAX: u64 = 4_096;
 /// Longest wait for a part of the ledger while repeats are remembered.
 const FEED: Duration = Duration::from_secs(5);
 
@@ -40,12 +43,13 @@ pub(crate) struct Inputs {
 /// The sockets of an input.
 enum Sockets {
     Http(TcpListener),
+    Fluent(TcpListener, Option<SharedKey>),
     Syslog(Option<UdpSocket>, TcpListener),
 }
 
 impl Sockets {
     fn address(&self) -> Option<SocketAddr> {
-        let (Sockets::Http(tcp) | Sockets::Syslog(_, tcp)) = self;
+        let (Sockets::Http(tcp) | Sockets::Fluent(tcp, _) | Sockets::Syslog(_, tcp)) = self;
         tcp.local_addr().ok()
     }
 }
@@ -71,7 +75,8 @@ pub(crate) fn start(
     let scanner = config.redaction.scanner().map_err(|e| CliError::Failed(e.to_string()))?;
     let keeper = Arc::new(Keeper::of(scanner, ledger.digest_key()));
     for input in &config.inputs {
-        let sockets = match bind(input) {
+        let key = shared_key(input)?;
+        let sockets = match bind(input, key) {
             Ok(sockets) => sockets,
             Err(error) if input.by_default => {
                 say(&format!("input      {} at {} is left out: {error}", input.name, input.listen));
@@ -89,7 +94,7 @@ pub(crate) fn start(
         }
         let agent = format!("input:{}", input.name);
         let intake = Intake::new(super::ledger::source(ledger, &agent)?, IntakeLimits::default());
-        if input.protocol == Protocol::Http {
+        if input.protocol != Protocol::Syslog {
             remember(&intake, &agent, ledger, store)?;
         }
         let port = Arc::new(port(input, intake, &keeper, identities));
@@ -106,16 +111,34 @@ fn spoken(input: &Input) -> &'static str {
     match (input.protocol, &input.tls) {
         (Protocol::Http, None) => "http: pushed records",
         (Protocol::Http, Some(_)) => "https: pushed records",
+        (Protocol::Fluent, None) => "fluent forward, TCP",
+        (Protocol::Fluent, Some(_)) => "fluent forward, TLS",
         (Protocol::Syslog, None) => "syslog, UDP and TCP",
         (Protocol::Syslog, Some(_)) => "syslog, TLS",
     }
 }
 
-fn bind(input: &Input) -> std::io::Result<Sockets> {
+/// The key in the file that the configuration names.
+fn shared_key(input: &Input) -> Result<Option<SharedKey>, CliError> {
+    let Some(path) = &input.shared_key else { return Ok(None) };
+    let text = crate::config::read_bounded(path, SHARED_KEY_MAX)?;
+    match SharedKey::new(text.as_bytes()) {
+        Some(key) => Ok(Some(key)),
+        None => Err(CliError::new(
+            format!("cannot use the shared key in {}", path.display()),
+            "it is empty",
+            "put the same text there that the senders have",
+        )),
+    }
+}
+
+fn bind(input: &Input, key: Option<SharedKey>) -> std::io::Result<Sockets> {
     let tcp = TcpListener::bind(input.listen)?;
     tcp.set_nonblocking(true)?;
-    if input.protocol == Protocol::Http {
-        return Ok(Sockets::Http(tcp));
+    match input.protocol {
+        Protocol::Http => return Ok(Sockets::Http(tcp)),
+        Protocol::Fluent => return Ok(Sockets::Fluent(tcp, key)),
+        Protocol::Syslog => {}
     }
     // Port 0 = any: both get the same one.
     let udp = if input.tls.is_none() { Some(UdpSocket::bind(tcp.local_addr()?)?) } else { None };
@@ -138,6 +161,10 @@ fn serve(
         Sockets::Http(listener) => {
             let listener = tokio::net::TcpListener::from_std(listener)?;
             inputs.tasks.push(runtime.spawn(http::serve(listener, port, settings, stop())));
+        }
+        Sockets::Fluent(listener, key) => {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            inputs.tasks.push(runtime.spawn(fluent::serve(listener, port, settings, key, stop())));
         }
         Sockets::Syslog(udp, tcp) => {
             if let Some(udp) = udp {

@@ -15,10 +15,18 @@ pub(super) const KEYS: &[Key] = &[
     required("input[].listen", Kind::Address, "Where senders connect."),
     key(
         "input[].protocol",
-        Kind::Word(&["http", "syslog"]),
+        Kind::Word(&["http", "syslog", "fluent"]),
         "\"http\"",
         "http: all push protocols by their paths, HTTP/1.1 and HTTP/2. syslog: RFC 5424 and 3164 over UDP and TCP on \
-         one port number, with [input.tls] over TLS alone.",
+         one port number, with [input.tls] over TLS alone. fluent: the forward protocol of Fluentd and Fluent Bit over \
+         TCP, with [input.tls] over TLS.",
+    ),
+    key(
+        "input[].shared_key",
+        Kind::Path,
+        "",
+        "File with the key that senders of protocol fluent must prove (shared_key of Fluentd, Shared_Key of Fluent \
+         Bit); who proves it delivers as key:fluent/NAME.",
     ),
     key(
         "input[].format",
