@@ -58,10 +58,22 @@ pub(crate) fn programs() -> Result<PathBuf, XtaskError> {
     Ok(me.parent().map(PathBuf::from).unwrap_or_default())
 }
 
+/// What `cargo run` sets for the program that it runs.
+const OF_THIS_PACKAGE: [&str; 5] =
+    ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_CRATE_NAME", "CARGO_BIN_NAME", "CARGO_PRIMARY_PACKAGE"];
+
 /// `cargo ARGS` in the root, output shown.
 pub(crate) fn cargo(name: &str, args: &[&str], env: &[(&str, &str)]) -> Result<(), XtaskError> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
+    // What cargo told this program of its own package is nothing to the packages built next; build scripts that look at
+    // it (ring's does) would be run again, and with them most of the tree compiled again, for every clone's path.
+    for (key, _) in std::env::vars_os() {
+        let name = key.to_string_lossy();
+        if OF_THIS_PACKAGE.iter().any(|prefix| name.starts_with(prefix)) {
+            command.env_remove(&key);
+        }
+    }
     command.args(args).envs(env.iter().copied()).current_dir(root());
     let status =
         command.status().map_err(|error| XtaskError::Io(format!("starting cargo for {name}"), error))?;

@@ -12,10 +12,13 @@ use super::cost::rss;
 use super::peers::edge;
 use super::slow::huge_server;
 use crate::XtaskError;
-use countersign_testkit::{Child, ensure_program, free_port, http2, servers, wait_for_port};
+use countersign_testkit::servers::Server;
+use countersign_testkit::{Child, ensure_program, free_port, http2, proxies, servers, wait_for_port};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Requests a second of the others: far below what the gateway can do.
@@ -26,6 +29,8 @@ const LENGTH: Duration = Duration::from_secs(4);
 const HUGE: u64 = 1 << 30;
 /// Connections of the slow attack.
 const SLOW: u32 = 10_000;
+/// The same at HAProxy, which wants two descriptors for each, more than many machines give.
+const SLOW_PEER: u32 = 8_500;
 
 /// The attackers: a name, and `host port n`. Says `on` once it is under way.
 const ATTACK: &str = r#"
@@ -117,19 +122,46 @@ pub(super) fn run(home: &Path) -> Result<(), XtaskError> {
             Target::Huge => slow,
             Target::Beside => beside,
         };
-        let calm = clients::open_loop(http1, RATE, LENGTH)?;
-        let before = rss(child.id());
-        let mut attack = attack(home, mode, to)?;
-        let beside = clients::open_loop(http1, RATE, LENGTH)?;
-        let grew = rss(child.id()).saturating_sub(before) >> 10;
-        attack.kill();
-        let (calm, beside) = (calm.p99(), beside.p99());
-        let text = format!("{calm:.0} µs, {beside:.0} µs, {:.2} times, +{grew} KiB", beside / calm);
-        row(name, &text, "2 times");
-        std::thread::sleep(Duration::from_millis(500));
+        case(home, name, (mode, SLOW), (to, http1), child.id())?;
     }
     child.kill();
+    let (mut peer, _log) = peer(home, backend.address)?;
+    let name = "HAProxy: slowloris, 8,500 connections";
+    case(home, name, ("slowloris", SLOW_PEER), (peer.address, peer.address), peer.child.id())?;
+    peer.child.kill();
     Ok(())
+}
+
+/// Others' p99 at `others`, calm and then while `mode` attacks `to` with `n` connections, and what the process `of` grew by.
+fn case(
+    home: &Path,
+    name: &str,
+    (mode, n): (&str, u32),
+    (to, others): (SocketAddr, SocketAddr),
+    of: u32,
+) -> Result<(), XtaskError> {
+    let calm = clients::open_loop(others, RATE, LENGTH)?.p99();
+    let before = rss(of);
+    let mut attack = attack(home, (mode, n), to)?;
+    let beside = clients::open_loop(others, RATE, LENGTH)?.p99();
+    let grew = rss(of).saturating_sub(before) >> 10;
+    attack.kill();
+    let text = format!("{calm:.0} µs, {beside:.0} µs, {:.2} times, +{grew} KiB", beside / calm);
+    row(name, &text, "2 times");
+    std::thread::sleep(Duration::from_millis(500));
+    Ok(())
+}
+
+/// HAProxy under the same attack, and who takes its log: what this machine gives a proxy that others trust.
+fn peer(home: &Path, upstream: SocketAddr) -> Result<(Server, JoinHandle<()>), XtaskError> {
+    let failed = |error| XtaskError::Io("the socket of HAProxy's log".into(), error);
+    let path = home.join("haproxy.log.sock");
+    let log = UnixDatagram::bind(&path).map_err(failed)?;
+    let reader = std::thread::spawn(move || {
+        let mut line = [0; 4096];
+        while log.recv(&mut line).is_ok() {}
+    });
+    Ok((proxies::haproxy(upstream, &path)?, reader))
 }
 
 /// Accepts as many connections as the slow attack makes, and never reads.
@@ -145,11 +177,11 @@ fn deaf_server() -> Result<SocketAddr, XtaskError> {
     Ok(address)
 }
 
-fn attack(home: &Path, mode: &str, to: SocketAddr) -> Result<Child, XtaskError> {
+fn attack(home: &Path, (mode, n): (&str, u32), to: SocketAddr) -> Result<Child, XtaskError> {
     let file = home.join("attack.py");
     std::fs::write(&file, ATTACK).map_err(|error| XtaskError::Io("writing a script".into(), error))?;
     let mut command = Command::new(ensure_program("python3", "python3")?);
-    command.arg(file).arg(mode).args([to.ip().to_string(), to.port().to_string(), SLOW.to_string()]);
+    command.arg(file).arg(mode).args([to.ip().to_string(), to.port().to_string(), n.to_string()]);
     let mut child = Child::start(command, &home.join(format!("attack-{mode}.log")))?;
     child.wait_for_line("on", Duration::from_secs(120))?;
     Ok(child)
