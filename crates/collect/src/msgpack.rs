@@ -273,7 +273,7 @@ impl Frames {
             *self = Frames { at: 0, left: 1 };
         }
         while self.left > 0 {
-            let Some(&first) = buffer.get(self.at) else { return self.more(most) };
+            let Some(&first) = buffer.get(self.at) else { return Ok(None) };
             let sized = match head(first).ok_or(Fault::new(self.at, "no item begins so"))? {
                 Head::Fixed(b @ 0xa0..=0xbf) => 1 + usize::from(b & 0x1f),
                 Head::Fixed(b @ 0xd4..=0xd8) => 2 + (1 << (b - 0xd4)),
@@ -281,7 +281,7 @@ impl Frames {
                 Head::Number(size, _) => 1 + size,
                 Head::Sized(size, kind) => {
                     let length = buffer.get(self.at + 1..self.at + 1 + size);
-                    let Some(length) = length else { return self.more(most) };
+                    let Some(length) = length else { return Ok(None) };
                     let length = length.iter().fold(0_usize, |n, b| n << 8 | usize::from(*b));
                     1 + size + usize::from(matches!(kind, 0xc7..=0xc9)) + length
                 }
@@ -291,21 +291,18 @@ impl Frames {
                 return Err(Fault::new(self.at, "a message is longer than the bound"));
             }
             if end > buffer.len() {
-                return self.more(most);
+                return Ok(None);
             }
             let parts = Reader { bytes: buffer, at: self.at }.item()?.parts();
             self.at = end;
             self.left = (self.left - 1).saturating_add(parts);
+            // Each value that is missing has a byte at least. Asked of every item, so that it does not matter where
+            // a piece ends.
+            if self.left > most.saturating_sub(end) as u64 {
+                return Err(Fault::new(self.at, "a message is longer than the bound"));
+            }
         }
         Ok(Some(std::mem::take(&mut self.at)))
-    }
-
-    /// Each value that is missing has a byte at least.
-    fn more(&self, most: usize) -> Result<Option<usize>, Fault> {
-        if self.left > (most.saturating_sub(self.at)) as u64 {
-            return Err(Fault::new(self.at, "a message is longer than the bound"));
-        }
-        Ok(None)
     }
 }
 

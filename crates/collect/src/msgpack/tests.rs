@@ -71,6 +71,17 @@ fn what_is_too_deep_too_long_or_no_item_is_refused() {
     }
 }
 
+#[test]
+fn a_value_that_cannot_fit_is_refused_at_the_same_item_whatever_the_pieces() {
+    // Four values are promised where three bytes are left.
+    let stream = b"\x94\x01\x01\x01\x01";
+    for piece in 1..=stream.len() {
+        let mut frames = Frames::default();
+        let ends: Vec<_> = (piece..=stream.len()).map(|here| frames.next(&stream[..here], 4)).collect();
+        assert_eq!(ends[0].clone().unwrap_err(), Fault::new(1, "a message is longer than the bound"));
+    }
+}
+
 proptest! {
     #[test]
     fn any_bytes_hold(bytes in any::<Vec<u8>>()) {
