@@ -126,6 +126,7 @@ pub const FORMATS: &[Format] = &[
     pushed::SPLUNK_HEC,
     pushed::LOKI,
     pushed::FLUENT_FORWARD,
+    pushed::PUBSUB,
     azure::AZURE,
     aws::WAF,
     aws::RESOLVER,

@@ -4,6 +4,7 @@
 //! an earlier delivery; a refusal may leave a record behind (it was on its way), never the other way round; bytes in
 //! flight are bounded, and full means "later" in the protocol's own words.
 
+pub(crate) mod folds;
 mod repeats;
 
 pub use repeats::{Key, Keys, REPEATS_AGE, REPEATS_MAX};
@@ -11,6 +12,7 @@ pub use repeats::{Key, Keys, REPEATS_AGE, REPEATS_MAX};
 use crate::Counts;
 use countersign_event::{Event, import_eid};
 use countersign_ledger::{Ack, Done, GapReason, LedgerError, Source, TryRecordError};
+use folds::Folds;
 use repeats::{Known, Repeats};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -87,6 +89,7 @@ pub struct Intake {
 #[derive(Debug, Default)]
 struct Shared {
     repeats: Mutex<Repeats>,
+    folds: Mutex<Folds>,
     in_flight: AtomicU64,
     counts: Mutex<Counts>,
 }
@@ -165,6 +168,11 @@ impl Intake {
     /// The agent of its events.
     pub fn agent(&self) -> &str {
         self.source.agent()
+    }
+
+    /// Events of our own that strangers cause.
+    pub(crate) fn folds(&self) -> std::sync::MutexGuard<'_, Folds> {
+        self.shared.folds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// `n` records that came before, and were found to before they became events.

@@ -27,8 +27,9 @@ impl Counts {
     /// Counts a record that became `event`.
     pub fn record(&mut self, event: &Event) {
         let capture = event.body.cap.as_ref();
-        if capture.and_then(|capture| capture.mode) == Some(CaptureMode::Replay) {
-            // Made of records that were counted when they came.
+        if matches!(capture.and_then(|capture| capture.mode), Some(CaptureMode::Replay | CaptureMode::Inline))
+        {
+            // Made of records that were counted when they came, or of none: something that we saw ourselves.
             return;
         }
         let joined = capture.and_then(|capture| capture.merged).unwrap_or(1);

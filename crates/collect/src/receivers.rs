@@ -5,10 +5,12 @@ mod access;
 mod als;
 mod body;
 mod bulk;
+mod denied;
 mod events;
 pub mod fluent;
 pub(crate) mod grpc;
 mod hec;
+mod hooks;
 pub mod http;
 pub(crate) mod loki;
 mod otlp;
@@ -17,7 +19,7 @@ mod port;
 mod reply;
 pub mod syslog;
 
-pub use access::Access;
+pub use access::{Access, Refused};
 pub use port::{Deliverer, Delivery, Port, now};
 
 use std::time::Duration;

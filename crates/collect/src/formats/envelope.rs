@@ -10,7 +10,8 @@ use crate::{Draft, time::Stamp};
 use countersign_event::{PrincipalKind, Rec, Verified};
 
 /// Formats that carry others.
-const ENVELOPES: &[&str] = &["syslog", "cri", "docker", "journald", "splunk-hec", "loki", "fluent-forward"];
+const ENVELOPES: &[&str] =
+    &["syslog", "cri", "docker", "journald", "splunk-hec", "loki", "fluent-forward", "pubsub-push"];
 
 /// What is known about a message from around it.
 #[derive(Clone, Copy, Debug, Default)]

@@ -37,6 +37,16 @@ pub const FLUENT_FORWARD: Format = Format {
     parse: fluent,
 };
 
+/// The row of Google's Pub/Sub.
+pub const PUBSUB: Format = Format {
+    name: "pubsub-push",
+    what: "message of a push subscription of Google's Pub/Sub, and the record that it carries",
+    looks: |record| {
+        record.object().is_ok_and(|push| push.has("subscription") && push.at("message/messageId").is_some())
+    },
+    parse: pubsub,
+};
+
 /// Name of the one member of an object that stands for bytes which are no text: JSON has none.
 pub(crate) const BASE64: &str = "$base64";
 
@@ -152,6 +162,34 @@ fn fluent(record: &Record<'_>) -> Result<Draft, Fault> {
     note(&mut draft, "/fluent/tag", &tag.0);
     if let Some(metadata) = event.get("metadata") {
         members(&mut draft, "/fluent/metadata", metadata);
+    }
+    Ok(draft)
+}
+
+/// `{"message":{"data":"BASE64","attributes":{…},"messageId":"…","publishTime":"…"},"subscription":"…"}`
+fn pubsub(record: &Record<'_>) -> Result<Draft, Fault> {
+    let push = record.object()?;
+    let message = push.get("message").ok_or(Fault::new(0, "no message"))?;
+    let text = |name: &str| message.get(name).and_then(|value| value.text()).unwrap_or_default();
+    let data =
+        STANDARD.decode(text("data").as_bytes()).map_err(|_| Fault::new(0, "the data is not base64"))?;
+    let line = String::from_utf8_lossy(&data);
+    let stamp = time::rfc3339(&text("publishTime"));
+    let mut draft = open(record, &line, Around { stamp, ..Around::default() });
+    if matches!(line, std::borrow::Cow::Owned(_)) {
+        draft.partial("the text is not UTF-8");
+    }
+    if draft.source_id.is_empty() {
+        draft.source_id = text("messageId").into_owned();
+    }
+    if let Some(attributes) = message.get("attributes") {
+        members(&mut draft, "/pubsub/attributes", attributes);
+    }
+    let subscription = push.get("subscription").and_then(|name| name.text()).unwrap_or_default();
+    note(&mut draft, "/pubsub/subscription", &subscription);
+    // The old spellings of the same two stand beside them.
+    for name in ["message_id", "publish_time"] {
+        message.get(name).inspect(|value| value.take());
     }
     Ok(draft)
 }

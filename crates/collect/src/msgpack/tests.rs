@@ -78,7 +78,7 @@ fn a_value_that_cannot_fit_is_refused_at_the_same_item_whatever_the_pieces() {
     for piece in 1..=stream.len() {
         let mut frames = Frames::default();
         let ends: Vec<_> = (piece..=stream.len()).map(|here| frames.next(&stream[..here], 4)).collect();
-        assert_eq!(ends[0].clone().unwrap_err(), Fault::new(1, "a message is longer than the bound"));
+        assert_eq!(ends[0].unwrap_err(), Fault::new(1, "a message is longer than the bound"));
     }
 }
 

@@ -3,8 +3,9 @@
 use super::port::Deliverer;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use countersign_event::Principal;
 use countersign_event::Verified;
-use countersign_identity::{HeaderLookup, Identities, TlsIdentity, who_of};
+use countersign_identity::{Failure, HeaderLookup, Identities, TlsIdentity, who_of};
 use http::HeaderMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,23 +25,62 @@ impl Access {
         Access { identities: None, required: false }
     }
 
-    /// Who delivers over `tls` with `headers`; `None` = not without a credential that passes.
+    /// Who delivers over `tls` with `headers`.
+    ///
+    /// # Errors
+    /// Nobody without a credential that passes: whom the one that was shown claims, and why it did not pass.
     pub fn judge(
         &self,
         peer: Option<SocketAddr>,
         tls: Option<&TlsIdentity>,
         headers: &HeaderMap,
         now_s: i64,
-    ) -> Option<Deliverer> {
+    ) -> Result<Deliverer, Box<Refused>> {
         let mut found = tls.map(TlsIdentity::found).unwrap_or_default();
+        let mut failures: Vec<Failure> = tls.map(|tls| tls.failures.clone()).unwrap_or_default();
         if let Some(identities) = &self.identities {
-            found.extend(identities.from_http_over(&Headers::new(headers), tls, now_s).into_found());
+            let shown = identities.from_http_over(&Headers::new(headers), tls, now_s);
+            failures.extend_from_slice(&shown.failures);
+            found.extend(shown.into_found());
         }
         let who = who_of(found).who.filter(|who| who.verified >= Verified::Checked);
         if who.is_none() && self.required {
-            return None;
+            return Err(Box::new(Refused::new(failures.pop())));
         }
-        Some(Deliverer { peer, id: who.map(|who| who.id).unwrap_or_default() })
+        Ok(Deliverer { peer, id: who.map(|who| who.id).unwrap_or_default() })
+    }
+}
+
+/// A sender who was not let in. Nothing of a secret is in it.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// Whom the credential claims, level 1; `anon:` where none was shown or it could not be read.
+    pub claimed: Principal,
+    /// Label of the reason; empty = no credential was shown.
+    pub label: &'static str,
+    /// The reason.
+    pub reason: String,
+}
+
+impl Refused {
+    fn new(failure: Option<Failure>) -> Refused {
+        match failure {
+            Some(failure) => Refused {
+                claimed: Principal { verified: Verified::Claimed, ..failure.claimed },
+                label: failure.kind.label(),
+                reason: failure.reason,
+            },
+            None => Refused {
+                claimed: crate::intake::folds::nobody(),
+                label: "",
+                reason: "no credential that this input knows was shown".to_owned(),
+            },
+        }
+    }
+
+    /// The key that senders of an input share was not proved.
+    pub(super) fn shared_key() -> Refused {
+        Refused { reason: "the shared key was not proved".to_owned(), ..Refused::new(None) }
     }
 }
 

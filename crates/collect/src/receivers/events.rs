@@ -67,7 +67,7 @@ fn records(body: &[u8]) -> Box<dyn Iterator<Item = &[u8]> + Send + '_> {
 }
 
 /// The elements of an array; where one does not parse as such, all from there on is one record.
-fn batch<'a>(body: &'a [u8], member: Option<&'a str>) -> impl Iterator<Item = &'a [u8]> + Send {
+pub(super) fn batch<'a>(body: &'a [u8], member: Option<&'a str>) -> impl Iterator<Item = &'a [u8]> + Send {
     let mut last = 0;
     split::elements(body, member).map(move |element| match element {
         Ok(span) => {

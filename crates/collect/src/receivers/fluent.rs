@@ -9,7 +9,9 @@
 pub(crate) mod handshake;
 pub(crate) mod message;
 
+use super::access::Refused;
 use super::body::BODY_MAX;
+use super::denied;
 use super::port::{Deliverer, Port, now, sender};
 use crate::formats::pushed::FLUENT_FORWARD;
 use crate::intake::Refusal;
@@ -81,12 +83,13 @@ pub async fn serve(
     if tokio::time::timeout(settings.drain, places.acquire_many(all)).await.is_err() {
         tracing::warn!("some senders were cut off; what was not answered is theirs to send again");
     }
+    denied::close(&port).await;
 }
 
 /// One connection: who it is, then its messages.
 async fn session<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
-    port: &Port,
+    port: &Arc<Port>,
     peer: SocketAddr,
     tls: Option<countersign_identity::TlsIdentity>,
     key: Option<SharedKey>,
@@ -99,14 +102,17 @@ async fn session<S: AsyncRead + AsyncWrite + Unpin>(
         Some(key) => {
             let proved = tokio::time::timeout(super::HEAD_TIME, prove(&mut stream, &mut reader, &key)).await;
             // A certificate that was checked says more than a key that many share.
-            let known = judged.filter(|deliverer| !deliverer.id.is_empty());
+            let known = judged.ok().filter(|deliverer| !deliverer.id.is_empty());
             let shared = || Deliverer { peer: Some(peer), id: format!("key:fluent/{}", port.input.name) };
-            matches!(proved, Ok(true)).then(|| known.unwrap_or_else(shared))
+            match proved {
+                Ok(true) => Ok(known.unwrap_or_else(shared)),
+                _ => Err(Box::new(Refused::shared_key())),
+            }
         }
     };
     match deliverer {
-        Some(deliverer) => messages(&mut stream, port, &deliverer, reader, stop).await,
-        None => port.intake.rejected(1, "unauthenticated"),
+        Ok(deliverer) => messages(&mut stream, port, &deliverer, reader, stop).await,
+        Err(refused) => denied::deny(port, *refused, Some(peer), "fluent").await,
     }
 }
 

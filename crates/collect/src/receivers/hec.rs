@@ -278,7 +278,8 @@ fn parameters(query: &str) -> BTreeMap<String, String> {
     out
 }
 
-fn decoded(text: &str) -> String {
+/// `%XX` and `+` of a form.
+pub(super) fn decoded(text: &str) -> String {
     let hex = |b: Option<&u8>| b.and_then(|b| char::from(*b).to_digit(16));
     let (bytes, mut out, mut at) = (text.as_bytes(), Vec::with_capacity(text.len()), 0);
     while let Some(byte) = bytes.get(at) {

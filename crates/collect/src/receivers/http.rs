@@ -7,7 +7,7 @@ use super::body::{self, BodyError};
 use super::paths::{self, Endpoint};
 use super::port::{self, Deliverer, Port};
 use super::reply::Whole;
-use super::{ACCEPT_AGAIN, HEAD_TIME, als, bulk, events, grpc, hec, loki, otlp, told};
+use super::{ACCEPT_AGAIN, HEAD_TIME, als, bulk, denied, events, grpc, hec, hooks, loki, otlp, told};
 use crate::intake::Refusal;
 use bytes::Bytes;
 use countersign_identity::{ServerTls, TlsIdentity};
@@ -129,6 +129,7 @@ pub async fn serve(
     // It ends by itself; what it was about to write is written below otherwise.
     let _ = running.await;
     desk.close(&port).await;
+    denied::close(&port).await;
 }
 
 async fn connection(
@@ -203,10 +204,16 @@ async fn answer(
         return hec::health(&port);
     }
     let now_s = i64::try_from(port::now() / 1_000_000_000).unwrap_or(i64::MAX);
-    let Some(deliverer) = port.access.judge(peer, tls, &head.headers, now_s) else {
-        port.intake.rejected(1, "unauthenticated");
-        return unauthenticated(endpoint, &head.headers);
+    let deliverer = match port.access.judge(peer, tls, &head.headers, now_s) {
+        Ok(deliverer) => deliverer,
+        Err(refused) => {
+            denied::deny(&port, *refused, peer, "http").await;
+            return unauthenticated(endpoint, &head.headers);
+        }
     };
+    if endpoint == Endpoint::Hook(hooks::Hook::Preflight) {
+        return hooks::preflight(&head.headers);
+    }
     if endpoint == Endpoint::Probe {
         return bulk::probe(&head.method, &path);
     }
@@ -227,6 +234,7 @@ async fn answer(
         Endpoint::Otlp(signal) => otlp::receive(push, signal).await,
         Endpoint::Hec(call) => hec::receive(push, call, &shared.channels).await,
         Endpoint::Loki => loki::receive(push).await,
+        Endpoint::Hook(hook) => hooks::receive(push, hook).await,
         Endpoint::Als | Endpoint::Probe => text(StatusCode::OK, String::new()),
     }
 }
@@ -239,6 +247,9 @@ fn unauthenticated(endpoint: Endpoint, headers: &HeaderMap) -> Reply {
     }
     if let Endpoint::Hec(_) = endpoint {
         return hec::unauthenticated(headers);
+    }
+    if let Endpoint::Hook(hooks::Hook::Set) = endpoint {
+        return hooks::unauthenticated();
     }
     let mut reply = text(StatusCode::UNAUTHORIZED, format!("{WHY}\n"));
     reply.headers_mut().insert("www-authenticate", HeaderValue::from_static("Bearer"));

@@ -1,5 +1,6 @@
 //! Which protocol a request belongs to, by its method and path. Nothing else decides: not a header, not the body.
 
+use super::hooks::Hook;
 use super::{als, bulk, hec};
 use crate::otlp::Signal;
 use http::Method;
@@ -19,6 +20,8 @@ pub(super) enum Endpoint {
     Hec(hec::Call),
     /// `POST /loki/api/v1/push`
     Loki,
+    /// CloudEvents, security event tokens, Google's Pub/Sub.
+    Hook(Hook),
     /// Envoy's access log service.
     Als,
     /// What an Elasticsearch client asks before it sends.
@@ -31,7 +34,7 @@ const TRACE_SERVICE: &str = "/opentelemetry.proto.collector.trace.v1.TraceServic
 
 /// What is said to somebody who asks for something else.
 pub(super) const KNOWN: &str = "POST /v1/events, POST /k8s/audit, POST /_bulk, POST /v1/logs, POST /v1/traces, \
-     POST /services/collector, POST /loki/api/v1/push";
+     POST /services/collector, POST /loki/api/v1/push, POST /v1/cloudevents, POST /v1/set, POST /v1/pubsub";
 
 pub(super) fn endpoint(method: &Method, path: &str) -> Option<Endpoint> {
     let post = matches!(*method, Method::POST | Method::PUT);
@@ -46,6 +49,10 @@ pub(super) fn endpoint(method: &Method, path: &str) -> Option<Endpoint> {
         "/v1/traces" | TRACE_SERVICE if post => Some(Endpoint::Otlp(Signal::Traces)),
         "/k8s/audit" if post => Some(Endpoint::Kubernetes),
         "/loki/api/v1/push" if post => Some(Endpoint::Loki),
+        "/v1/cloudevents" if post => Some(Endpoint::Hook(Hook::CloudEvents)),
+        "/v1/cloudevents" if *method == Method::OPTIONS => Some(Endpoint::Hook(Hook::Preflight)),
+        "/v1/set" if post => Some(Endpoint::Hook(Hook::Set)),
+        "/v1/pubsub" if post => Some(Endpoint::Hook(Hook::PubSub)),
         path if post && (path == "/_bulk" || path.ends_with("/_bulk")) => Some(Endpoint::Bulk),
         path if bulk::is_probe(method, path) => Some(Endpoint::Probe),
         _ => None,

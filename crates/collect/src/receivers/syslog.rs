@@ -5,6 +5,7 @@
 //! kernel; how many were is asked of the kernel and declared as a GAP. Text that looks like a name or a level is
 //! text: nobody in a syslog message is more than claimed, and over TLS `cap.deliverer` names the real sender.
 
+use super::denied;
 use super::port::{Deliverer, Port, sender};
 use crate::frame::{Framer, Octets, Step};
 use countersign_event::Event;
@@ -130,20 +131,17 @@ pub async fn tcp(
         tokio::spawn(async move {
             let none = HeaderMap::new();
             match acceptor {
-                None => {
-                    if let Some(deliverer) = port.access.judge(Some(peer), None, &none, 0) {
-                        records(stream, &port, &deliverer, stop).await;
-                    } else {
-                        port.intake.rejected(1, "unauthenticated");
-                    }
-                }
+                None => match port.access.judge(Some(peer), None, &none, 0) {
+                    Ok(deliverer) => records(stream, &port, &deliverer, stop).await,
+                    Err(refused) => denied::deny(&port, *refused, Some(peer), "syslog").await,
+                },
                 Some(acceptor) => match super::handshake(&acceptor, stream).await {
                     Some(stream) => {
                         let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
                         let tls = port.access.identities.as_ref().map(|known| known.from_tls(chain));
                         match port.access.judge(Some(peer), tls.as_ref(), &none, 0) {
-                            Some(deliverer) => records(stream, &port, &deliverer, stop).await,
-                            None => port.intake.rejected(1, "unauthenticated"),
+                            Ok(deliverer) => records(stream, &port, &deliverer, stop).await,
+                            Err(refused) => denied::deny(&port, *refused, Some(peer), "syslog").await,
                         }
                     }
                     None => port.intake.rejected(1, "handshake"),
@@ -156,6 +154,7 @@ pub async fn tcp(
     if tokio::time::timeout(settings.drain, places.acquire_many(all)).await.is_err() {
         tracing::warn!("some senders of syslog were cut off in the middle of a message");
     }
+    denied::close(&port).await;
 }
 
 /// Reads one stream to its end. What breaks the framing is recorded raw, and ends it.

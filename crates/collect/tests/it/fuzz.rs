@@ -36,6 +36,7 @@ const SEEDS: &[&str] = &[
     "LEEF:2.0|V|P|1|E7|x5E|src=192.0.2.1^dst=192.0.2.2^usrName=bob^action=allow",
     r#"{"a":[1,{"b":"c"}],"d":1.50}"#,
     r#"{"time":1710331713.5,"host":"h","sourcetype":"s","event":"192.0.2.1 - - [13/Mar/2024:12:08:33 +0000] \"GET / HTTP/1.1\" 200 3","fields":{"a":[1]}}"#,
+    r#"{"message":{"data":"eyJhIjoxfQ==","attributes":{"k":"v"},"messageId":"1","publishTime":"2024-03-13T12:08:33Z"},"subscription":"projects/p/subscriptions/s"}"#,
     r#"{"stream":{"job":"a"},"values":[["1710331713000000000","line",{"pod":"p"}]]}"#,
     r#"{"tag":"a.b","time":1710331713.5,"metadata":{"k":1},"record":{"log":{"$base64":"/w=="},"n":1}}"#,
 ];

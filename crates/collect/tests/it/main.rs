@@ -6,9 +6,11 @@
 mod score;
 
 mod als;
+mod denied;
 mod fluent;
 mod fuzz;
 mod hec;
+mod hooks;
 mod kills;
 mod loki;
 mod otlp;
