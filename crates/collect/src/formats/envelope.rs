@@ -30,6 +30,8 @@ pub(crate) struct Around<'a> {
 /// speaker is `app` on `host`, with the text in `unmapped`.
 pub(crate) fn open(record: &Record<'_>, message: &str, around: Around<'_>) -> Draft {
     let message = message.strip_prefix("@cee:").map_or(message, str::trim_start);
+    // rsyslog ends counted messages with a line end all the same (RFC 6587 section 3.4.1 needs none).
+    let message = message.trim_end_matches(['\r', '\n']);
     let doc = json(message.as_bytes());
     let inner = Record {
         json: doc.as_ref(),

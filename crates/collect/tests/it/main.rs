@@ -16,6 +16,7 @@ mod loki;
 mod otlp;
 mod otlp_push;
 mod platforms;
+mod producers;
 mod push;
 mod samples;
 mod seeds_platforms;

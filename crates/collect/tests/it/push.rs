@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use countersign_collect::intake::{Intake, IntakeLimits};
-use countersign_collect::receivers::{Access, Port, http};
+use countersign_collect::receivers::{Access, Port, http, syslog};
 use countersign_collect::{Input, Keeper};
 use countersign_event::Event;
 use countersign_identity::{Identities, IdentityConfig, mint_api_key};
@@ -104,6 +104,21 @@ impl Rig {
         let (stop, stopped) = watch::channel(false);
         let served = runtime.spawn(http::serve(listener, Arc::clone(&port), settings, stopped));
         Rig { address, ledger, port, stop, runtime, served }
+    }
+
+    /// Its input also takes syslog, by datagrams and streams, at the address given back. What has been recorded
+    /// when the rig ends is in its events.
+    pub(crate) fn syslog(&self) -> SocketAddr {
+        let bound = async {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            (listener, tokio::net::UdpSocket::bind(address).await.unwrap(), address)
+        };
+        let (listener, socket, address) = self.runtime.block_on(bound);
+        let (stop, settings) = (self.stop.subscribe(), http::Settings::default());
+        self.runtime.spawn(syslog::tcp(listener, Arc::clone(&self.port), settings, stop.clone()));
+        self.runtime.spawn(syslog::udp(socket, Arc::clone(&self.port), stop));
+        address
     }
 
     /// Ends it in order and gives every event.

@@ -1,0 +1,243 @@
+//! Programs of others send us their logs by their own means: every request made is one right record.
+
+use crate::push::{Rig, request};
+use countersign_event::{Event, Kind, Outcome, Rec, Verified};
+use countersign_testkit::{Child, TempDir, ensure_program, free_port, node, wait_for_port};
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// Requests of each test; every fifth is refused.
+const REQUESTS: usize = 50;
+const BOUND: Duration = Duration::from_secs(60);
+
+fn free() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()))
+}
+
+fn path(n: usize) -> String {
+    if n.is_multiple_of(5) { format!("/denied/{n}") } else { format!("/orders/{n}") }
+}
+
+/// A rig whose syslog listens at the address given back.
+fn syslog(dir: &Path) -> (Rig, SocketAddr) {
+    let rig = Rig::start(&dir.join("ledger"), None);
+    let to = rig.syslog();
+    (rig, to)
+}
+
+/// Makes the requests, one after the other.
+fn ask(server: SocketAddr) {
+    for n in 0..REQUESTS {
+        let (status, _) = request(server, "GET", &path(n), "User-Agent: it/1\r\n", b"");
+        assert_eq!(status, if n.is_multiple_of(5) { 403 } else { 200 });
+    }
+}
+
+/// Waits until `n` records were recorded, and takes them.
+fn recorded(rig: Rig, n: usize) -> Vec<Event> {
+    let deadline = Instant::now() + BOUND;
+    while rig.port.intake.counts().recorded < n as u64 {
+        assert!(Instant::now() < deadline, "{:?}", rig.port.intake.counts());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    rig.events()
+}
+
+/// Each request once, with its outcome and its caller, in the given format.
+fn each_once(events: &[Event], format: &str) {
+    let mut seen = Vec::new();
+    for event in events.iter().filter(|event| event.core.rec == Some(Rec::Interaction)) {
+        let cap = event.body.cap.as_ref().unwrap();
+        assert_eq!(cap.fmt, format, "{event:?}");
+        assert_eq!((event.core.kind, event.core.op.as_str()), (Some(Kind::Http), "GET"));
+        assert_eq!(event.peer.src.as_ref().unwrap().ip.unwrap().to_string(), "127.0.0.1");
+        let number: usize = event.target.raw.rsplit('/').next().unwrap().parse().unwrap();
+        assert_eq!(event.target.raw, path(number));
+        let (status, outcome) =
+            if number.is_multiple_of(5) { ("403", Outcome::Denied) } else { ("200", Outcome::Success) };
+        assert_eq!(event.core.status.as_ref().unwrap().1, status);
+        assert_eq!(event.core.outcome, Some(outcome));
+        assert!(event.core.t_event.is_some(), "the producer's own time");
+        assert!(event.who.who.iter().all(|who| who.verified == Verified::Claimed), "syslog proves nobody");
+        seen.push(number);
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, (0..REQUESTS).collect::<Vec<_>>(), "each request once");
+}
+
+/// nginx in one process with `log` as its `access_log`, refusing everything below `/denied`.
+fn nginx(dir: &Path, log: &str) -> (Child, SocketAddr) {
+    let program = ensure_program("nginx", "nginx-light").unwrap();
+    let (address, root) = (free(), dir.display());
+    let config = format!(
+        "daemon off; master_process off; pid {root}/nginx.pid; error_log {root}/error.log;\n\
+         events {{ worker_connections 64; }}\n\
+         http {{ access_log {log};\n\
+         client_body_temp_path {root}/body; proxy_temp_path {root}/proxy; fastcgi_temp_path {root}/fastcgi;\n\
+         uwsgi_temp_path {root}/uwsgi; scgi_temp_path {root}/scgi;\n\
+         server {{ listen {address}; location / {{ return 200 ok; }} location /denied {{ return 403; }} }} }}\n"
+    );
+    let file = dir.join("nginx.conf");
+    std::fs::write(&file, config).unwrap();
+    let mut command = Command::new(program);
+    command.arg("-e").arg(dir.join("error.log")).arg("-c").arg(&file);
+    let child = Child::start(command, &dir.join("nginx.log")).unwrap();
+    wait_for_port(address, BOUND).unwrap();
+    (child, address)
+}
+
+/// HAProxy that answers by itself, with `log` as the lines that say where its log goes.
+fn haproxy(dir: &Path, log: &str, ring: &str) -> (Child, SocketAddr) {
+    let program = ensure_program("haproxy", "haproxy").unwrap();
+    let address = free();
+    let config = format!(
+        "global\n nbthread 1\n{ring}defaults\n mode http\n option httplog\n option dontlognull\n {log}\n timeout connect 5s\n \
+         timeout client 30s\n timeout server 30s\nfrontend in\n bind {address}\n \
+         http-request deny if {{ path_beg /denied }}\n http-request return status 200\n"
+    );
+    let file = dir.join("haproxy.cfg");
+    std::fs::write(&file, config).unwrap();
+    let mut command = Command::new(program);
+    command.arg("-db").arg("-f").arg(&file);
+    let child = Child::start(command, &dir.join("haproxy.log")).unwrap();
+    wait_for_port(address, BOUND).unwrap();
+    (child, address)
+}
+
+#[test]
+fn what_nginx_sends_by_syslog_is_one_right_record_a_request() {
+    let dir = TempDir::new("nginx-syslog").unwrap();
+    let (rig, to) = syslog(dir.path());
+    let (_nginx, address) = nginx(dir.path(), &format!("syslog:server={to},tag=shop,severity=info combined"));
+    ask(address);
+    let events = recorded(rig, REQUESTS);
+    each_once(&events, "syslog/combined");
+    assert_eq!(events.len(), REQUESTS);
+}
+
+#[test]
+fn what_haproxy_sends_by_datagrams_is_one_right_record_a_request() {
+    let dir = TempDir::new("haproxy-udp").unwrap();
+    let (rig, to) = syslog(dir.path());
+    let (_haproxy, address) = haproxy(dir.path(), &format!("log {to} local0"), "");
+    ask(address);
+    each_once(&recorded(rig, REQUESTS), "syslog/haproxy");
+}
+
+#[test]
+fn what_haproxy_sends_by_its_ring_over_tcp_is_one_right_record_a_request() {
+    let dir = TempDir::new("haproxy-tcp").unwrap();
+    let (rig, to) = syslog(dir.path());
+    let ring = format!(
+        "ring out\n format rfc5424\n maxlen 1500\n size 262144\n timeout connect 5s\n timeout server 10s\n \
+         server s {} log-proto octet-count\n",
+        to
+    );
+    let (_haproxy, address) = haproxy(dir.path(), "log ring@out local0", &ring);
+    ask(address);
+    each_once(&recorded(rig, REQUESTS), "syslog/haproxy");
+}
+
+#[test]
+fn what_rsyslog_forwards_of_a_file_is_one_right_record_a_request() {
+    let program = ensure_program("rsyslogd", "rsyslog").unwrap();
+    let dir = TempDir::new("rsyslog").unwrap();
+    let (rig, to) = syslog(dir.path());
+    let root = dir.path().display();
+    let log = dir.path().join("access.log");
+    let (_nginx, address) = nginx(dir.path(), &format!("{} combined", log.display()));
+    let mut config = String::new();
+    write!(
+        config,
+        "global(workDirectory=\"{root}\")\nmodule(load=\"imfile\" mode=\"polling\" PollingInterval=\"1\")\n\
+         input(type=\"imfile\" File=\"{}\" Tag=\"shop\")\n\
+         action(type=\"omfwd\" target=\"{}\" port=\"{}\" protocol=\"tcp\" TCP_Framing=\"octet-counted\" \
+         template=\"RSYSLOG_SyslogProtocol23Format\")\n",
+        log.display(),
+        to.ip(),
+        to.port(),
+    )
+    .unwrap();
+    let file = dir.path().join("rsyslog.conf");
+    std::fs::write(&file, config).unwrap();
+    let mut command = Command::new(program);
+    command.args(["-n", "-f"]).arg(&file).arg("-i").arg(dir.path().join("rsyslog.pid"));
+    let _rsyslog = Child::start(command, &dir.path().join("rsyslog.log")).unwrap();
+    ask(address);
+    let events = recorded(rig, REQUESTS);
+    each_once(&events, "syslog/combined");
+    assert!(
+        events.iter().all(|event| !event.content.unmapped.contains_key("/rest")),
+        "a line end is no text"
+    );
+}
+
+/// Client and server spans of Node's own HTTP, by the SDK's own exporter: `proto` or `http` (JSON).
+const JAVASCRIPT: &str = r#"
+const [way, endpoint, total] = [process.argv[2], process.argv[3], Number(process.argv[4])];
+const { NodeTracerProvider, BatchSpanProcessor } = require('@opentelemetry/sdk-trace-node');
+const { OTLPTraceExporter } = require('@opentelemetry/exporter-trace-otlp-' + way);
+const { resourceFromAttributes } = require('@opentelemetry/resources');
+const { SpanKind, trace, context } = require('@opentelemetry/api');
+const provider = (name) => new NodeTracerProvider({
+  resource: resourceFromAttributes({ 'service.name': name }),
+  spanProcessors: [new BatchSpanProcessor(new OTLPTraceExporter({ url: endpoint + '/v1/traces' }))],
+});
+(async () => {
+  const web = provider('web'), shop = provider('shop');
+  for (let n = 0; n < total; n++) {
+    const path = n % 5 ? `/orders/${n}` : `/denied/${n}`;
+    const call = web.getTracer('t').startSpan('GET', { kind: SpanKind.CLIENT,
+      attributes: { 'http.request.method': 'GET', 'url.full': 'http://shop.example' + path } });
+    const span = shop.getTracer('t').startSpan('GET ' + path, { kind: SpanKind.SERVER,
+      attributes: { 'http.request.method': 'GET', 'url.path': path, 'client.address': '127.0.0.1',
+        'http.response.status_code': n % 5 ? 200 : 403 } }, trace.setSpan(context.active(), call));
+    span.end(); call.end();
+  }
+  await web.shutdown(); await shop.shutdown();
+})().catch((e) => { console.error(e); process.exit(1); });
+"#;
+
+/// The SDK's packages, pinned.
+const SDK: [&str; 5] = [
+    "@opentelemetry/api@1.9.0",
+    "@opentelemetry/sdk-trace-node@2.2.0",
+    "@opentelemetry/resources@2.2.0",
+    "@opentelemetry/exporter-trace-otlp-proto@0.207.0",
+    "@opentelemetry/exporter-trace-otlp-http@0.207.0",
+];
+
+fn javascript(way: &str) {
+    let modules = node::modules("otel", &SDK).unwrap();
+    let dir = TempDir::new("otel-js").unwrap();
+    let rig = Rig::start(&dir.path().join("ledger"), None);
+    let script = modules.join(format!("export-{way}-{}.js", std::process::id()));
+    std::fs::write(&script, JAVASCRIPT).unwrap();
+    let output = Command::new(node::node().unwrap())
+        .arg(&script)
+        .args([way, &format!("http://{}", rig.address), &REQUESTS.to_string()])
+        .output()
+        .unwrap();
+    std::fs::remove_file(&script).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let events = rig.events();
+    let calls: Vec<Event> =
+        events.into_iter().filter(|event| event.core.rec == Some(Rec::Interaction)).collect();
+    each_once(&calls, "otlp_span");
+    for call in &calls {
+        assert_eq!((call.who.who.as_ref().unwrap().svc.as_str(), call.target.svc.as_str()), ("web", "shop"));
+    }
+}
+
+#[test]
+fn every_call_that_the_javascript_sdk_exports_as_protobuf_is_one_right_record() {
+    javascript("proto");
+}
+
+#[test]
+fn every_call_that_the_javascript_sdk_exports_as_json_is_one_right_record() {
+    javascript("http");
+}
