@@ -28,6 +28,10 @@ pub struct SourceReg {
     pub previous: Option<u32>,
     /// 6: longest time between heartbeats, seconds.
     pub heartbeat_s: u64,
+    /// 7: for a source that another log numbers (an edge's): the origin of that log.
+    pub via: Option<String>,
+    /// 8: last number before this registration, where the run was registered before; its numbers go on.
+    pub after: u64,
 }
 
 /// SOURCE_CKPT: a heartbeat over a window of sequence numbers.
@@ -120,6 +124,10 @@ impl SourceReg {
             fields.push((5, Value::Uint(previous.into())));
         }
         fields.push((6, Value::Uint(self.heartbeat_s)));
+        fields.extend(self.via.as_ref().map(|via| (7, Value::Text(via.clone()))));
+        if self.after > 0 {
+            fields.push((8, Value::Uint(self.after)));
+        }
         map(fields)
     }
 }
@@ -233,7 +241,7 @@ impl SourceReg {
     pub fn parse(body: &[u8]) -> Option<SourceReg> {
         let (mut source_ref, mut identity, mut stream, mut epoch, mut public) =
             (None, None, None, None, None);
-        let (mut previous, mut heartbeat) = (None, None);
+        let (mut previous, mut heartbeat, mut via, mut after) = (None, None, None, 0);
         read(body, |key, value| {
             match key {
                 0 => source_ref = Some(number(&value)?),
@@ -243,6 +251,8 @@ impl SourceReg {
                 4 => public = Some(fixed(&value)?),
                 5 => previous = Some(number(&value)?),
                 6 => heartbeat = Some(number(&value)?),
+                7 => via = Some(value.as_text()?.to_owned()),
+                8 => after = number(&value)?,
                 _ => {}
             }
             Some(())
@@ -255,6 +265,8 @@ impl SourceReg {
             public_key: public?,
             previous,
             heartbeat_s: heartbeat?,
+            via,
+            after,
         })
     }
 }

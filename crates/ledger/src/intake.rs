@@ -52,6 +52,8 @@ pub(crate) enum Work {
     Events(Submission),
     Own(Own),
     ClosePart(SyncSender<()>),
+    /// The last heartbeat of a source that will say no more.
+    End(Arc<SourceState>),
     /// Final heartbeats, CLOSE, and no more.
     Shutdown,
 }
@@ -62,7 +64,7 @@ impl Work {
         match self {
             Work::Events(submission) => Some(&submission.source),
             Work::Own(own) => own.dropped.as_ref().map(|(source, ..)| source),
-            Work::ClosePart(_) | Work::Shutdown => None,
+            Work::ClosePart(_) | Work::End(_) | Work::Shutdown => None,
         }
     }
 }

@@ -52,7 +52,7 @@ impl Options {
 /// start then finds no clean end, as after a crash.
 #[derive(Clone)]
 pub struct Ledger {
-    core: Arc<Core>,
+    pub(crate) core: Arc<Core>,
     _guard: Arc<Guard>,
 }
 
@@ -156,7 +156,7 @@ impl Ledger {
             if registry.live.len() >= SOURCES_MAX {
                 return Err(LedgerError::Limit { what: "number of live sources", max: SOURCES_MAX as u64 });
             }
-            if registry.sources.values().any(|source| source.reg.stream == spec.stream) {
+            if registry.run(&spec.stream).is_some() {
                 return Err(LedgerError::Invalid(
                     "this stream was registered before; use a fresh one".to_owned(),
                 ));
@@ -170,6 +170,8 @@ impl Ledger {
                 public_key: SourceState::public_key(&seed),
                 previous: latest.map(|(previous, _)| previous),
                 heartbeat_s: core.limits.heartbeat_idle.as_secs().max(1),
+                via: None,
+                after: 0,
             };
             registry.next_ref += 1;
             Arc::new(SourceState::new(reg, &seed, core.clock.monotonic_ns(), &core.dir.join("sources")))

@@ -365,14 +365,17 @@ fn declare_losses(
             None => drop(stream_of(name).map(|stream| owed.insert(stream, None))),
         }
     }
-    let open: Vec<(u32, [u8; 16], u64)> = lock(&core.registry)
+    let open: Vec<(u32, [u8; 16], u64, bool)> = lock(&core.registry)
         .sources
         .values()
         .filter(|source| !source.closed && !resumed.contains(&source.info.stream))
-        .map(|source| (source.info.source_ref, source.info.stream, source.info.last_seq))
+        .map(|source| {
+            (source.info.source_ref, source.info.stream, source.info.last_seq, source.reg.via.is_some())
+        })
         .collect();
-    for (source_ref, stream, last) in open {
-        let known = owed.get(&stream).copied();
+    for (source_ref, stream, last, forwarded) in open {
+        // What an edge numbered is still there: it sends again what was not acknowledged.
+        let known = if forwarded { Some(Some(0)) } else { owed.get(&stream).copied() };
         let missing = known.flatten().map_or(0, |count| count.saturating_sub(last));
         // Nothing owed is missing: the entry closes the source and names no numbers. Without a count, only
         // where a loss would begin is known.

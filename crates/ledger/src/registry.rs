@@ -27,6 +27,8 @@ pub(crate) struct Registry {
     pub(crate) sources: BTreeMap<u32, SourceRecord>,
     pub(crate) live: BTreeMap<u32, Arc<SourceState>>,
     latest: HashMap<String, (u32, u64)>,
+    /// Newest registration of each run.
+    runs: HashMap<[u8; 16], u32>,
     gaps: VecDeque<GapInfo>,
     segments: BTreeMap<u64, (SegmentInfo, u64, [u8; 32])>,
     /// Next registration number to give out.
@@ -76,6 +78,7 @@ impl Registry {
     fn add_source(&mut self, index: u64, entry: &Entry, reg: SourceReg) {
         self.next_ref = self.next_ref.max(reg.source_ref.saturating_add(1));
         self.latest.insert(reg.identity.clone(), (reg.source_ref, reg.boot_epoch));
+        self.runs.insert(reg.stream, reg.source_ref);
         let info = SourceInfo {
             source_ref: reg.source_ref,
             agent: reg.identity.clone(),
@@ -85,7 +88,7 @@ impl Registry {
             sent: 0,
             rejected: 0,
             dropped: 0,
-            last_seq: 0,
+            last_seq: reg.after,
             last_time_ns: entry.time_ns,
             last_heartbeat_ns: 0,
             live: false,
@@ -161,6 +164,11 @@ impl Registry {
     /// Number and epoch of the newest run of an identity.
     pub(crate) fn latest(&self, identity: &str) -> Option<(u32, u64)> {
         self.latest.get(identity).copied()
+    }
+
+    /// The newest registration of a run.
+    pub(crate) fn run(&self, stream: &[u8; 16]) -> Option<&SourceRecord> {
+        self.sources.get(self.runs.get(stream)?)
     }
 
     pub(crate) fn gaps(&self) -> Vec<GapInfo> {

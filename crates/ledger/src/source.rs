@@ -77,18 +77,20 @@ pub(crate) struct Window {
 
 impl SourceState {
     pub(crate) fn new(reg: SourceReg, seed: &[u8; 32], now_mono: u64, dir: &Path) -> SourceState {
-        let ckpt = SourceCkpt { source_ref: reg.source_ref, first_seq: 1, alg: 1, ..SourceCkpt::default() };
+        let (first_seq, last_seq) = (reg.after.saturating_add(1), reg.after);
+        let ckpt =
+            SourceCkpt { source_ref: reg.source_ref, first_seq, last_seq, alg: 1, ..SourceCkpt::default() };
         let path = dir.join(hex(&reg.stream));
         SourceState {
             key: SigningKey::from_bytes(seed),
-            seq: Mutex::new(SeqState { next: 1 }),
+            seq: Mutex::new(SeqState { next: first_seq }),
             owed: Mutex::new(OwedFile { path, file: None, count: 0 }),
             window: Mutex::new(Window { ckpt, beat_ns: now_mono, closed: false }),
             seen: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             sent: AtomicU64::new(0),
-            last_seq: AtomicU64::new(0),
+            last_seq: AtomicU64::new(last_seq),
             suspended: AtomicBool::new(false),
             ahead: AtomicBool::new(false),
             behind: AtomicUsize::new(0),

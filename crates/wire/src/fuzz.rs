@@ -1,5 +1,6 @@
 //! Fuzz bodies: plain functions that must return for any input. Stable tests run them from seeds.
 
+mod edge;
 mod h2;
 mod ingest;
 mod login;
@@ -9,6 +10,7 @@ mod redis;
 mod scram;
 mod sql;
 
+pub use edge::edge;
 pub use h2::{grpc, h2_frames, h2_packed};
 pub use ingest::{ingest, read as read_ingest};
 pub use login::{Fixed, postgres_login};

@@ -8,6 +8,7 @@
 //! panic on any input, or take more than linear time over it.
 
 pub mod detect;
+pub mod edge;
 pub mod fuzz;
 pub mod grpc;
 pub mod h2;

@@ -79,7 +79,7 @@ impl Sequencer {
             match work {
                 Work::Events(submission) => submission.fail(&error),
                 Work::Own(Own { done: Some(done), .. }) => done(Err(error.clone())),
-                Work::Own(_) | Work::ClosePart(_) | Work::Shutdown => {}
+                Work::Own(_) | Work::ClosePart(_) | Work::End(_) | Work::Shutdown => {}
             }
         }
     }
@@ -94,6 +94,7 @@ impl Sequencer {
                 // A caller that gave up waiting changes nothing.
                 let _ = reply.try_send(());
             }
+            Popped::Work(Work::End(source)) => self.end_source(&source, out)?,
             Popped::Work(Work::Shutdown) => {
                 self.beat(true, out)?;
                 self.flush(out)?;
@@ -176,6 +177,15 @@ impl Sequencer {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Everything that the source submitted lies before.
+    fn end_source(&mut self, source: &SourceState, out: &SyncSender<Prepared>) -> Result<(), LedgerError> {
+        if let Some(body) = source.heartbeat(self.core.clock.monotonic_ns(), true) {
+            self.own(Own::new(EntryKind::SourceCkpt, body), out)?;
+        }
+        lock(&self.core.registry).live.remove(&source.reg.source_ref);
         Ok(())
     }
 

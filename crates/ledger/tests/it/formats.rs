@@ -116,7 +116,7 @@ proptest! {
         rejected in btree_map("[a-z ]{1,9}", any::<u64>(), 0..5), dropped in btree_map(1u64..7, any::<u64>(), 0..5),
         roots in vec(any::<[u8; 32]>(), 0..17), times in any::<(i64, i64)>(), flag in any::<bool>(),
     ) {
-        let reg = SourceReg { source_ref, identity, stream, boot_epoch: n[0], public_key: digest, previous, heartbeat_s: n[1] };
+        let reg = SourceReg { source_ref, identity, stream, boot_epoch: n[0], public_key: digest, previous, heartbeat_s: n[1], via: previous.map(|n| format!("example.org/edge/{n}")), after: n[0] / 2 };
         prop_assert_eq!(SourceReg::parse(&reg.to_bytes()), Some(reg));
         let ckpt = SourceCkpt {
             source_ref, first_seq: n[0], last_seq: n[1], seen: n[2], sent: n[3], rejected, dropped, alg: 1,

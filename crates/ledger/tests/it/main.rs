@@ -6,6 +6,7 @@ mod counts;
 mod faults;
 mod flips;
 mod formats;
+mod forward;
 mod kill;
 mod passing;
 mod recovery;

@@ -1,6 +1,7 @@
 //! Integration tests of the sans-I/O parsers.
 
 mod ambiguous;
+mod edge;
 mod framing;
 mod fuzz;
 mod h2;
