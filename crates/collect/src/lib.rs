@@ -26,6 +26,7 @@ pub mod plan;
 pub mod proto;
 pub mod receivers;
 mod seal;
+pub mod ship;
 pub mod snappy;
 pub mod spans;
 pub mod text;

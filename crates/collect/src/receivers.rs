@@ -6,6 +6,7 @@ mod als;
 mod body;
 mod bulk;
 mod denied;
+mod edge;
 mod events;
 pub mod fluent;
 pub(crate) mod grpc;
@@ -20,6 +21,7 @@ mod reply;
 pub mod syslog;
 
 pub use access::{Access, Refused};
+pub use edge::{EdgeCounts, Edges, Enrolled, agent_prefix};
 pub use port::{Deliverer, Delivery, Port, now};
 
 use std::time::Duration;

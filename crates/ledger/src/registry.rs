@@ -92,6 +92,7 @@ impl Registry {
             last_time_ns: entry.time_ns,
             last_heartbeat_ns: 0,
             live: false,
+            via: reg.via.clone().unwrap_or_default(),
         };
         self.sources.insert(reg.source_ref, SourceRecord { reg, info, counted_to: index, closed: false });
     }

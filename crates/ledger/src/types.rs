@@ -192,6 +192,8 @@ pub struct SourceInfo {
     pub last_heartbeat_ns: u64,
     /// Whether it is registered in this process now.
     pub live: bool,
+    /// Origin of the log that numbers it, for a run of an edge; empty = this one.
+    pub via: String,
 }
 
 /// A sealed segment, from its manifest.

@@ -4,6 +4,7 @@
 //! request at a time on HTTP/1.1; what is in flight is bounded by the intake, connections by [`Settings`].
 
 use super::body::{self, BodyError};
+use super::edge::{self, Edges};
 use super::paths::{self, Endpoint};
 use super::port::{self, Deliverer, Port};
 use super::reply::Whole;
@@ -35,6 +36,8 @@ pub struct Settings {
     pub connections: usize,
     /// Time for what is in flight when it stops.
     pub drain: Duration,
+    /// The input is for edges of ours, and for nothing else; it needs `tls` that demands a certificate.
+    pub edges: Option<Arc<Edges>>,
 }
 
 impl Settings {
@@ -53,7 +56,7 @@ impl Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { tls: None, connections: 10_000, drain: Duration::from_secs(10) }
+        Settings { tls: None, connections: 10_000, drain: Duration::from_secs(10), edges: None }
     }
 }
 
@@ -65,6 +68,7 @@ struct Shared {
     port: Arc<Port>,
     desk: Arc<otlp::Desk>,
     channels: hec::Channels,
+    edges: Option<Arc<Edges>>,
     stop: watch::Receiver<bool>,
 }
 
@@ -92,6 +96,7 @@ pub async fn serve(
         port: Arc::clone(&port),
         desk: Arc::clone(&desk),
         channels: hec::Channels::default(),
+        edges: settings.edges.clone(),
         stop: stop.clone(),
     });
     let running = {
@@ -190,6 +195,9 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Reply {
     let port = Arc::clone(&shared.port);
+    if let Some(edges) = &shared.edges {
+        return edge::answer(edges, &port, peer, tls, request).await;
+    }
     let (head, body) = request.into_parts();
     let is_grpc = grpc::is(&head.headers);
     let path = head.uri.path().to_owned();

@@ -7,6 +7,8 @@ mod score;
 
 mod als;
 mod denied;
+mod edge;
+mod edge_rig;
 mod fluent;
 mod fuzz;
 mod hec;

@@ -25,7 +25,7 @@ fn numbered(seqs: std::ops::RangeInclusive<u64>) -> Vec<(Event, Frame)> {
 }
 
 fn wait(send: impl FnOnce(Done) -> Result<(), ForwardError>) {
-    let (told, answer) = mpsc::channel();
+    let (told, answer) = mpsc::sync_channel(1);
     send(Box::new(move |result| drop(told.send(result)))).unwrap();
     answer.recv_timeout(PATIENCE).unwrap().unwrap();
 }
