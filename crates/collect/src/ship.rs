@@ -16,7 +16,7 @@ mod pick;
 use crate::receivers::now;
 use countersign_identity::ClientTls;
 use countersign_ledger::{Batch, Feed, Ledger, LedgerError, Reader};
-use countersign_wire::edge::{Builder, Marks, STREAMS_MAX};
+use countersign_wire::edge::{Builder, Kind, Marks, STREAMS_MAX};
 use cursor::Cursor;
 use link::{Answer, Core, Link, Trouble};
 use pick::{Pick, Picker};
@@ -155,6 +155,8 @@ struct Round {
     held: Option<(Arc<Batch>, usize)>,
     picker: Picker,
     link: Option<Link>,
+    /// On this connection the core was asked about every ended run.
+    swept: bool,
     /// Failures in a row.
     failures: u32,
 }
@@ -174,6 +176,7 @@ impl Round {
             held: None,
             picker,
             link: None,
+            swept: false,
             failures: 0,
         }
     }
@@ -200,7 +203,7 @@ impl Round {
             if self.unsaved {
                 self.save(false);
             }
-            return Ok(());
+            return if self.swept { Ok(()) } else { self.sweep() };
         };
         let end = self.position();
         if !builder.is_empty() {
@@ -250,6 +253,47 @@ impl Round {
                 return Ok(Some(builder));
             }
         }
+    }
+
+    /// Nothing is left to read: asks about every run that has ended, once a connection. What the core lacks of one
+    /// is nowhere ahead; it was not read yet, or is gone from this log and declared lost.
+    fn sweep(&mut self) -> Result<(), Stopped> {
+        self.greet()?;
+        let mut ended: Vec<_> =
+            self.ledger.sources().into_iter().filter(|source| !source.live && source.last_seq > 0).collect();
+        // Of a run that was registered more than once the newest counts.
+        ended.reverse();
+        let mut known = std::collections::HashSet::new();
+        ended.retain(|source| known.insert(source.stream));
+        for part in ended.chunks(STREAMS_MAX) {
+            let mut question = Builder::new(self.ledger.origin(), self.cursor.next);
+            for source in part {
+                question.stream(&source.agent, source.stream);
+            }
+            let marks = self.send(&question.finish(self.cursor.next))?;
+            let has: std::collections::HashMap<[u8; 16], u64> = marks.marks.into_iter().collect();
+            let mut lost = Builder::new(self.ledger.origin(), self.cursor.next);
+            for source in part {
+                let Some(mark) = has.get(&source.stream).filter(|mark| **mark < source.last_seq) else {
+                    continue;
+                };
+                if !self.picker.is_from_start() {
+                    self.rewind(
+                        "the core lacks records of runs that have ended; all that is here is offered again",
+                    );
+                    return Ok(());
+                }
+                let body = pick::missing(mark + 1, source.last_seq);
+                lost.stream(&source.agent, source.stream);
+                lost.push(Kind::Gap, &source.stream, mark + 1, &body);
+                tracing::warn!(agent = %source.agent, "records left this log before they were shipped: declared lost");
+            }
+            if !lost.is_empty() {
+                self.send(&lost.finish(self.cursor.next))?;
+            }
+        }
+        self.swept = true;
+        Ok(())
     }
 
     /// Leaf of the next record that was not picked.
@@ -314,6 +358,7 @@ impl Round {
         }
         let link = Link::connect(&self.settings.core, &self.settings.tls, &self.shared.stop)?;
         self.link = Some(link);
+        self.swept = false;
         self.picker.forget();
         let marks =
             self.send(&Builder::new(self.ledger.origin(), self.cursor.next).finish(self.cursor.next))?;

@@ -52,6 +52,11 @@ impl Picker {
         self.from_start = from_start;
     }
 
+    /// Whether everything that the log holds was read.
+    pub(super) fn is_from_start(&self) -> bool {
+        self.from_start
+    }
+
     /// What the core has of the runs that it was asked about.
     pub(super) fn learn(&mut self, marks: &Marks) {
         self.tails.extend(marks.marks.iter().copied());
@@ -161,7 +166,7 @@ fn concerns(record: &Committed) -> Option<u32> {
 }
 
 /// The body of a loss that this log cannot fill.
-fn missing(first: u64, last: u64) -> Vec<u8> {
+pub(super) fn missing(first: u64, last: u64) -> Vec<u8> {
     let count = last.saturating_sub(first).saturating_add(1);
     let (first_seq, last_seq) = (Some(first), Some(last));
     // By whom: not by the log, which would end the run.

@@ -201,7 +201,8 @@ fn numbers_that_the_edge_no_longer_has_become_a_gap_at_the_core_and_the_rest_is_
     let core = CoreRig::start(&world, "core", &world.enrolled());
     let limits = Limits { wal_file_bytes: 4096, ..Limits::small() };
     let edge = EdgeRig::with(&world, "edge", limits);
-    let source = edge.source("countersign:gateway");
+    let (source, gone) = (edge.source("countersign:gateway"), edge.source("input:gone"));
+    gone.record_wait((0..5).map(event).collect()).unwrap();
     for n in 0..8 {
         source.record_wait((n * 10..n * 10 + 10).map(event).collect()).unwrap();
     }
@@ -215,16 +216,23 @@ fn numbers_that_the_edge_no_longer_has_become_a_gap_at_the_core_and_the_rest_is_
         source.record_wait(vec![event(99)]).unwrap();
         std::thread::sleep(Duration::from_millis(50));
     }
-    let stream = source.stream();
+    let (stream, gone) = (source.stream(), gone.stream());
     drop(source);
     let edge = edge.reopen(&world);
     let shipper = edge.ship(&world, core.address);
     shipped(&shipper, &edge.ledger);
+    // A run of which nothing is left is asked about when there is nothing more to read.
+    let end = std::time::Instant::now() + Duration::from_secs(30);
+    while core.ledger.gaps().len() < 2 {
+        assert!(std::time::Instant::now() < end, "{:?}", core.ledger.gaps());
+        std::thread::sleep(Duration::from_millis(5));
+    }
     let found = contents(&core.ledger);
     let seqs: Vec<u64> = found.events[&stream].iter().map(|(seq, _)| *seq).collect();
     let first = seqs[0];
     assert!(first > 1 && first <= 81, "{first}");
-    assert_eq!(found.gaps, [(stream, 1, first - 1, GapReason::Unexplained as u64)].into());
+    let why = GapReason::Unexplained as u64;
+    assert_eq!(found.gaps, [(stream, 1, first - 1, why), (gone, 1, 5, why)].into());
     let last = *seqs.last().unwrap();
     assert_eq!(seqs, (first..=last).collect::<Vec<_>>());
     drop(shipper);
