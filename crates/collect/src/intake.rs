@@ -67,6 +67,8 @@ pub struct Receipt {
     pub repeated: u64,
     /// Position of those that cannot be recorded, and why.
     pub rejected: Vec<(usize, String)>,
+    /// Leaf index of each event by position; `None` = it was rejected, or an earlier delivery recorded it.
+    pub leaves: Vec<Option<u64>>,
 }
 
 /// An event, and by what a repeat of it is known; `None` = it may come again.
@@ -270,6 +272,7 @@ impl Intake {
             receipt.recorded += one.recorded;
             receipt.repeated += one.repeated;
             receipt.rejected.extend(one.rejected.into_iter().map(|(at, why)| (at + position, why)));
+            receipt.leaves.extend(one.leaves);
             position += count;
         }
     }
@@ -277,7 +280,7 @@ impl Intake {
     async fn part(&self, items: Vec<Item>, room: Arc<Room>, deadline: Instant) -> Result<Receipt, Refusal> {
         let (over, watch) = watch::channel(None);
         let (mut events, mut places, mut keys) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut repeated, mut others) = (0, Vec::new());
+        let (mut repeated, mut others, count) = (0, Vec::new(), items.len());
         for (place, Item { event, key }) in items.into_iter().enumerate() {
             let known = key.map_or(Known::New, |key| self.shared.repeats().ask(key, &watch));
             if let Known::OnItsWay(other) = known {
@@ -299,6 +302,12 @@ impl Intake {
         let mut receipt = self.submit(events, settle, room, deadline).await?;
         for (at, _) in &mut receipt.rejected {
             *at = places.get(*at).copied().unwrap_or(*at);
+        }
+        let recorded = std::mem::replace(&mut receipt.leaves, vec![None; count]);
+        for (place, leaf) in places.iter().zip(recorded) {
+            if let Some(slot) = receipt.leaves.get_mut(*place) {
+                *slot = leaf;
+            }
         }
         for other in others {
             settled(other, deadline).await?;
@@ -334,6 +343,7 @@ impl Intake {
         if events.is_empty() {
             return Ok(Receipt::default());
         }
+        let submitted = events.len();
         let mut seen = Counts::default();
         events.iter().for_each(|event| seen.record(event));
         let (answer, waiting) = oneshot::channel();
@@ -368,12 +378,26 @@ impl Intake {
             counts.raw += seen.raw;
             counts.partial += seen.partial;
         });
-        Ok(Receipt { recorded: ack.count, repeated: 0, rejected: ack.rejected })
+        let leaves = leaves(&ack, submitted);
+        Ok(Receipt { recorded: ack.count, repeated: 0, rejected: ack.rejected, leaves })
     }
 
     fn count(&self, change: impl FnOnce(&mut Counts)) {
         change(&mut self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner));
     }
+}
+
+/// Leaf indices of a submission of so many events: contiguous, those that were rejected left out.
+fn leaves(ack: &Ack, submitted: usize) -> Vec<Option<u64>> {
+    let (mut next, mut rejected) = (ack.first, ack.rejected.iter().map(|(at, _)| *at).peekable());
+    let mut of = |at: usize| {
+        if rejected.next_if_eq(&at).is_some() {
+            return None;
+        }
+        next += 1;
+        Some(next - 1)
+    };
+    (0..submitted).map(&mut of).collect()
 }
 
 /// Waits until a batch that holds the same record is durable.

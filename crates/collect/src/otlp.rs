@@ -12,6 +12,7 @@
 //! Invariants: decoding and encoding again gives an equal request, unknown fields of Protobuf included; values nest
 //! at most [`VALUE_DEPTH_MAX`] deep; time and memory are linear.
 
+pub mod canonical;
 mod json;
 pub mod map;
 mod protobuf;

@@ -3,6 +3,7 @@
 
 mod access;
 mod als;
+mod audit;
 mod body;
 mod bulk;
 mod denied;
@@ -21,6 +22,7 @@ mod reply;
 pub mod syslog;
 
 pub use access::{Access, Refused};
+pub use audit::Audit;
 pub use edge::{EdgeCounts, Edges, Enrolled, agent_prefix};
 pub use port::{Deliverer, Delivery, Port, now};
 

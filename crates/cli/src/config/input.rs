@@ -27,6 +27,10 @@ pub(crate) struct Input {
     pub(crate) keep_raw: KeepRaw,
     /// File with the key that senders of Fluent's protocol must prove.
     pub(crate) shared_key: Option<PathBuf>,
+    /// Takes records of the audit draft.
+    pub(crate) audit: bool,
+    /// What a leaf's index is appended to for its proof; empty = nothing.
+    pub(crate) audit_proofs: String,
     /// TLS towards senders.
     pub(crate) tls: Option<InputTls>,
     /// It is nobody's wish: where its port is in use, it is left out.
@@ -69,6 +73,8 @@ pub(crate) fn defaults() -> Vec<Input> {
         realm: name.to_owned(),
         keep_raw: KeepRaw::default(),
         shared_key: None,
+        audit: false,
+        audit_proofs: String::new(),
         tls: None,
         by_default: true,
     };
@@ -133,6 +139,8 @@ impl Reader<'_> {
                 _ => KeepRaw::Unparsed,
             },
             shared_key,
+            audit: self.on(&format!("{at}.audit")),
+            audit_proofs: self.text(&format!("{at}.audit_proofs")).unwrap_or_default(),
             tls,
             by_default: false,
             name,

@@ -6,7 +6,7 @@ use crate::config::input::{Input, InputTls, Protocol};
 use crate::exit::CliError;
 use countersign_collect::intake::{Intake, IntakeLimits, Keys, REPEATS_AGE, REPEATS_MAX};
 use countersign_collect::receivers::fluent::{self, SharedKey};
-use countersign_collect::receivers::{Access, Port, http, syslog};
+use countersign_collect::receivers::{Access, Audit, Port, http, syslog};
 use countersign_collect::{Counts, Keeper};
 use countersign_event::{CaptureMode, Event, Verified};
 use countersign_identity::{
@@ -99,7 +99,8 @@ pub(crate) fn start(
         }
         let port = Arc::new(port(input, intake, &keeper, identities));
         inputs.ports.push(Arc::clone(&port));
-        let settings = http::Settings { tls, ..http::Settings::default() };
+        let audit = input.audit.then(|| Audit { proofs: input.audit_proofs.clone() });
+        let settings = http::Settings { tls, audit, ..http::Settings::default() };
         serve(&mut inputs, &runtime, sockets, port, settings).map_err(failed)?;
         say(&format!("{:<10} {address} ← {}", input.name, spoken(input)));
     }

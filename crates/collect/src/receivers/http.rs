@@ -3,6 +3,7 @@
 //! A request is answered with success when what it carried is durable, and not before. One task a connection, one
 //! request at a time on HTTP/1.1; what is in flight is bounded by the intake, connections by [`Settings`].
 
+use super::audit::{self, Audit};
 use super::body::{self, BodyError};
 use super::edge::{self, Edges};
 use super::paths::{self, Endpoint};
@@ -38,6 +39,8 @@ pub struct Settings {
     pub drain: Duration,
     /// The input is for edges of ours, and for nothing else; it needs `tls` that demands a certificate.
     pub edges: Option<Arc<Edges>>,
+    /// Takes records of the audit draft; `None` = there is no `/v1/audit`.
+    pub audit: Option<Audit>,
 }
 
 impl Settings {
@@ -56,7 +59,8 @@ impl Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { tls: None, connections: 10_000, drain: Duration::from_secs(10), edges: None }
+        let drain = Duration::from_secs(10);
+        Settings { tls: None, connections: 10_000, drain, edges: None, audit: None }
     }
 }
 
@@ -69,6 +73,7 @@ struct Shared {
     desk: Arc<otlp::Desk>,
     channels: hec::Channels,
     edges: Option<Arc<Edges>>,
+    audit: Option<Audit>,
     stop: watch::Receiver<bool>,
 }
 
@@ -97,6 +102,7 @@ pub async fn serve(
         desk: Arc::clone(&desk),
         channels: hec::Channels::default(),
         edges: settings.edges.clone(),
+        audit: settings.audit.clone(),
         stop: stop.clone(),
     });
     let running = {
@@ -201,7 +207,8 @@ async fn answer(
     let (head, body) = request.into_parts();
     let is_grpc = grpc::is(&head.headers);
     let path = head.uri.path().to_owned();
-    let Some(endpoint) = paths::endpoint(&head.method, &path) else {
+    let known = paths::endpoint(&head.method, &path);
+    let Some(endpoint) = known.filter(|known| *known != Endpoint::Audit || shared.audit.is_some()) else {
         if is_grpc {
             return grpc::refuse(grpc::Code::Unimplemented, "no such method");
         }
@@ -242,6 +249,10 @@ async fn answer(
         Endpoint::Otlp(signal) => otlp::receive(push, signal).await,
         Endpoint::Hec(call) => hec::receive(push, call, &shared.channels).await,
         Endpoint::Loki => loki::receive(push).await,
+        Endpoint::Audit => match &shared.audit {
+            Some(audit) => audit::receive(push, audit).await,
+            None => text(StatusCode::NOT_FOUND, String::new()),
+        },
         Endpoint::Hook(hook) => hooks::receive(push, hook).await,
         Endpoint::Als | Endpoint::Probe => text(StatusCode::OK, String::new()),
     }

@@ -16,6 +16,8 @@ pub(super) enum Endpoint {
     Bulk,
     /// `POST /v1/logs`, `POST /v1/traces`, and the same as gRPC.
     Otlp(Signal),
+    /// `POST /v1/audit`, where the input takes it.
+    Audit,
     /// Splunk's HTTP Event Collector.
     Hec(hec::Call),
     /// `POST /loki/api/v1/push`
@@ -47,6 +49,7 @@ pub(super) fn endpoint(method: &Method, path: &str) -> Option<Endpoint> {
         "/v1/logs" | LOGS_SERVICE if post => Some(Endpoint::Otlp(Signal::Logs)),
         als::STREAM if post => Some(Endpoint::Als),
         "/v1/traces" | TRACE_SERVICE if post => Some(Endpoint::Otlp(Signal::Traces)),
+        "/v1/audit" if post => Some(Endpoint::Audit),
         "/k8s/audit" if post => Some(Endpoint::Kubernetes),
         "/loki/api/v1/push" if post => Some(Endpoint::Loki),
         "/v1/cloudevents" if post => Some(Endpoint::Hook(Hook::CloudEvents)),

@@ -6,6 +6,7 @@
 mod score;
 
 mod als;
+mod audit;
 mod denied;
 mod edge;
 mod edge_rig;

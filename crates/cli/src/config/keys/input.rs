@@ -29,6 +29,19 @@ pub(super) const KEYS: &[Key] = &[
          Bit); who proves it delivers as key:fluent/NAME.",
     ),
     key(
+        "input[].audit",
+        Kind::Bool,
+        "false",
+        "Whether POST /v1/audit takes records of OpenTelemetry's audit draft and answers with a receipt for each; the \
+         draft may change.",
+    ),
+    key(
+        "input[].audit_proofs",
+        Kind::Url,
+        "",
+        "What a leaf's index is appended to for the address of its proof in such a receipt.",
+    ),
+    key(
         "input[].format",
         Kind::Text,
         "\"auto\"",
