@@ -143,7 +143,7 @@ fn a_batch_that_was_not_acknowledged_before_a_kill_is_sent_again_and_each_record
     });
     child.kill();
     for (protocol, (batches, again)) in PROTOCOLS.iter().zip(&sent) {
-        println!("{rounds} kills, {:9}: {batches} batches, {again} of them sent again", protocol.name);
+        println!("{rounds} kills, {:11}: {batches} batches, {again} of them sent again", protocol.name);
     }
     let batches: Vec<u64> = sent.iter().map(|(batches, _)| *batches).collect();
     check(&rack::events(dir.path()), &batches);

@@ -59,6 +59,8 @@ pub(super) const PROTOCOLS: &[Protocol] = &[
     Protocol { name: "hec", serves: Serves::Http, send: hec, later: &["503 9"], named: false },
     Protocol { name: "hec-ack", serves: Serves::Http, send: hec_acknowledged, later: &["503 9", "false"], named: false },
     Protocol { name: "loki", serves: Serves::Http, send: loki, later: HTTP, named: false },
+    Protocol { name: "cloudevents", serves: Serves::Http, send: cloudevents, later: HTTP, named: true },
+    Protocol { name: "audit", serves: Serves::Http, send: audit, later: HTTP, named: true },
     Protocol { name: "fluent", serves: Serves::Fluent, send: fluent, later: &["closed"], named: false },
 ];
 
@@ -213,6 +215,32 @@ fn loki(to: SocketAddr, batch: u64) -> Answer {
     let values = joined(batch, |mark| format!("[\"1710331713000000000\",\"{mark}\"]"), ",");
     let body = format!("{{\"streams\":[{{\"stream\":{{\"job\":\"x\"}},\"values\":[{values}]}}]}}");
     by_status(post(to, "/loki/api/v1/push", &["Content-Type: application/json"], body.as_bytes()))
+}
+
+fn cloudevents(to: SocketAddr, batch: u64) -> Answer {
+    let one = |mark: &str| {
+        format!("{{\"specversion\":\"1.0\",\"id\":\"{mark}\",\"source\":\"/s\",\"type\":\"t\"}}")
+    };
+    let body = format!("[{}]", joined(batch, one, ","));
+    let kind = "Content-Type: application/cloudevents-batch+json";
+    by_status(post(to, "/v1/cloudevents", &[kind], body.as_bytes()))
+}
+
+/// A receipt for each record, or nothing.
+fn audit(to: SocketAddr, batch: u64) -> Answer {
+    let one = |mark: &str| {
+        format!(
+            "{{\"attributes\":[{{\"key\":\"audit.record.id\",\"value\":{{\"stringValue\":\"{mark}\"}}}}]}}"
+        )
+    };
+    let records = joined(batch, one, ",");
+    let body = format!("{{\"resourceLogs\":[{{\"scopeLogs\":[{{\"logRecords\":[{records}]}}]}}]}}");
+    let answer = post(to, "/v1/audit", &["Content-Type: application/json"], body.as_bytes());
+    if let Ok(answer) = &answer {
+        let receipts = answer.text().matches("\"integrityHash\"").count();
+        assert!(answer.status != 200 || receipts == marks(batch).len(), "{}", answer.text());
+    }
+    by_status(answer)
 }
 
 /// Forward mode with a chunk: the acknowledgement is its id, and nothing else is.

@@ -3,7 +3,7 @@
 use super::clients::{PROTOCOLS, Serves};
 use crate::push::StillDisk;
 use countersign_collect::intake::{Intake, IntakeLimits, Keys};
-use countersign_collect::receivers::{Access, Port, fluent, http};
+use countersign_collect::receivers::{Access, Audit, Port, fluent, http};
 use countersign_collect::{Input, Keeper};
 use countersign_event::Event;
 use countersign_ledger::{Feed, Kek, Ledger, Options, Parts, Payload, SourceSpec};
@@ -91,7 +91,8 @@ impl Rack {
         }
         for ((protocol, port), listener) in PROTOCOLS.iter().zip(&rack.ports).zip(listeners) {
             rack.addresses.push(listener.local_addr().unwrap());
-            let (port, stop, settings) = (Arc::clone(port), rack.stop.subscribe(), http::Settings::default());
+            let (port, stop) = (Arc::clone(port), rack.stop.subscribe());
+            let settings = http::Settings { audit: Some(Audit::default()), ..http::Settings::default() };
             rack.served.push(match protocol.serves {
                 Serves::Http => rack.runtime.spawn(http::serve(listener, port, settings, stop)),
                 Serves::Fluent => rack.runtime.spawn(fluent::serve(listener, port, settings, None, stop)),
