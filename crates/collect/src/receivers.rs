@@ -11,6 +11,7 @@ mod edge;
 mod events;
 pub mod fluent;
 pub(crate) mod grpc;
+mod halves;
 mod hec;
 mod hooks;
 pub mod http;
@@ -24,6 +25,7 @@ pub mod syslog;
 pub use access::{Access, Refused};
 pub use audit::Audit;
 pub use edge::{EdgeCounts, Edges, Enrolled, agent_prefix};
+pub use halves::Halves;
 pub use port::{Deliverer, Delivery, Port, now};
 
 use std::time::Duration;

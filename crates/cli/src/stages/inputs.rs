@@ -6,7 +6,7 @@ use crate::config::input::{Input, InputTls, Protocol};
 use crate::exit::CliError;
 use countersign_collect::intake::{Intake, IntakeLimits, Keys, REPEATS_AGE, REPEATS_MAX};
 use countersign_collect::receivers::fluent::{self, SharedKey};
-use countersign_collect::receivers::{Access, Audit, Port, http, syslog};
+use countersign_collect::receivers::{Access, Audit, Halves, Port, http, syslog};
 use countersign_collect::{Counts, Keeper};
 use countersign_event::{CaptureMode, Event, Verified};
 use countersign_identity::{
@@ -94,13 +94,14 @@ pub(crate) fn start(
         }
         let agent = format!("input:{}", input.name);
         let intake = Intake::new(super::ledger::source(ledger, &agent)?, IntakeLimits::default());
+        let mut halves = Halves::default();
         if input.protocol != Protocol::Syslog {
-            remember(&intake, &agent, ledger, store)?;
+            remember(&intake, &agent, ledger, store, &mut halves)?;
         }
         let port = Arc::new(port(input, intake, &keeper, identities));
         inputs.ports.push(Arc::clone(&port));
         let audit = input.audit.then(|| Audit { proofs: input.audit_proofs.clone() });
-        let settings = http::Settings { tls, audit, ..http::Settings::default() };
+        let settings = http::Settings { tls, audit, halves, ..http::Settings::default() };
         serve(&mut inputs, &runtime, sockets, port, settings).map_err(failed)?;
         say(&format!("{:<10} {address} ← {}", input.name, spoken(input)));
     }
@@ -211,8 +212,15 @@ fn tls(tls: &InputTls) -> Result<Arc<ServerTls>, CliError> {
 }
 
 /// Tells an intake what an earlier process of its input recorded, so that a sender which got no answer may send
-/// again: the newest events that could still be asked about, oldest first.
-fn remember(intake: &Intake, agent: &str, ledger: &Ledger, store: Option<&Store>) -> Result<(), CliError> {
+/// again: the newest events that could still be asked about, oldest first. Halves of calls that wait for the other
+/// one go to `halves`.
+fn remember(
+    intake: &Intake,
+    agent: &str,
+    ledger: &Ledger,
+    store: Option<&Store>,
+    halves: &mut Halves,
+) -> Result<(), CliError> {
     if !ledger.sources().iter().any(|source| source.agent == agent && source.last_seq > 0) {
         return Ok(());
     }
@@ -222,6 +230,7 @@ fn remember(intake: &Intake, agent: &str, ledger: &Ledger, store: Option<&Store>
     let mut take = |event: &Event| {
         if event.core.agent == agent && event.core.t_obs >= oldest {
             keys.next(event).into_iter().for_each(|key| intake.remember(key));
+            halves.take(event);
         }
     };
     let size = ledger.size();

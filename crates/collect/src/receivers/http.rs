@@ -6,6 +6,7 @@
 use super::audit::{self, Audit};
 use super::body::{self, BodyError};
 use super::edge::{self, Edges};
+use super::halves::Halves;
 use super::paths::{self, Endpoint};
 use super::port::{self, Deliverer, Port};
 use super::reply::Whole;
@@ -41,6 +42,8 @@ pub struct Settings {
     pub edges: Option<Arc<Edges>>,
     /// Takes records of the audit draft; `None` = there is no `/v1/audit`.
     pub audit: Option<Audit>,
+    /// Halves of calls that an earlier process of this input left; see [`Halves`].
+    pub halves: Halves,
 }
 
 impl Settings {
@@ -60,7 +63,14 @@ impl Settings {
 impl Default for Settings {
     fn default() -> Settings {
         let drain = Duration::from_secs(10);
-        Settings { tls: None, connections: 10_000, drain, edges: None, audit: None }
+        Settings {
+            tls: None,
+            connections: 10_000,
+            drain,
+            edges: None,
+            audit: None,
+            halves: Halves::default(),
+        }
     }
 }
 
@@ -92,11 +102,12 @@ pub(super) struct Push {
 pub async fn serve(
     listener: TcpListener,
     port: Arc<Port>,
-    settings: Settings,
+    mut settings: Settings,
     mut stop: watch::Receiver<bool>,
 ) {
     let places = Arc::new(Semaphore::new(settings.connections));
     let desk = Arc::new(otlp::Desk::new(&port));
+    desk.resume(std::mem::take(&mut settings.halves), &port);
     let shared = Arc::new(Shared {
         port: Arc::clone(&port),
         desk: Arc::clone(&desk),

@@ -7,6 +7,7 @@
 //! refused. Repeats are known by content, spans also by their id.
 
 use super::grpc::{self, Code};
+use super::halves::{self, Halves};
 use super::http::{Push, Reply, again, bytes, come_again, json};
 use super::port::{self, Deliverer, Port};
 use crate::draft::json_text;
@@ -15,8 +16,8 @@ use crate::otlp::map::{SPAN_FORMAT, observe_log, observe_span, source_id};
 use crate::otlp::{Signal, split_json, split_protobuf};
 use crate::proto::Writer;
 use crate::spans::{PENDING_MAX, Spans, WINDOW};
-use crate::{Draft, Fault};
-use countersign_event::{CaptureMode, Event, Rec, import_eid};
+use crate::{Draft, Fault, Input};
+use countersign_event::{CaptureMode, Event, Rec, Verified, import_eid};
 use http::{HeaderValue, StatusCode};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -56,6 +57,24 @@ impl Desk {
 
     fn ready(&self) -> MutexGuard<'_, Vec<Event>> {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets the halves of an earlier process wait on, from when they came.
+    pub(super) fn resume(&self, halves: Halves, port: &Port) {
+        let mut out = Vec::new();
+        for half in halves.left() {
+            let (Some(capture), Some(raw)) = (&half.body.cap, &half.body.raw) else { continue };
+            let input = Input {
+                level: capture.level.unwrap_or(Verified::Claimed),
+                deliverer: capture.deliverer.clone(),
+                ..port.input.clone()
+            };
+            let since = half.core.t_obs;
+            if let Ok(span) = observe_span(&raw.bytes, &input, &port.keeper, since) {
+                self.spans().offer(span, since, &mut out);
+            }
+        }
+        self.tell(out, port.intake.agent());
     }
 
     /// Takes what a durable batch left waiting.
@@ -123,7 +142,7 @@ impl Desk {
 }
 
 fn half_id(source_id: &str) -> String {
-    format!("{source_id}#half")
+    format!("{source_id}{}", halves::HALF)
 }
 
 pub(super) async fn receive(push: Push, signal: Signal) -> Reply {

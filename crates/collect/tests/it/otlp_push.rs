@@ -1,11 +1,16 @@
 //! OTLP against a real ledger: by hand over HTTP, and by the exporters of OpenTelemetry's own SDK.
 
 use crate::push::{Rig, request};
+use countersign_collect::intake::IntakeLimits;
 use countersign_collect::otlp::{self, Any, Group, LogRecord, Pair, Request, Resource, Scoped, Span};
+use countersign_collect::receivers::{Access, Halves, http};
+use countersign_collect::spans::WINDOW;
 use countersign_event::{CaptureMode, Event, Kind, Outcome, Rec};
 use countersign_testkit::python::venv;
 use std::io::Write;
+use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
 const PROTOBUF: &str = "Content-Type: application/x-protobuf\r\n";
 const JSON: &str = "Content-Type: application/json\r\n";
@@ -108,6 +113,53 @@ fn halves_in_two_requests_are_durable_each_and_one_interaction() {
     assert_eq!((call.who.who.as_ref().unwrap().svc.as_str(), call.target.svc.as_str()), ("web", "shop"));
     assert_eq!(call.links.of, Some(halves[1].core.eid));
     assert_eq!(mode(call), Some(CaptureMode::Replay));
+}
+
+/// The input of `dir` again, after a crash that left `events`.
+fn again(dir: &Path, events: &[Event], age: u64) -> Rig {
+    let mut halves = Halves::default();
+    for event in events {
+        let mut event = event.clone();
+        event.core.t_obs -= age;
+        halves.take(&event);
+    }
+    let settings = http::Settings { halves, ..http::Settings::default() };
+    Rig::behind(dir, None, Arc::default(), IntakeLimits::default(), Access::open(), settings)
+}
+
+#[test]
+fn a_half_that_waited_when_the_process_was_killed_finds_its_twin_after_the_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let rig = Rig::start(dir.path(), None);
+    let client = otlp::to_protobuf(&one_of("web", vec![span(1, 0, 3)]));
+    let server = otlp::to_protobuf(&one_of("shop", vec![span(2, 1, 2)]));
+    assert_eq!(request(rig.address, "POST", "/v1/traces", PROTOBUF, &client).0, 200);
+    let left = rig.crash();
+    assert_eq!(left.len(), 1, "only the half");
+    let rig = again(dir.path(), &left, 0);
+    assert_eq!(request(rig.address, "POST", "/v1/traces", PROTOBUF, &server).0, 200);
+    let events = rig.events();
+    let calls: Vec<_> = events.iter().filter(|event| event.core.rec == Some(Rec::Interaction)).collect();
+    let [call] = calls.as_slice() else { panic!("{calls:?}") };
+    assert_eq!((call.who.who.as_ref().unwrap().svc.as_str(), call.target.svc.as_str()), ("web", "shop"));
+    // Nothing is left over for a third process: it makes no second event of either half.
+    let rig = again(dir.path(), &events, 2 * WINDOW);
+    let calls = rig.events().into_iter().filter(|event| event.core.rec == Some(Rec::Interaction));
+    assert_eq!(calls.count(), 1);
+}
+
+#[test]
+fn a_half_whose_window_passed_while_nobody_ran_becomes_its_event() {
+    let dir = tempfile::tempdir().unwrap();
+    let rig = Rig::start(dir.path(), None);
+    let client = otlp::to_protobuf(&one_of("web", vec![span(1, 0, 3)]));
+    assert_eq!(request(rig.address, "POST", "/v1/traces", PROTOBUF, &client).0, 200);
+    let left = rig.crash();
+    let rig = again(dir.path(), &left, 2 * WINDOW);
+    let events = rig.events();
+    let calls: Vec<_> = events.iter().filter(|event| event.core.rec == Some(Rec::Interaction)).collect();
+    let [call] = calls.as_slice() else { panic!("{calls:?}") };
+    assert_eq!((call.links.of, mode(call)), (Some(left[0].core.eid), Some(CaptureMode::Replay)));
 }
 
 #[test]

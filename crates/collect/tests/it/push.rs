@@ -106,6 +106,14 @@ impl Rig {
         Rig { address, ledger, port, stop, runtime, served }
     }
 
+    /// Ends it as `kill -9` would, but for the ledger, whose records are given back.
+    pub(crate) fn crash(self) -> Vec<Event> {
+        self.runtime.shutdown_background();
+        let events = recorded(&self.ledger);
+        self.ledger.shutdown().unwrap();
+        events
+    }
+
     /// Its input also takes syslog, by datagrams and streams, at the address given back. What has been recorded
     /// when the rig ends is in its events.
     pub(crate) fn syslog(&self) -> SocketAddr {
@@ -125,22 +133,28 @@ impl Rig {
     pub(crate) fn events(self) -> Vec<Event> {
         self.stop.send_replace(true);
         self.runtime.block_on(self.served).unwrap();
-        let size = self.ledger.size();
-        let mut reader = self.ledger.reader(0);
-        let mut events = Vec::new();
-        while reader.position() < size {
-            if let Some(Feed::Batch(batch)) = reader.next(Duration::from_secs(5)).unwrap() {
-                for record in &batch.records {
-                    if let Payload::Event { event, .. } = &record.payload {
-                        events.push((**event).clone());
-                    }
-                }
-            }
-        }
+        let events = recorded(&self.ledger);
         assert!(self.port.intake.counts().adds_up());
         self.ledger.shutdown().unwrap();
         events
     }
+}
+
+/// Every event of a ledger.
+fn recorded(ledger: &Ledger) -> Vec<Event> {
+    let size = ledger.size();
+    let mut reader = ledger.reader(0);
+    let mut events = Vec::new();
+    while reader.position() < size {
+        if let Some(Feed::Batch(batch)) = reader.next(Duration::from_secs(5)).unwrap() {
+            for record in &batch.records {
+                if let Payload::Event { event, .. } = &record.payload {
+                    events.push((**event).clone());
+                }
+            }
+        }
+    }
+    events
 }
 
 /// One request on a connection of its own: status and body.
