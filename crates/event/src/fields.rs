@@ -31,10 +31,6 @@ pub struct Field {
     pub required: bool,
     /// Name in filters and SQL; empty = none of its own.
     pub column: &'static str,
-    /// Place in OCSF 1.8; `ext` = none, so `unmapped.countersign.*`.
-    pub ocsf: &'static str,
-    /// Place in an OTel log record; `ext` = none, so `countersign.*`.
-    pub otel: &'static str,
     /// Meaning, in one line.
     pub meaning: &'static str,
 }

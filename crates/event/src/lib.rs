@@ -11,6 +11,7 @@ pub mod cbor;
 pub mod codec;
 pub mod commit;
 pub mod enums;
+pub mod explain;
 pub mod fields;
 pub mod fuzz;
 pub mod id;

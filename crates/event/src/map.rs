@@ -30,6 +30,7 @@ pub use ocsf::to_ocsf;
 pub use ocsf_import::from_ocsf;
 pub use otel::{OtelLog, OtelValue, from_otel, is_ours as is_our_otel, to_otel};
 pub use table::{ROWS, Row};
+pub(crate) use tree::spelled;
 
 use crate::Event;
 

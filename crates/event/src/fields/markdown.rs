@@ -3,6 +3,7 @@
 use super::{FIELDS, Field, Key, detail, sys};
 use crate::GROUP_NAMES;
 use crate::enums::*;
+use crate::map::{ROWS, Row};
 use std::fmt::Write;
 
 /// Name, number and word of every enum value, in the order of the documentation.
@@ -38,7 +39,8 @@ pub fn markdown() -> String {
          Generated from `crates/event/src/fields/`; a test compares the two. Types: `u`, `i` integers; `t` text; \
          `b` bytes (`bN`: exactly N); `e` enum; `[…]` array; `ns` nanoseconds, UTC for times. Bounds are bytes, or \
          items of a list. **R** = required wherever its map is present. Field id = group × 256 + key. A set is \
-         sorted bytewise, without duplicates. `ext` = no place in that schema.\n",
+         sorted bytewise, without duplicates. Places in OCSF and OpenTelemetry: `mapping.md` has the rows; where none is \
+         given, the value travels in the extension.\n",
     );
     let mut home = "";
     for field in FIELDS {
@@ -77,10 +79,21 @@ fn row(page: &mut String, field: &Field) {
         field.name,
         code(field.ty),
         code(field.column),
-        field.ocsf,
-        field.otel,
+        places(field, |row| row.ocsf),
+        places(field, |row| row.otel),
         field.meaning
     );
+}
+
+/// The places outside that the mapping has for a field of any map.
+fn places(field: &Field, place: fn(&Row) -> &'static str) -> String {
+    let mut all: Vec<&str> = Vec::new();
+    for row in ROWS.iter().filter(|row| row.registered() == Some(field)) {
+        if !place(row).is_empty() && !all.contains(&place(row)) {
+            all.push(place(row));
+        }
+    }
+    all.join(", ")
 }
 
 fn keyed(page: &mut String, name: &str, tables: &[(&str, &[Key])]) {

@@ -8,6 +8,8 @@ use std::collections::HashSet;
 const DEPTH_MAX: usize = 40;
 /// Deepest nesting of the JSON of others.
 const DEPTH_ANY_MAX: usize = 64;
+/// Most values in one text of others: more than any event has. Each takes 32 bytes of memory.
+const VALUES_ANY_MAX: usize = 1 << 21;
 
 /// A parsed item.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,12 +25,12 @@ pub(crate) enum Json {
 
 /// The one item of `text`.
 pub(crate) fn parse(text: &str) -> Result<Json, JsonError> {
-    Parser { text, at: 0, any: false }.whole()
+    Parser { text, at: 0, any: false, values: 0 }.whole()
 }
 
 /// The one item of `text`, whatever JSON it is; of a name given twice in an object, the last counts.
 pub(crate) fn parse_any(text: &str) -> Result<Json, JsonError> {
-    Parser { text, at: 0, any: true }.whole()
+    Parser { text, at: 0, any: true, values: 0 }.whole()
 }
 
 struct Parser<'a> {
@@ -36,6 +38,7 @@ struct Parser<'a> {
     at: usize,
     /// The JSON of others.
     any: bool,
+    values: usize,
 }
 
 impl Parser<'_> {
@@ -68,6 +71,10 @@ impl Parser<'_> {
     fn item(&mut self, depth: usize) -> Result<Json, JsonError> {
         if depth > if self.any { DEPTH_ANY_MAX } else { DEPTH_MAX } {
             return Err(self.error("nested too deep"));
+        }
+        self.values += 1;
+        if self.any && self.values > VALUES_ANY_MAX {
+            return Err(self.error("too many values"));
         }
         self.space();
         let rest = &self.text[self.at..];

@@ -25,8 +25,12 @@ pub enum Conv {
     Words(&'static [(&'static str, u64)]),
     /// As `Words`, for a text of which only these are known.
     Verbs(&'static [(&'static str, u64)]),
-    /// A text that is one of these.
+    /// A text that is one of these, in whatever case there.
     OneOf(&'static [&'static str]),
+    /// An address.
+    Ip,
+    /// So many bytes in hexadecimal.
+    Hex(usize),
     /// A text without this beginning.
     Behind(&'static str),
     /// How it ended: 1 success, 2 anything else that has a name, 99 what has none.
@@ -57,6 +61,10 @@ pub enum Conv {
     Digits,
     /// `user`, `service` or `system`: OTel's types of actor.
     ActorType,
+    /// `success` or `failure`: OTel's outcomes of an audit record.
+    AuditOutcome,
+    /// `ipv4` or `ipv6`.
+    IpFamily,
 }
 
 /// Versions of TLS.
@@ -100,6 +108,10 @@ fn address(json: &Json) -> Option<&str> {
     (ip.to_canonical().to_string() == text).then_some(text)
 }
 
+fn is_hex(text: &str, bytes: usize) -> bool {
+    text.len() == bytes * 2 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 fn status_of_http(json: &Json) -> Option<u64> {
     let [space, code] = items(json)? else { return None };
     let code = as_text(code)?;
@@ -124,6 +136,8 @@ impl Conv {
                 Some(int(known.map_or(99, |(_, number)| *number)))
             }
             Conv::OneOf(words) => as_text(ours).filter(|word| words.contains(word)).map(text),
+            Conv::Ip => address(ours).map(text),
+            Conv::Hex(bytes) => as_text(ours).filter(|hex| is_hex(hex, bytes)).map(text),
             Conv::Behind(start) => {
                 as_text(ours)?.strip_prefix(start).filter(|rest| !rest.is_empty()).map(text)
             }
@@ -158,6 +172,11 @@ impl Conv {
             }
             Conv::HexNumber => Some(Json::Text(format!("{:#06x}", as_int(ours)?))),
             Conv::Digits => Some(Json::Text(as_int(ours)?.to_string())),
+            Conv::AuditOutcome => Some(text(match as_text(ours)? {
+                "success" => "success",
+                _ => "failure",
+            })),
+            Conv::IpFamily => address(ours).map(|ip| text(if ip.contains(':') { "ipv6" } else { "ipv4" })),
             Conv::ActorType => Some(text(match as_text(ours)? {
                 "user" => "user",
                 "system" => "system",
@@ -169,14 +188,27 @@ impl Conv {
     /// The event's value; where `out` loses something, the likeliest or none.
     pub(super) fn back(self, theirs: &Json) -> Option<Json> {
         match self {
-            Conv::Text | Conv::OneOf(_) | Conv::OutcomeName => {
-                as_text(theirs).filter(|text| !text.is_empty()).map(text)
+            Conv::Text => as_text(theirs).filter(|text| !text.is_empty()).map(text),
+            Conv::OneOf(words) => {
+                let word = as_text(theirs)?;
+                words.iter().find(|known| known.eq_ignore_ascii_case(word)).map(|known| text(known))
+            }
+            Conv::OutcomeName => {
+                let known = as_text(theirs).filter(|word| *word != "success");
+                known.and_then(crate::Outcome::from_word).map(|outcome| text(outcome.word()))
+            }
+            Conv::Ip => {
+                let ip: IpAddr = as_text(theirs)?.trim().parse().ok()?;
+                Some(Json::Text(ip.to_canonical().to_string()))
+            }
+            Conv::Hex(bytes) => {
+                let hex = as_text(theirs)?.to_ascii_lowercase();
+                is_hex(&hex, bytes).then_some(Json::Text(hex))
             }
             Conv::Uint | Conv::Range(..) | Conv::Texts => self.out(theirs),
             Conv::Ms => {
                 let ns = as_int(theirs)?.checked_mul(1_000_000)?;
-                let fits = i64::try_from(ns).is_ok() || u64::try_from(ns).is_ok();
-                if fits { rfc3339(ns).map(Json::Text) } else { None }
+                i64::try_from(ns).ok().and_then(|_| rfc3339(ns)).map(Json::Text)
             }
             Conv::NsMs => {
                 let ns = as_int(theirs)?.checked_mul(1_000_000)?;
@@ -198,7 +230,8 @@ impl Conv {
                 let code = as_int(theirs).filter(|n| (100..=599).contains(n))?;
                 Some(Json::Array(vec![text("http"), Json::Text(code.to_string())]))
             }
-            Conv::Code | Conv::ActorType => None,
+            Conv::AuditOutcome => (as_text(theirs) == Some("success")).then(|| text("success")),
+            Conv::Code | Conv::ActorType | Conv::IpFamily => None,
             Conv::Named(path) => each(theirs, |one| get(one, path).and_then(as_text).map(text)),
             Conv::Pairs => each(theirs, |one| {
                 let name = get(one, "name").and_then(as_text)?;

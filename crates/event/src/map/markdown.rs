@@ -30,7 +30,9 @@ pub fn markdown() -> String {
     }
     page.push_str(
         "\n`category_uid` is the thousands of `class_uid`, `type_uid` is `class_uid` × 100 + `activity_id`; \
-         `severity_id` is 1 but for findings. `EventName` is kind and operation class, `http.read`.\n\n## Rows\n\n\
+         `severity_id` is 1 but for findings. `EventName` is kind and operation class, `http.read`, else `audit`. What the \
+         draft audit conventions require and the event does not say is `unknown`; the type of an unknown actor is \
+         `service`. There are no `audit.integrity.*` attributes: the proof of an event is its evidence.\n\n## Rows\n\n\
          Of several rows of one field the first loses nothing, the others are compared with it. **own**: read only in \
          our own export.\n\n| field | OCSF 1.8.0 | classes | kinds | OTel log record | conversion |\n|---|---|---|---|---|---|\n",
     );
@@ -68,6 +70,8 @@ fn conversion(conv: Conv) -> String {
             format!("{}, else 99", pairs.join(", "))
         }
         Conv::OneOf(words) => format!("one of {}", words.join(", ")),
+        Conv::Ip => "address".to_owned(),
+        Conv::Hex(bytes) => format!("{bytes} bytes in hexadecimal"),
         Conv::Behind(start) => format!("without `{start}`"),
         Conv::Outcome => "success 1, else 2".to_owned(),
         Conv::OutcomeName => "OCSF: unless success".to_owned(),
@@ -82,6 +86,8 @@ fn conversion(conv: Conv) -> String {
         Conv::TlsVersion => "0x0304 is `1.3`".to_owned(),
         Conv::HexNumber => "`0x` and hexadecimal digits".to_owned(),
         Conv::Digits => "number as text".to_owned(),
+        Conv::AuditOutcome => "success, else failure".to_owned(),
+        Conv::IpFamily => "ipv4 or ipv6".to_owned(),
         Conv::ActorType => "user, system, else service".to_owned(),
     }
 }

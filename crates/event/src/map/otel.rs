@@ -77,10 +77,16 @@ pub fn to_otel(event: &Event) -> OtelLog {
     for row in rows(kind(&ours)) {
         let Some(value) = get(&ours, row.field) else { continue };
         let Some(theirs) = out(row, value) else { continue };
-        if back(row, &theirs).as_ref() == Some(value) {
+        // What looks like a filler is taken for one on the way back, so the extension must have it too.
+        if back(row, &theirs).as_ref() == Some(value) && !is_filler(row.otel, &theirs) {
             covered.push(row.field);
         }
         set(&mut log, row.otel, &theirs);
+    }
+    for (name, word) in REQUIRED {
+        if !log.attributes.iter().any(|(known, _)| known == name) {
+            log.attributes.push((name.to_owned(), OtelValue::Text(word.to_owned())));
+        }
     }
     covered.iter().for_each(|field| remove(&mut rest, field));
     if let Json::Object(groups) = &rest {
@@ -121,7 +127,12 @@ pub fn from_otel(log: &OtelLog) -> Result<Import, MapError> {
     let kind = kind(&twins.event).to_owned();
     let mut known = Vec::new();
     for row in rows(&kind) {
+        let expects = get(&twins.extension, row.field).and_then(|have| out(row, have)).is_some();
         let found = find(log, row.otel)?;
+        if !expects && found.as_ref().is_some_and(|found| is_filler(row.otel, found)) {
+            known.push(row.otel);
+            continue;
+        }
         let place =
             Place { field: row.field, out: &|ours| out(row, ours), back: &|theirs| back(row, theirs) };
         if twins.reconcile(&place, found.as_ref()) {
@@ -181,12 +192,31 @@ fn kind(ours: &Json) -> &str {
     word(ours, "core.kind")
 }
 
-/// `http.read`; empty where the kind is unknown.
+/// `http.read`; `audit` where the kind is unknown.
 fn event_name(ours: &Json) -> String {
     match (kind(ours), word(ours, "core.class")) {
-        (kind, "") | (kind @ "", _) => kind.to_owned(),
+        ("", _) => "audit".to_owned(),
+        (kind, "") => kind.to_owned(),
         (kind, class) => format!("{kind}.{class}"),
     }
+}
+
+/// What the draft audit conventions require where the event says nothing.
+const REQUIRED: [(&str, &str); 4] = [
+    ("audit.actor.id", "unknown"),
+    ("audit.actor.type", "service"),
+    ("audit.action", "unknown"),
+    ("audit.outcome", "unknown"),
+];
+
+fn is_filler(place: &str, theirs: &Json) -> bool {
+    REQUIRED.iter().any(|(name, word)| *name == place && *theirs == text(word))
+}
+
+/// Conversions that change a value for OTel too; every other one is of OCSF alone.
+fn is_changed(conv: Conv) -> bool {
+    use Conv::*;
+    matches!(conv, HttpCode | Code | ActorType | AuditOutcome | IpFamily | Digits | Header(_) | Utf8)
 }
 
 /// The value as OTel has it; ids stay hexadecimal here.
@@ -198,9 +228,7 @@ fn out(row: &Row, ours: &Json) -> Option<Json> {
             Some(Json::Int(i128::from(ns)))
         }
         ("Flags", _) => Conv::Range(1, 255).out(ours),
-        (_, Conv::HttpCode | Conv::Code | Conv::ActorType | Conv::Header(_) | Conv::Utf8) => {
-            row.conv.out(ours)
-        }
+        (_, conv) if is_changed(conv) => conv.out(ours),
         _ => Some(ours.clone()),
     }
 }
@@ -212,9 +240,7 @@ fn back(row: &Row, theirs: &Json) -> Option<Json> {
             rfc3339(*ns).map(Json::Text)
         }
         ("Flags", _) => Some(theirs.clone()),
-        (_, Conv::HttpCode | Conv::Code | Conv::ActorType | Conv::Header(_) | Conv::Utf8) => {
-            row.conv.back(theirs)
-        }
+        (_, conv) if is_changed(conv) => conv.back(theirs),
         _ => Some(theirs.clone()),
     }
 }

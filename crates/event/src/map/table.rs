@@ -2,10 +2,11 @@
 //!
 //! Where a field has several rows, one that loses nothing comes before those that lose something: the importer takes
 //! the first and compares the others with it. Empty place = none there. OTel takes values as they are, whatever the
-//! conversion says of OCSF, but for times and [`Conv::ActorType`], [`Conv::HttpCode`], [`Conv::Code`].
+//! conversion says of OCSF, but for times and the conversions named in `otel.rs`.
 
 use super::classes::*;
 use super::conv::Conv::{self, *};
+use crate::fields::{FIELDS, Field};
 
 /// One place, or two, of a field outside.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +32,24 @@ impl Row {
     pub fn classes(&self) -> impl Iterator<Item = &'static super::OcsfClass> {
         let bits = self.classes;
         CLASSES.iter().filter(move |class| class.bit & bits != 0)
+    }
+    /// The field in the registry, of whichever map it is; a key of `detail` or `sys` is that map's own field, and
+    /// `schema` is `ver`.
+    pub fn registered(&self) -> Option<&'static Field> {
+        let find =
+            |home: &str, name: &str| FIELDS.iter().find(|field| field.home == home && field.name == name);
+        if self.field == "schema" {
+            return find("core", "ver");
+        }
+        let mut path = self.field.split('.');
+        let mut found = find(path.next()?, path.next()?)?;
+        for name in path {
+            if found.ty == "map" {
+                return Some(found);
+            }
+            found = find(found.ty, name)?;
+        }
+        Some(found)
     }
     const fn own(mut self) -> Row {
         self.own = true;
@@ -81,6 +100,30 @@ const DNS_ACTIVITY: &[(&str, u64)] = &[("intent", 1), ("outcome", 2), ("interact
 const VERDICT: &[(&str, u64)] = &[("allow", 1), ("deny", 2), ("would_deny", 3)];
 const ACTOR: &[(&str, u64)] = &[("user", 1), ("system", 3), ("service", 4)];
 const PROTOCOL: &[(&str, u64)] = &[("kerberos", 2), ("basic", 11)];
+const TRANSPORTS: &[&str] = &["tcp", "udp", "quic", "unix", "vsock"];
+const AUTHS: &[&str] = &[
+    "mtls",
+    "spiffe_svid",
+    "jwt",
+    "jwt_dpop",
+    "jwt_mtls_bound",
+    "oauth_opaque",
+    "api_key",
+    "basic",
+    "scram",
+    "scram_plus",
+    "kerberos",
+    "sigv4",
+    "iam_role",
+    "k8s_sa",
+    "http_sig",
+    "wimse",
+    "db_password",
+    "nkey",
+    "peer_ip",
+    "peer_cred",
+    "none",
+];
 const FINGERPRINT: &[(&str, u64)] = &[("sha256", 3)];
 
 /// Kinds whose calls are HTTP requests.
@@ -96,7 +139,7 @@ const ACTED: u16 = ALL & !AUTH;
 /// Every row.
 #[rustfmt::skip] // one row a line
 pub const ROWS: &[Row] = &[
-    row("schema", "", "audit.schema.version", Uint, ALL),
+    row("schema", "", "audit.schema.version", Digits, ALL),
     row("core.eid", "metadata.uid", "audit.record.id", Text, ALL).own(),
     row("core.agent", "metadata.product.uid", "resource service.instance.id", Text, ALL).own(),
     row("core.stream", "", "audit.sequence.stream_id", Text, ALL),
@@ -121,20 +164,21 @@ pub const ROWS: &[Row] = &[
     row("core.class", "activity_id", "", Words(DATA_ACTIVITY), DATA),
     row("core.class", "activity_id", "", Words(FILE_ACTIVITY), FILE),
     row("core.class", "activity_id", "", Words(AUTH_ACTIVITY), AUTH),
-    row("core.sys.state", "activity_id", "", Range(1, 3), FINDING),
-    row("core.sys.severity", "severity_id", "", Range(1, 5), FINDING),
-    row("core.sys.id", "finding_info.uid", "", Text, FINDING),
-    row("core.outcome", "status_detail", "audit.outcome", OutcomeName, ALL),
+    row("core.sys.state", "activity_id", "", Range(1, 3), FINDING).own(),
+    row("core.sys.severity", "severity_id", "", Range(1, 5), FINDING).own(),
+    row("core.sys.id", "finding_info.uid", "", Text, FINDING).own(),
+    row("core.outcome", "status_detail", "", OutcomeName, ALL),
+    row("core.outcome", "", "audit.outcome", AuditOutcome, ALL),
     row("core.outcome", "status_id", "", Outcome, ALL),
     row("core.status", "http_response.code", "http.response.status_code", HttpCode, HTTP | API | DATA | FILE),
     row("core.status", "status_code", "", Code, ALL),
     row("core.status", "", "rpc.grpc.status_code", Code, ALL).of(&["grpc"]),
     row("core.status", "", "db.response.status_code", Code, ALL).of(STORES),
     row("core.decision.verdict", "action_id", "", Words(VERDICT), ALL),
-    row("core.decision.policies", "authorizations", "", Named("policy.name"), ALL),
-    row("core.labels", "metadata.labels", "", Texts, ALL),
-    row("core.tenant", "metadata.tenant_uid", "resource tenant.id", Text, ALL),
-    row("core.n", "count", "", Uint, ALL),
+    row("core.decision.policies", "authorizations", "", Named("policy.name"), ALL).own(),
+    row("core.labels", "metadata.labels", "", Texts, ALL).own(),
+    row("core.tenant", "metadata.tenant_uid", "resource tenant.id", Text, ALL).own(),
+    row("core.n", "count", "", Range(2, (1 << 53) - 1), ALL),
     row("who.who.id", "actor.user.uid", "audit.actor.id", Text, ACTED),
     row("who.who.id", "user.uid", "", Text, AUTH),
     row("who.who.name", "actor.user.name", "user.name", Text, ACTED),
@@ -148,19 +192,21 @@ pub const ROWS: &[Row] = &[
     row("who.who.groups", "user.groups", "", Named("name"), AUTH),
     row("who.who.iss", "actor.idp.name", "", Text, ALL),
     row("who.who.svc", "actor.app_name", "", Text, ALL),
-    row("who.who.auth", "auth_protocol", "", Text, AUTH),
+    row("who.who.auth", "auth_protocol", "", OneOf(AUTHS), AUTH),
     row("who.who.auth", "auth_protocol_id", "", Words(PROTOCOL), AUTH),
-    row("peer.src.ip", "src_endpoint.ip", "client.address", Text, ENDS),
-    row("peer.src.port", "src_endpoint.port", "client.port", Uint, ENDS),
+    row("peer.src.ip", "src_endpoint.ip", "client.address", Ip, ENDS),
+    row("peer.src.ip", "", "audit.source.id", Ip, ALL),
+    row("peer.src.ip", "", "audit.source.type", IpFamily, ALL),
+    row("peer.src.port", "src_endpoint.port", "client.port", Range(0, 65535), ENDS),
     row("peer.src.host", "src_endpoint.hostname", "", Text, ENDS),
     row("peer.src.workload", "src_endpoint.name", "", Text, ENDS),
     row("peer.src.zone", "src_endpoint.zone", "", Text, ENDS),
-    row("peer.dst.ip", "dst_endpoint.ip", "server.address", Text, ENDS),
-    row("peer.dst.port", "dst_endpoint.port", "server.port", Uint, ENDS),
+    row("peer.dst.ip", "dst_endpoint.ip", "server.address", Ip, ENDS),
+    row("peer.dst.port", "dst_endpoint.port", "server.port", Range(0, 65535), ENDS),
     row("peer.dst.host", "dst_endpoint.hostname", "", Text, ENDS),
     row("peer.dst.workload", "dst_endpoint.name", "", Text, ENDS),
     row("peer.dst.zone", "dst_endpoint.zone", "", Text, ENDS),
-    row("peer.transport", "connection_info.protocol_name", "network.transport", Text, NET),
+    row("peer.transport", "connection_info.protocol_name", "network.transport", OneOf(TRANSPORTS), NET),
     row("peer.tls.version", "tls.version", "", TlsVersion, NET),
     row("peer.tls.cipher", "tls.cipher", "", HexNumber, NET),
     row("peer.tls.sni", "tls.sni", "tls.client.server_name", Text, NET),
@@ -189,10 +235,10 @@ pub const ROWS: &[Row] = &[
     row("target.ns", "database.name", "db.namespace", Text, DATA).of(STORES),
     row("target.ns", "", "k8s.namespace.name", Text, ALL).of(&["k8s_api"]),
     row("target.region", "cloud.region", "cloud.region", Text, ALL).of(&["cloud_api", "object"]),
-    row("target.tags", "resources.0.labels", "", Texts, API),
-    row("links.trace", "trace.uid", "TraceId", Text, HTTP | API),
-    row("links.span", "trace.span.uid", "SpanId", Text, HTTP | API),
-    row("links.parent", "trace.span.parent_uid", "", Text, HTTP | API),
+    row("target.tags", "resources.0.labels", "", Texts, API).own(),
+    row("links.trace", "trace.uid", "TraceId", Hex(16), HTTP | API),
+    row("links.span", "trace.span.uid", "SpanId", Hex(8), HTTP | API),
+    row("links.parent", "trace.span.parent_uid", "", Hex(8), HTTP | API),
     row("links.tflags", "", "Flags", Uint, ALL),
     row("links.corr", "metadata.correlation_uid", "", Text, ALL),
     row("links.corr", "api.request.uid", "", Text, API),
@@ -204,7 +250,7 @@ pub const ROWS: &[Row] = &[
     row("content.detail.down", "traffic.bytes_in", "", Uint, NETWORK).of(&["l4"]),
     row("content.detail.qtype", "query.type", "", Digits, DNS).of(&["dns"]),
     row("content.detail.rcode", "rcode_id", "", Range(0, 11), DNS).of(&["dns"]),
-    row("content.detail.answers", "answers", "", Named("rdata"), DNS).of(&["dns"]),
+    row("content.detail.answers", "answers", "", Named("rdata"), DNS).of(&["dns"]).own(),
     row("content.stmt", "query_info.query_string", "db.query.text", Text, DATA).of(STORES),
     row("content.headers", "http_request.http_headers", "", Pairs, HTTP | API).of(WEB),
     row("content.headers", "http_request.user_agent", "user_agent.original", Header("user-agent"), HTTP | API).of(WEB),
@@ -212,10 +258,10 @@ pub const ROWS: &[Row] = &[
     row("content.err", "", "exception.message", Text, ALL),
     row("body.req.size", "http_request.length", "http.request.body.size", Uint, HTTP | API).of(WEB),
     row("body.rsp.size", "http_response.length", "http.response.body.size", Uint, HTTP | API).of(WEB),
-    row("body.cap.fmt", "metadata.log_name", "", Text, ALL),
-    row("body.cap.path", "metadata.log_provider", "log.file.path", Text, ALL),
-    row("body.raw.bytes", "raw_data", "log.record.original", Utf8, ALL),
-    row("body.raw.length", "raw_data_size", "", Uint, ALL),
-    row("body.raw.digest", "raw_data_hash.value", "", Text, ALL),
-    row("body.raw.alg", "raw_data_hash.algorithm_id", "", Words(FINGERPRINT), ALL),
+    row("body.cap.fmt", "metadata.log_name", "", Text, ALL).own(),
+    row("body.cap.path", "metadata.log_provider", "log.file.path", Text, ALL).own(),
+    row("body.raw.bytes", "raw_data", "log.record.original", Utf8, ALL).own(),
+    row("body.raw.length", "raw_data_size", "", Uint, ALL).own(),
+    row("body.raw.digest", "raw_data_hash.value", "", Text, ALL).own(),
+    row("body.raw.alg", "raw_data_hash.algorithm_id", "", Words(FINGERPRINT), ALL).own(),
 ];

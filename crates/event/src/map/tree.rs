@@ -131,7 +131,7 @@ pub(super) fn leftover(json: &Json, pointer: &mut String, each: &mut dyn FnMut(&
 }
 
 /// The tree as compact JSON.
-pub(super) fn spelled(json: &Json) -> String {
+pub(crate) fn spelled(json: &Json) -> String {
     let mut out = String::new();
     write(json, &mut out);
     out
