@@ -53,15 +53,16 @@ pub(super) fn events(dir: &Path) -> Vec<Event> {
 }
 
 impl Rack {
-    /// Remembers what an earlier process recorded, then listens.
+    /// Remembers what an earlier process recorded, if it `remembers`, then listens.
     pub(super) fn start(
         dir: &Path,
         disk: Arc<StillDisk>,
         limits: IntakeLimits,
         addresses: &[SocketAddr],
+        remembers: bool,
     ) -> Rack {
         let ledger = open(dir, disk);
-        let before = read(&ledger);
+        let before = if remembers { read(&ledger) } else { Vec::new() };
         let keeper = Arc::new(Keeper::new(Scanner::default(), &[7; 32]));
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
