@@ -14,8 +14,9 @@ use crate::config::Config;
 use crate::exit::CliError;
 use crate::local::{self, LocalServer};
 use crate::stages::downstream::Downstream;
-use crate::stages::{control, gateway, inputs, ledger, prepare, recover};
+use crate::stages::{control, gateway, inputs, ledger, prepare, recover, ship};
 use crate::upgrade::{Inherited, PidFile, Predecessor, Successor, TakeOver, notify};
+use countersign_collect::ship::Shipper;
 use countersign_ledger::{Ledger, PassedSource, Source};
 use countersign_store::Store;
 use std::net::{SocketAddr, TcpListener};
@@ -43,6 +44,8 @@ pub(crate) struct Pipeline {
     local: LocalServer,
     /// Records of everything else that logs.
     inputs: inputs::Inputs,
+    /// An edge's way to its core.
+    shipper: Option<Shipper>,
     control: control::Control,
     platform: Source,
     /// The process that this one took over from, while it drains.
@@ -128,7 +131,7 @@ impl Pipeline {
         traffic: Traffic,
         say: &dyn Fn(&str),
     ) -> Result<Pipeline, CliError> {
-        let platform = ledger::source(&ledger, "countersign:platform")?;
+        let platform = ledger::source(&ledger, &config.agent("countersign:platform"))?;
         let in_force = prepared.in_force();
 
         // Our own identity and our peers' authorities, where an agent gives them.
@@ -145,7 +148,7 @@ impl Pipeline {
         let settings = prepared.gateway;
 
         // Records of other processes of this machine, which wrap servers that have no socket.
-        let local = local::start(&config.data, &ledger, settings.digest())?;
+        let local = local::start(config, &ledger, settings.digest())?;
         let (gateway, sockets) = match traffic {
             Traffic::New(sockets) => {
                 let (ours, rest) = sockets.into_iter().partition(|socket| listens(config, socket));
@@ -158,6 +161,9 @@ impl Pipeline {
         // What others logged: received, parsed, answered when it is durable.
         let store = downstream.as_ref().map(|downstream| &downstream.store);
         let inputs = inputs::start(config, &ledger, store, &identities, say)?;
+
+        // An edge's records go on to its core, from the ledger and at its own pace.
+        let shipper = ship::start(config, prepared.ship, &ledger, say)?;
 
         // Files that change while it runs are read again, off the data path.
         let (tls, policies) = (gateway.gateway.tls_files(), prepared.policies);
@@ -180,6 +186,7 @@ impl Pipeline {
             gateway,
             local,
             inputs,
+            shipper,
             control,
             platform,
             predecessor: None,
@@ -231,6 +238,7 @@ impl Pipeline {
         drop(self.control);
         drop(self.local);
         self.inputs.stop();
+        drop(self.shipper.take());
         if let Some(downstream) = self.downstream.take() {
             downstream.stop(&self.ledger);
         }
@@ -262,6 +270,7 @@ impl Pipeline {
             lines.extend(downstream.stop(&self.ledger));
         }
         self.gateway.relays.iter().for_each(|relay| relay.settle());
+        lines.extend(self.shipper.take().map(|shipper| ship::counters(&shipper)));
         self.ledger.shutdown().map_err(crate::access::directory::ledger_error)?;
         lines.push(ledger::counters(&self.ledger));
         Ok(lines)

@@ -279,6 +279,7 @@ fn sources(ledger: &Ledger) -> Result<Arc<dyn TableProvider>> {
         ("last_time", times(all.iter().map(|s| s.last_time_ns))),
         ("last_heartbeat", times(all.iter().map(|s| s.last_heartbeat_ns))),
         ("live", Arc::new(all.iter().map(|s| Some(s.live)).collect::<BooleanArray>())),
+        ("via", texts(all.iter().map(|s| s.via.as_str()))),
     ])
 }
 

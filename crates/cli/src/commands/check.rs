@@ -151,6 +151,13 @@ fn named_files(config: &Config) -> Vec<(&'static str, &Path)> {
             out.push(("listener.upstream_key", key));
         }
     }
+    if let Some(edge) = &config.edge {
+        out.extend(edge.tls.ca.as_deref().map(|p| ("edge.ca", p)));
+        if let Some((cert, key)) = &edge.tls.identity {
+            out.push(("edge.cert", cert));
+            out.push(("edge.key", key));
+        }
+    }
     out.extend(config.identity.trust.iter().map(|(_, ca)| ("identity.trust.ca", ca.as_path())));
     let jwt = config.identity.jwt.iter();
     out.extend(jwt.filter_map(|issuer| Some(("identity.jwt.keys", issuer.keys.as_deref()?))));

@@ -129,8 +129,8 @@ impl Way {
         if !clean {
             crate::stages::recover::note(config)?;
         }
-        let source = ledger::source(&ledger, &format!("countersign:local/{name}"))?;
-        let server = local::start(&config.data, &ledger, [0; 8])?;
+        let source = ledger::source(&ledger, &config.agent(&format!("countersign:local/{name}")))?;
+        let server = local::start(config, &ledger, [0; 8])?;
         let key = BodyKey::Ledger(ledger.digest_key());
         Ok(Way { to: To::Own(Arc::new(SourceRecorder::new(source)), server, ledger), key })
     }

@@ -48,11 +48,11 @@ pub(crate) fn run(global: &Global, args: &RunArgs) -> Result<Exit, CliError> {
         say(
             "nothing listens: add --proxy 127.0.0.1:8081=http://127.0.0.1:8080 to stand in front of a service",
         );
-    } else if config.role == Role::Edge {
+    } else if config.role == Role::Edge && config.edge.is_none() {
         say(
             "edge       records are durable and signed; to search them: countersign run on this data directory",
         );
-    } else {
+    } else if config.role != Role::Edge {
         if config.listeners.is_empty() {
             say("to stand in front of a service: --proxy 127.0.0.1:8081=http://127.0.0.1:8080");
         }

@@ -3,6 +3,7 @@
 use super::{ConfigError, Reader};
 use countersign_collect::KeepRaw;
 use countersign_collect::formats::{self, Format};
+use countersign_collect::receivers::Enrolled;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -33,6 +34,8 @@ pub(crate) struct Input {
     pub(crate) audit_proofs: String,
     /// TLS towards senders.
     pub(crate) tls: Option<InputTls>,
+    /// Edges that may send; only with [`Protocol::Edge`].
+    pub(crate) edges: Vec<Enrolled>,
     /// It is nobody's wish: where its port is in use, it is left out.
     pub(crate) by_default: bool,
 }
@@ -46,6 +49,8 @@ pub(crate) enum Protocol {
     Syslog,
     /// Fluent's forward protocol.
     Fluent,
+    /// Records of edges of ours.
+    Edge,
 }
 
 /// TLS of an input.
@@ -76,6 +81,7 @@ pub(crate) fn defaults() -> Vec<Input> {
         audit: false,
         audit_proofs: String::new(),
         tls: None,
+        edges: Vec::new(),
         by_default: true,
     };
     vec![
@@ -104,7 +110,16 @@ impl Reader<'_> {
     fn input(&self, at: &str) -> Result<Input, ConfigError> {
         let name = self.need(at, "name");
         let listen = self.address(&format!("{at}.listen"))?;
-        let tls = self.input_tls(at)?;
+        let mut tls = self.input_tls(at)?;
+        let word = |key: &str| self.text(&format!("{at}.{key}")).unwrap_or_default();
+        let protocol = match word("protocol").as_str() {
+            "syslog" => Protocol::Syslog,
+            "fluent" => Protocol::Fluent,
+            "edge" => Protocol::Edge,
+            _ => Protocol::Http,
+        };
+        let edges = self.enrolled(at)?;
+        self.edge_input(at, protocol, &mut tls, &edges)?;
         if tls.is_none() && !listen.ip().is_loopback() && !self.on(&format!("{at}.plaintext")) {
             let what = format!(
                 "{listen} is off loopback and without TLS: everybody on the way could read and change what is sent; \
@@ -112,14 +127,8 @@ impl Reader<'_> {
             );
             return Err(self.settings.conflict(&format!("{at}.listen"), what));
         }
-        let word = |key: &str| self.text(&format!("{at}.{key}")).unwrap_or_default();
         let required = word("credential") == "required";
         let asserted = word("trust") == "asserted";
-        let protocol = match word("protocol").as_str() {
-            "syslog" => Protocol::Syslog,
-            "fluent" => Protocol::Fluent,
-            _ => Protocol::Http,
-        };
         let shared_key = self.path(&format!("{at}.shared_key"));
         if shared_key.is_some() && protocol != Protocol::Fluent {
             let what =
@@ -129,6 +138,7 @@ impl Reader<'_> {
         Ok(Input {
             listen,
             protocol,
+            edges,
             format: self.format(at)?,
             asserted,
             required,
@@ -145,6 +155,31 @@ impl Reader<'_> {
             by_default: false,
             name,
         })
+    }
+
+    /// An edge is known by its certificate alone, so one is demanded whatever `client_auth` says.
+    fn edge_input(
+        &self,
+        at: &str,
+        protocol: Protocol,
+        tls: &mut Option<InputTls>,
+        edges: &[Enrolled],
+    ) -> Result<(), ConfigError> {
+        let conflict = |what: &str| Err(self.settings.conflict(at, what));
+        match (protocol, tls) {
+            (Protocol::Edge, Some(tls)) if tls.client_ca.is_some() => {
+                tls.client_auth = "required".to_owned();
+                if edges.is_empty() {
+                    return conflict("an input for edges names those that may send: add [[input.edge]]");
+                }
+                Ok(())
+            }
+            (Protocol::Edge, _) => conflict(
+                "an input for edges needs [input.tls] with `client_ca`: an edge is known by its certificate",
+            ),
+            _ if edges.is_empty() => Ok(()),
+            _ => conflict("[[input.edge]] needs `protocol = \"edge\"`"),
+        }
     }
 
     fn format(&self, at: &str) -> Result<Option<&'static Format>, ConfigError> {

@@ -3,6 +3,7 @@
 //! Only declarations; `schema` says what a row means. No key holds a secret: secrets are named by file or by
 //! environment variable, and a test of `schema` looks.
 
+mod edge;
 mod identity;
 mod input;
 mod listener;
@@ -28,7 +29,7 @@ pub(crate) const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug
 
 /// All of them.
 pub(super) fn all() -> impl Iterator<Item = &'static Key> {
-    [GENERAL, listener::KEYS, input::KEYS, identity::KEYS, server::KEYS].into_iter().flatten()
+    [GENERAL, listener::KEYS, input::KEYS, edge::KEYS, identity::KEYS, server::KEYS].into_iter().flatten()
 }
 
 const GENERAL: &[Key] = &[
@@ -36,8 +37,9 @@ const GENERAL: &[Key] = &[
         "role",
         Kind::Word(&["all", "edge"]),
         "\"all\"",
-        "all: everything in one process. edge: gateway and ledger alone, in little memory; what it recorded can be \
-         searched once a process with role all opens the same data directory. Nothing is shipped elsewhere yet.",
+        "all: everything in one process. edge: gateway, inputs and ledger alone, in little memory; with [edge] it ships \
+         what it records to a core, without it the records can be searched once a process with role all opens the same \
+         data directory.",
     ),
     key(
         "data",

@@ -5,6 +5,7 @@
 
 pub(crate) mod defaults;
 pub(crate) mod docs;
+pub(crate) mod edge;
 mod identity;
 pub(crate) mod input;
 mod keys;
@@ -48,6 +49,8 @@ pub(crate) struct Config {
     pub(crate) listeners: Vec<Listener>,
     /// Inputs of the collector.
     pub(crate) inputs: Vec<input::Input>,
+    /// Core that an edge ships to.
+    pub(crate) edge: Option<edge::Edge>,
     /// How callers are known.
     pub(crate) identity: Identity,
     /// Policy files and directories; none = every call is allowed and recorded as such.
@@ -70,6 +73,18 @@ pub(crate) struct Config {
     pub(crate) log: log::Settings,
     /// Bounds.
     pub(crate) limits: Limits,
+}
+
+impl Config {
+    /// Agent of the records of one of our parts: an edge that ships has its name before it.
+    pub(crate) fn agent(&self, part: &str) -> String {
+        match &self.edge {
+            Some(edge) if self.role == Role::Edge => {
+                format!("{}{part}", countersign_collect::receivers::agent_prefix(&edge.name))
+            }
+            _ => part.to_owned(),
+        }
+    }
 }
 
 /// Where findings go.
@@ -224,6 +239,7 @@ impl Reader<'_> {
             origin: self.text("origin"),
             listeners,
             inputs: self.inputs()?,
+            edge: self.edge()?,
             identity: self.identity()?,
             policies: self.texts("policy.files", &[]).into_iter().map(|p| self.resolve(p)).collect(),
             wrapped: self.mode_at("policy.wrapped", Mode::Observe)?,

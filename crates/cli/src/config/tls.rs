@@ -82,7 +82,7 @@ impl Reader<'_> {
         }
     }
 
-    fn workload(&self, at: &str, names: [&str; 2]) -> Result<FromWorkload, ConfigError> {
+    pub(super) fn workload(&self, at: &str, names: [&str; 2]) -> Result<FromWorkload, ConfigError> {
         let [svid, bundles] = names.map(|name| format!("{at}.{name}"));
         let from = FromWorkload { svid: self.text(&svid), bundles: self.on(&bundles) };
         if (from.svid.is_some() || from.bundles) && self.settings.get("identity.workload_api").is_none() {

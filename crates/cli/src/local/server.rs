@@ -6,6 +6,7 @@
 //! traffic itself, outcome and decision among it, is its word: the source's name says whose.
 
 use super::{SOCKET, is_name, receive, send};
+use crate::config::Config;
 use crate::exit::CliError;
 use countersign_event::{Auth, Event, Frame, IdentityFrom, Principal, PrincipalKind, Rec, Verified};
 use countersign_ledger::{GapReason, Ledger, Source};
@@ -29,7 +30,7 @@ const NAMES_MAX: usize = 256;
 const STEP: Duration = Duration::from_millis(50);
 /// How long a client may take to say hello.
 const HELLO_TIME: Duration = Duration::from_secs(5);
-/// Agent of such records, before the name.
+/// Agent of such records, before the name; what stands before it is the configuration's.
 const AGENT: &str = "countersign:local";
 
 /// The running server. Ends when dropped: what was promised and not delivered is declared then.
@@ -41,6 +42,8 @@ pub(crate) struct LocalServer {
 
 struct Shared {
     ledger: Ledger,
+    /// Agent of such records, before the name.
+    agent: String,
     /// `core.config` of every record.
     config: [u8; 8],
     sources: Mutex<HashMap<String, Source>>,
@@ -50,9 +53,9 @@ struct Shared {
     owner: u32,
 }
 
-/// Listens in `data`; `config` = digest of the configuration in force.
-pub(crate) fn start(data: &Path, ledger: &Ledger, config: [u8; 8]) -> Result<LocalServer, CliError> {
-    let path = data.join(SOCKET);
+/// Listens in the data directory; `digest` = that of the configuration in force.
+pub(crate) fn start(config: &Config, ledger: &Ledger, digest: [u8; 8]) -> Result<LocalServer, CliError> {
+    let path = config.data.join(SOCKET);
     let fail = |e: io::Error| {
         CliError::new(
             format!("cannot listen on {}", path.display()),
@@ -63,7 +66,8 @@ pub(crate) fn start(data: &Path, ledger: &Ledger, config: [u8; 8]) -> Result<Loc
     let (listener, owner) = bind(&path).map_err(fail)?;
     let shared = Arc::new(Shared {
         ledger: ledger.clone(),
-        config,
+        agent: config.agent(AGENT),
+        config: digest,
         sources: Mutex::default(),
         open: Mutex::default(),
         stop: AtomicBool::new(false),
@@ -240,7 +244,7 @@ impl Connection<'_> {
         if sources.len() >= NAMES_MAX {
             return Err(format!("more than {NAMES_MAX} names"));
         }
-        let agent = format!("{AGENT}/{name}");
+        let agent = format!("{}/{name}", self.shared.agent);
         let source = crate::stages::ledger::source(&self.shared.ledger, &agent).map_err(|e| e.to_string())?;
         sources.insert(name.to_owned(), source.clone());
         Ok(source)

@@ -30,9 +30,10 @@ pub(crate) fn start(
     sockets: Vec<TcpListener>,
     say: &dyn Fn(&str),
 ) -> Result<Started, CliError> {
+    let agent = config.agent(AGENT);
     let relays = |promises| -> Result<Vec<Arc<Relay>>, CliError> {
         let relay = |_| {
-            let source = super::ledger::source(ledger, AGENT)?;
+            let source = super::ledger::source(ledger, &agent)?;
             Relay::new(source, promises).map_err(|e| CliError::Failed(e.to_string()))
         };
         (0..settings.data_threads()).map(relay).collect()

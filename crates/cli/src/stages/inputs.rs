@@ -6,7 +6,7 @@ use crate::config::input::{Input, InputTls, Protocol};
 use crate::exit::CliError;
 use countersign_collect::intake::{Intake, IntakeLimits, Keys, REPEATS_AGE, REPEATS_MAX};
 use countersign_collect::receivers::fluent::{self, SharedKey};
-use countersign_collect::receivers::{Access, Audit, Halves, Port, http, syslog};
+use countersign_collect::receivers::{Access, Audit, EdgeCounts, Edges, Halves, Port, http, syslog};
 use countersign_collect::{Counts, Keeper};
 use countersign_event::{CaptureMode, Event, Verified};
 use countersign_identity::{
@@ -36,6 +36,8 @@ pub(crate) struct Inputs {
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
     ports: Vec<Arc<Port>>,
+    /// Edges that send here.
+    edges: Vec<Arc<Edges>>,
     /// TLS of each that has it, by name.
     pub(crate) tls: Vec<(String, Arc<ServerTls>)>,
 }
@@ -63,7 +65,14 @@ pub(crate) fn start(
     say: &dyn Fn(&str),
 ) -> Result<Inputs, CliError> {
     let (stop, _) = watch::channel(false);
-    let mut inputs = Inputs { runtime: None, stop, tasks: Vec::new(), ports: Vec::new(), tls: Vec::new() };
+    let mut inputs = Inputs {
+        runtime: None,
+        stop,
+        tasks: Vec::new(),
+        ports: Vec::new(),
+        edges: Vec::new(),
+        tls: Vec::new(),
+    };
     if config.inputs.is_empty() {
         return Ok(inputs);
     }
@@ -92,7 +101,7 @@ pub(crate) fn start(
         if let Some(tls) = &tls {
             inputs.tls.push((input.name.clone(), Arc::clone(tls)));
         }
-        let agent = format!("input:{}", input.name);
+        let agent = config.agent(&format!("input:{}", input.name));
         let intake = Intake::new(super::ledger::source(ledger, &agent)?, IntakeLimits::default());
         let mut halves = Halves::default();
         if input.protocol != Protocol::Syslog {
@@ -101,7 +110,10 @@ pub(crate) fn start(
         let port = Arc::new(port(input, intake, &keeper, identities));
         inputs.ports.push(Arc::clone(&port));
         let audit = input.audit.then(|| Audit { proofs: input.audit_proofs.clone() });
-        let settings = http::Settings { tls, audit, halves, ..http::Settings::default() };
+        let edges = (input.protocol == Protocol::Edge)
+            .then(|| Arc::new(Edges::new(ledger.clone(), input.edges.clone())));
+        inputs.edges.extend(edges.clone());
+        let settings = http::Settings { tls, audit, halves, edges, ..http::Settings::default() };
         serve(&mut inputs, &runtime, sockets, port, settings).map_err(failed)?;
         say(&format!("{:<10} {address} ← {}", input.name, spoken(input)));
     }
@@ -111,6 +123,7 @@ pub(crate) fn start(
 
 fn spoken(input: &Input) -> &'static str {
     match (input.protocol, &input.tls) {
+        (Protocol::Edge, _) => "edges, mutual TLS",
         (Protocol::Http, None) => "http: pushed records",
         (Protocol::Http, Some(_)) => "https: pushed records",
         (Protocol::Fluent, None) => "fluent forward, TCP",
@@ -138,7 +151,7 @@ fn bind(input: &Input, key: Option<SharedKey>) -> std::io::Result<Sockets> {
     let tcp = TcpListener::bind(input.listen)?;
     tcp.set_nonblocking(true)?;
     match input.protocol {
-        Protocol::Http => return Ok(Sockets::Http(tcp)),
+        Protocol::Http | Protocol::Edge => return Ok(Sockets::Http(tcp)),
         Protocol::Fluent => return Ok(Sockets::Fluent(tcp, key)),
         Protocol::Syslog => {}
     }
@@ -277,8 +290,19 @@ impl Inputs {
         runtime.shutdown_timeout(Duration::from_secs(1));
         let sum =
             |of: fn(&Counts) -> u64| self.ports.iter().map(|port| of(&port.intake.counts())).sum::<u64>();
+        let from_edges =
+            |of: fn(&EdgeCounts) -> u64| -> u64 { self.edges.iter().map(|edges| of(&edges.counts())).sum() };
+        let edges = match self.edges.is_empty() {
+            true => String::new(),
+            false => format!(
+                "; from edges {} recorded, {} lost there, {} refused",
+                from_edges(|c| c.recorded),
+                from_edges(|c| c.lost),
+                from_edges(|c| c.refused)
+            ),
+        };
         Some(format!(
-            "inputs: {} received = {} recorded + {} rejected + {} dropped; {} raw, {} in part",
+            "inputs: {} received = {} recorded + {} rejected + {} dropped; {} raw, {} in part{edges}",
             sum(|c| c.received),
             sum(|c| c.recorded),
             sum(|c| c.rejected),

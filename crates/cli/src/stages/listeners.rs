@@ -18,7 +18,7 @@ pub(crate) fn settings(config: &Config, workload: Option<&Arc<WorkloadSource>>) 
         server_names: config.listeners.iter().filter_map(|from| server_names(from, workload)).collect(),
         limits: config.limits.gateway.clone(),
         redaction: config.redaction.clone(),
-        ..GatewayConfig::new(AGENT)
+        ..GatewayConfig::new(config.agent(AGENT))
     }
 }
 
@@ -115,7 +115,7 @@ fn upstream_tls(from: &config::UpstreamTls, workload: Option<&Arc<WorkloadSource
 }
 
 /// Ids with a path are servers, those without one are trust domains.
-fn peers(ids: &[String]) -> SpiffePeers {
+pub(super) fn peers(ids: &[String]) -> SpiffePeers {
     let is_domain = |id: &&String| !id.trim_start_matches("spiffe://").trim_end_matches('/').contains('/');
     let (domains, ids): (Vec<&String>, Vec<&String>) = ids.iter().partition(is_domain);
     let domain = |id: &String| id.trim_start_matches("spiffe://").trim_end_matches('/').to_owned();

@@ -10,4 +10,5 @@ pub(crate) mod ledger;
 pub(crate) mod listeners;
 pub(crate) mod prepare;
 pub(crate) mod recover;
+pub(crate) mod ship;
 pub(crate) mod web;

@@ -5,7 +5,7 @@ use crate::exit::CliError;
 use countersign_event::Mode;
 use countersign_gateway::{Gateway, GatewayConfig};
 use countersign_identity::{
-    DpopConfig, Forwarder, Identities, IdentityConfig, JwtIssuer, RemoteKeySet, SignatureConfig,
+    ClientTls, DpopConfig, Forwarder, Identities, IdentityConfig, JwtIssuer, RemoteKeySet, SignatureConfig,
     SignatureKey, TrustBundle, WorkloadHandle, WorkloadSource,
 };
 use countersign_policy::{Modes, Policy, PolicyConfig, PolicySet};
@@ -28,6 +28,8 @@ pub(crate) struct Prepared {
     pub(crate) gateway: GatewayConfig,
     /// The agent that SVIDs and bundles come from.
     workload: Option<Arc<WorkloadSource>>,
+    /// What an edge shows its core.
+    pub(crate) ship: Option<Arc<ClientTls>>,
     /// Receivers of findings with their signing secrets.
     pub(crate) webhooks: Vec<countersign_alert::Webhook>,
 }
@@ -55,12 +57,14 @@ pub(crate) fn prepare(config: &Config) -> Result<Prepared, CliError> {
     }
     let gateway = gateway(config, workload.as_ref())?;
     let policy = policies.clone().map_or_else(PolicySet::allow_all, |set| set as Arc<dyn Policy>);
-    Ok(Prepared { identities: Arc::new(identities), policy, policies, gateway, workload, webhooks })
+    let ship = super::ship::tls(config, workload.as_ref())?;
+    Ok(Prepared { identities: Arc::new(identities), policy, policies, gateway, workload, ship, webhooks })
 }
 
 /// Reads and compiles everything that a start would, secrets of webhooks left out. Writes, binds and asks nothing.
 pub(crate) fn check(config: &Config) -> Result<(), CliError> {
     let (_, _, workload) = parts(config)?;
+    super::ship::tls(config, workload.as_ref())?;
     gateway(config, workload.as_ref()).map(drop)
 }
 

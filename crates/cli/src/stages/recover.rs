@@ -58,11 +58,12 @@ fn fail(path: &Path, error: std::io::Error) -> CliError {
     )
 }
 
-/// Closes open intents; gives their number.
+/// Closes open intents; gives their number. Those of edges are not ours to close: they run, and their outcomes come.
 fn close_intents(store: &Store, source: &Source) -> Result<usize, CliError> {
     let question = format!(
         "select i.\"index\" from events i left anti join \
          (select \"of\" from events where rec in ('outcome', 'cut') and \"of\" is not null) o on i.id = o.\"of\" \
+         left anti join (select stream from sources where via <> '') e on i.stream = e.stream \
          where i.rec = 'intent' order by i.\"index\" limit {CLOSED_MAX}"
     );
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| {

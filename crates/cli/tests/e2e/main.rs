@@ -11,6 +11,7 @@ mod counts;
 mod demo;
 mod durability;
 mod edge;
+mod edge_ship;
 mod logs;
 mod mcp_wrap;
 mod proofs;

@@ -15,11 +15,11 @@ pub(super) const KEYS: &[Key] = &[
     required("input[].listen", Kind::Address, "Where senders connect."),
     key(
         "input[].protocol",
-        Kind::Word(&["http", "syslog", "fluent"]),
+        Kind::Word(&["http", "syslog", "fluent", "edge"]),
         "\"http\"",
         "http: all push protocols by their paths, HTTP/1.1 and HTTP/2. syslog: RFC 5424 and 3164 over UDP and TCP on \
          one port number, with [input.tls] over TLS alone. fluent: the forward protocol of Fluentd and Fluent Bit over \
-         TCP, with [input.tls] over TLS.",
+         TCP, with [input.tls] over TLS. edge: records of the edges that [[input.edge]] names, over mutual TLS alone.",
     ),
     key(
         "input[].shared_key",
@@ -92,5 +92,19 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Word(&["none", "optional", "required"]),
         "\"optional\"",
         "Whether a sender shows a certificate.",
+    ),
+    required("input[].edge[].name", Kind::Text, "Name of an edge that may send, as its own edge.name says."),
+    required(
+        "input[].edge[].identity",
+        Kind::Text,
+        "Who it is: the SPIFFE id of its certificate, whose authority is in [[identity.trust]], or sha256: and the \
+         certificate's digest in hex.",
+    ),
+    key(
+        "input[].edge[].agents",
+        Kind::Texts,
+        "[]",
+        "Agents, whole, whose records it may send besides those of edge:NAME/: what its ledger holds from before it \
+         had a name.",
     ),
 ];
