@@ -27,6 +27,7 @@ pub mod mongodb;
 pub mod mssql;
 pub mod mysql;
 pub mod netfilter;
+pub mod ocsf;
 pub mod postgres;
 pub mod pushed;
 pub mod redis_acl;
@@ -116,6 +117,7 @@ impl std::fmt::Debug for Format {
 /// All formats, the more particular first: detection asks in this order.
 #[rustfmt::skip] // one row a line
 pub const FORMATS: &[Format] = &[
+    ocsf::OCSF,
     cloudtrail::CLOUDTRAIL,
     k8s_audit::K8S_AUDIT,
     vault::VAULT,

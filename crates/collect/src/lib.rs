@@ -25,6 +25,7 @@ pub mod otlp;
 pub mod plan;
 pub mod proto;
 pub mod receivers;
+pub mod reobserve;
 mod seal;
 pub mod ship;
 pub mod snappy;

@@ -13,6 +13,7 @@
 //! at most [`VALUE_DEPTH_MAX`] deep; time and memory are linear.
 
 pub mod canonical;
+mod export;
 mod json;
 pub mod map;
 mod protobuf;
@@ -21,6 +22,7 @@ mod split;
 #[cfg(test)]
 mod tests;
 
+pub use export::{export, import, is_ours};
 pub use json::{from_json, to_json};
 pub use protobuf::{from_protobuf, to_protobuf};
 pub use split::{BATCH_ITEMS_MAX, Signal, UNFOLDED_MAX, split, split_json, split_protobuf};

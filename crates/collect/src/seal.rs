@@ -264,6 +264,7 @@ fn clean(event: &mut Event, scanner: &Scanner) {
     let links = &mut event.links;
     [&mut links.corr, &mut links.sess, &mut links.msg].into_iter().for_each(&mut text);
     text(&mut event.core.op);
+    crate::reobserve::other_texts(event, &mut text);
     count(&mut event.content.redacted, hits);
 }
 

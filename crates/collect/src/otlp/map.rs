@@ -127,6 +127,11 @@ pub(super) struct Mapper<'a> {
 pub fn log_record(record: &Record<'_>) -> Result<Draft, Fault> {
     let request = one::<LogRecord>(record)?;
     let (group, scoped, log) = only(&request)?;
+    if super::is_ours(log)
+        && let Ok(import) = super::import(group, log)
+    {
+        return crate::reobserve::reobserve(import);
+    }
     Ok(log_draft(record, group, scoped, log))
 }
 

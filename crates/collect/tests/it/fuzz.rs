@@ -1,9 +1,11 @@
 //! Fuzz bodies run from seeds: records of every format, cut, doubled and with bytes changed.
 
+use crate::random::{Manner, Random};
 use crate::seeds_platforms::PLATFORMS;
 use crate::seeds_web::WEB;
 use countersign_collect::formats::FORMATS;
-use countersign_collect::fuzz;
+use countersign_collect::{fuzz, otlp};
+use countersign_event::map::to_ocsf;
 use proptest::prelude::*;
 
 /// Records that parse, one or more a format.
@@ -39,6 +41,7 @@ const SEEDS: &[&str] = &[
     r#"{"message":{"data":"eyJhIjoxfQ==","attributes":{"k":"v"},"messageId":"1","publishTime":"2024-03-13T12:08:33Z"},"subscription":"projects/p/subscriptions/s"}"#,
     r#"{"stream":{"job":"a"},"values":[["1710331713000000000","line",{"pod":"p"}]]}"#,
     r#"{"tag":"a.b","time":1710331713.5,"metadata":{"k":1},"record":{"log":{"$base64":"/w=="},"n":1}}"#,
+    r#"{"class_uid":6003,"activity_id":2,"time":1700000000123,"status_id":2,"api":{"operation":"Get","service":{"name":"s3"}},"actor":{"user":{"uid":"arn:a","name":"b","type_id":1,"groups":[{"name":"g"}]}},"src_endpoint":{"ip":"192.0.2.7","port":1},"http_request":{"x_forwarded_for":["192.0.2.1"]},"cloud":{"provider":"AWS","region":"x"},"metadata":{"version":"1.8.0","uid":"u"}}"#,
 ];
 
 fn all() -> Vec<&'static str> {
@@ -98,6 +101,23 @@ proptest! {
         fuzz::collect_otlp(&bytes);
         fuzz::collect_grpc(&bytes);
         fuzz::collect_loki(&bytes);
+    }
+
+    #[test]
+    fn changed_exports_hold(seed: u64, changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6)) {
+        let event = Random::new(seed, Manner::Tidy).event();
+        let change = |mut bytes: Vec<u8>| {
+            for (at, byte) in &changes {
+                let at = at.index(bytes.len() - 1) + 1;
+                bytes[at] = *byte;
+            }
+            bytes
+        };
+        let ocsf = FORMATS.iter().position(|format| format.name == "ocsf").unwrap() as u8;
+        fuzz::collect_record(&change([&[ocsf], to_ocsf(&event).as_bytes()].concat()));
+        let request = otlp::export(&[event]);
+        fuzz::collect_otlp(&change([&[0], otlp::to_protobuf(&request).as_slice()].concat()));
+        fuzz::collect_otlp(&change([&[0], otlp::to_json(&request).as_bytes()].concat()));
     }
 
     #[test]

@@ -16,11 +16,14 @@ mod hec;
 mod hooks;
 mod kills;
 mod loki;
+mod mapping;
 mod otlp;
 mod otlp_push;
 mod platforms;
 mod producers;
 mod push;
+#[path = "../../../event/tests/it/random.rs"]
+mod random;
 mod samples;
 mod seeds_platforms;
 mod seeds_web;

@@ -125,6 +125,27 @@ fn cases(root: &Path) -> Vec<Case> {
     all
 }
 
+/// The record and our name of the format of every sample with one, whether or not its fields are known.
+#[allow(dead_code, reason = "the example that prints the score does not use it")]
+pub(crate) fn samples(root: &Path) -> Vec<(Option<&'static str>, Vec<u8>)> {
+    let mut all = Vec::new();
+    for set in ["crowdsec-hub", "panther-analysis", "go-syslog", "victorialogs"] {
+        let text = std::fs::read_to_string(root.join(format!("{set}.cases.jsonl"))).unwrap();
+        for line in text.lines() {
+            let value: Value = serde_json::from_str(line).unwrap();
+            let format =
+                NAMES.iter().find(|(theirs, _, _)| value["format"] == *theirs).map(|(_, ours, _)| *ours);
+            let raw = match value.get("raw").or_else(|| value.get("args")?.get(0)) {
+                Some(Value::String(text)) => text.clone().into_bytes(),
+                Some(other) => other.to_string().into_bytes(),
+                None => continue,
+            };
+            all.push((format, raw));
+        }
+    }
+    all
+}
+
 /// An input that is trusted as far as an import can be.
 pub(crate) fn trusted() -> (Input, Keeper) {
     let mut input = Input::new("score");
