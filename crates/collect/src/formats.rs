@@ -28,6 +28,7 @@ pub mod mssql;
 pub mod mysql;
 pub mod netfilter;
 pub mod ocsf;
+pub mod own;
 pub mod postgres;
 pub mod pushed;
 pub mod redis_acl;
@@ -67,13 +68,15 @@ pub struct Record<'a> {
     pub app: &'a str,
     /// For an envelope: the format of what it carries, if the configuration says it.
     pub inner: Option<&'static Format>,
+    /// The operator's own format, for [`own::OWN`].
+    pub own: Option<&'a own::Own>,
 }
 
 impl<'a> Record<'a> {
     /// A record of a text or binary format.
     pub fn new(bytes: &'a [u8], now: i64) -> Record<'a> {
         let text = std::str::from_utf8(bytes).unwrap_or_default();
-        Record { bytes, text, json: None, now, realm: "", app: "", inner: None }
+        Record { bytes, text, json: None, now, realm: "", app: "", inner: None, own: None }
     }
 
     /// Whether it may come from `program`: nobody said who wrote it, or it was that one.
@@ -192,7 +195,12 @@ pub const FORMATS: &[Format] = &[
     generic::JSON,
 ];
 
+/// Formats by the name of the program that writes them so if nobody tells it otherwise.
+const ALIASES: &[(&str, &str)] =
+    &[("nginx", "combined"), ("apache", "combined"), ("aws-cloudtrail", "cloudtrail")];
+
 /// The format called `name`.
 pub fn by_name(name: &str) -> Option<&'static Format> {
+    let name = ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, name)| name);
     FORMATS.iter().find(|format| format.name == name)
 }

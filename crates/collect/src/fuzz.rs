@@ -222,3 +222,20 @@ pub fn collect_grpc(bytes: &[u8]) {
     let whole = crate::receivers::grpc::collect(stream, stream.len());
     assert_eq!(crate::receivers::grpc::collect(stream, usize::from(*step)), whole);
 }
+
+/// A checkpoint of files, and up to the first NUL byte a pattern of paths: what is read can be written again, and a
+/// pattern judges any path.
+///
+/// # Panics
+/// When a mark is lost: that is a bug.
+pub fn collect_files(bytes: &[u8]) {
+    use crate::files::{checkpoint, glob::Pattern};
+    let text = String::from_utf8_lossy(bytes);
+    if let Ok(marks) = checkpoint::decode(&text) {
+        assert_eq!(checkpoint::decode(&checkpoint::encode(marks.iter())), Ok(marks), "a mark is lost");
+    }
+    let (pattern, path) = text.split_once('\0').unwrap_or((&text, "/var/log/a.log"));
+    if let Ok(pattern) = Pattern::new(pattern) {
+        let _ = pattern.matches(std::path::Path::new(path));
+    }
+}

@@ -232,7 +232,15 @@ impl Intake {
     /// # Errors
     /// The ledger takes nothing any more.
     pub fn dropped(&self, n: u64) -> Result<(), Refusal> {
-        self.source.dropped(n, GapReason::Overload).map_err(|_| Refusal::Stopped)?;
+        self.lost(n, GapReason::Overload)
+    }
+
+    /// As [`Intake::dropped`], for another reason.
+    ///
+    /// # Errors
+    /// The ledger takes nothing any more.
+    pub fn lost(&self, n: u64, reason: GapReason) -> Result<(), Refusal> {
+        self.source.dropped(n, reason).map_err(|_| Refusal::Stopped)?;
         self.count(|counts| {
             counts.received += n;
             counts.dropped += n;

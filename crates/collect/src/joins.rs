@@ -49,9 +49,13 @@ pub enum Part {
     LastOfPair,
 }
 
+/// Where a record came from, as the caller counts: file and offset. An event has that of its last record.
+pub type Place = (u64, u64);
+
 /// A part that waits.
 #[derive(Debug)]
 struct Held {
+    place: Place,
     key: String,
     since: u64,
     format: &'static str,
@@ -105,25 +109,50 @@ impl Joiner {
         keeper: &Keeper,
         now: u64,
     ) -> Vec<Event> {
+        let placed = self.observe_at((0, 0), bytes, format, input, keeper, now);
+        placed.into_iter().map(|(_, event)| event).collect()
+    }
+
+    /// As [`Joiner::observe`], of a record with a place.
+    pub fn observe_at(
+        &mut self,
+        place: Place,
+        bytes: &[u8],
+        format: Option<&Format>,
+        input: &Input,
+        keeper: &Keeper,
+        now: u64,
+    ) -> Vec<(Place, Event)> {
         let (name, parsed) = draft(bytes, format, input, now);
         let mut parsed = match parsed {
             Ok(parsed) => parsed,
-            Err(fault) => return vec![seal_raw(name, fault, bytes, input, keeper, now)],
+            Err(fault) => return vec![(place, seal_raw(name, fault, bytes, input, keeper, now))],
         };
         let Some(join) = parsed.join.take() else {
-            return vec![seal(parsed, name, bytes, input, keeper, now)];
+            return vec![(place, seal(parsed, name, bytes, input, keeper, now))];
         };
         let key = format!("{name} {}", join.key);
         if join.part == Part::First {
-            self.hold(Held { key, since: now, format: name, draft: parsed, record: bytes.to_vec() });
+            let record = bytes.to_vec();
+            self.hold(Held { place, key, since: now, format: name, draft: parsed, record });
             return self.make_room().into_iter().map(|held| emit(held, input, keeper, now)).collect();
         }
         let (parsed, record) = self.complete(&key, parsed, bytes, join.part);
-        vec![seal(parsed, name, &record, input, keeper, now)]
+        vec![(place, seal(parsed, name, &record, input, keeper, now))]
+    }
+
+    /// Places of the parts that wait.
+    pub fn places(&self) -> impl Iterator<Item = Place> {
+        self.held.values().map(|held| held.place)
     }
 
     /// The events of parts that have waited longer than the window.
     pub fn expire(&mut self, input: &Input, keeper: &Keeper, now: u64) -> Vec<Event> {
+        self.expire_at(input, keeper, now).into_iter().map(|(_, event)| event).collect()
+    }
+
+    /// As [`Joiner::expire`], with their places.
+    pub fn expire_at(&mut self, input: &Input, keeper: &Keeper, now: u64) -> Vec<(Place, Event)> {
         let mut out = Vec::new();
         while self
             .held
@@ -137,7 +166,7 @@ impl Joiner {
 
     /// The events of all parts that wait: at a shutdown.
     pub fn drain(&mut self, input: &Input, keeper: &Keeper, now: u64) -> Vec<Event> {
-        std::iter::from_fn(|| self.oldest()).map(|held| emit(held, input, keeper, now)).collect()
+        std::iter::from_fn(|| self.oldest()).map(|held| emit(held, input, keeper, now).1).collect()
     }
 
     fn hold(&mut self, held: Held) {
@@ -189,8 +218,8 @@ fn cost(held: &Held) -> usize {
     held.record.len() + PART_BYTES
 }
 
-fn emit(held: Held, input: &Input, keeper: &Keeper, now: u64) -> Event {
-    seal(held.draft, held.format, &held.record, input, keeper, now)
+fn emit(held: Held, input: &Input, keeper: &Keeper, now: u64) -> (Place, Event) {
+    (held.place, seal(held.draft, held.format, &held.record, input, keeper, now))
 }
 
 /// What the earlier part says and the last does not: an earlier beginning, fields that no rule took, doubts.

@@ -12,6 +12,7 @@
 
 mod draft;
 mod fault;
+pub mod files;
 pub mod formats;
 pub mod frame;
 pub mod fuzz;
@@ -19,6 +20,7 @@ pub mod http;
 pub mod intake;
 pub mod joins;
 pub mod json;
+pub mod mapper;
 pub mod msgpack;
 mod observe;
 pub mod otlp;
@@ -30,6 +32,7 @@ mod seal;
 pub mod ship;
 pub mod snappy;
 pub mod spans;
+pub mod sticky;
 pub mod text;
 pub mod time;
 

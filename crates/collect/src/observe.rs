@@ -1,5 +1,6 @@
 //! One record in, one event out, whatever it was; and the sum that must hold.
 
+use crate::formats::own::name_of;
 use crate::formats::{FORMATS, Format, Record};
 use crate::json::Doc;
 use crate::seal::seal_raw;
@@ -28,8 +29,9 @@ impl Counts {
     pub fn record(&mut self, event: &Event) {
         let capture = event.body.cap.as_ref();
         if matches!(capture.and_then(|capture| capture.mode), Some(CaptureMode::Replay | CaptureMode::Inline))
+            || event.core.rec == Some(Rec::Platform)
         {
-            // Made of records that were counted when they came, or of none: something that we saw ourselves.
+            // Made of records that were counted when they came, or of none: what we saw or say ourselves.
             return;
         }
         let joined = capture.and_then(|capture| capture.merged).unwrap_or(1);
@@ -71,7 +73,7 @@ pub(crate) fn draft(
     }
     with_record(bytes, input, now, |record| {
         let (name, mut parsed) = match format {
-            Some(format) => (format.name, (format.parse)(record)),
+            Some(format) => (name_of(format, record.own), (format.parse)(record)),
             None => detect(record)
                 .map_or(("unknown", Err(Fault::new(0, "no format known"))), |(f, d)| (f.name, Ok(d))),
         };
@@ -120,8 +122,13 @@ pub(crate) fn json(bytes: &[u8]) -> Option<Doc<'_>> {
 fn with_record<T>(bytes: &[u8], input: &Input, now: u64, with: impl FnOnce(&Record<'_>) -> T) -> T {
     let doc = json(bytes);
     let now = i64::try_from(now).unwrap_or(i64::MAX);
-    let record =
-        Record { json: doc.as_ref(), realm: &input.realm, inner: input.inner, ..Record::new(bytes, now) };
+    let record = Record {
+        json: doc.as_ref(),
+        realm: &input.realm,
+        inner: input.inner,
+        own: input.own.as_deref(),
+        ..Record::new(bytes, now)
+    };
     with(&record)
 }
 

@@ -40,7 +40,7 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 const HEAD_TIME: Duration = Duration::from_secs(10);
 
 /// Returns when `stop` says true, or nobody is left to say it.
-async fn told(stop: &mut watch::Receiver<bool>) {
+pub(crate) async fn told(stop: &mut watch::Receiver<bool>) {
     // Either way it is time to stop.
     let _ = stop.wait_for(|stop| *stop).await;
 }

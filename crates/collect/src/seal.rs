@@ -4,6 +4,7 @@
 //! its bound and says when it was cut.
 
 use crate::formats::Format;
+use crate::formats::own::Own;
 use crate::{Draft, Fault};
 use countersign_event::fields::bound;
 use countersign_event::{
@@ -44,6 +45,8 @@ pub struct Input {
     pub keep_raw: KeepRaw,
     /// What an envelope (syslog, container log, journal) carries; `None` = find out.
     pub inner: Option<&'static Format>,
+    /// The operator's own format, where `format` or `inner` is [`crate::formats::own::OWN`].
+    pub own: Option<Arc<Own>>,
 }
 
 impl Input {
@@ -57,6 +60,7 @@ impl Input {
             deliverer: String::new(),
             keep_raw: KeepRaw::default(),
             inner: None,
+            own: None,
         }
     }
 }
@@ -89,7 +93,8 @@ impl Keeper {
         Keeper { scanner, digest: Digests::Ledger(digest_key) }
     }
 
-    fn digest(&self, bytes: &[u8]) -> Option<[u8; 32]> {
+    /// The keyed digest of `bytes`.
+    pub(crate) fn digest(&self, bytes: &[u8]) -> Option<[u8; 32]> {
         match &self.digest {
             Digests::Own(key) => hmac::sign(key, bytes).as_ref().try_into().ok(),
             Digests::Ledger(key) => Some(key.hmac(bytes)),

@@ -4,6 +4,7 @@
 //! envelopes in envelopes are not opened. Not an envelope itself.
 
 use super::Record;
+use super::own::name_of;
 use crate::json::Val;
 use crate::observe::{detect_among, json, unread};
 use crate::{Draft, time::Stamp};
@@ -37,6 +38,7 @@ pub(crate) fn open(record: &Record<'_>, message: &str, around: Around<'_>) -> Dr
         json: doc.as_ref(),
         realm: if around.host.is_empty() { record.realm } else { around.host },
         app: around.app,
+        own: record.own,
         ..Record::new(message.as_bytes(), record.now)
     };
     let (found, mistaken) = match record.inner {
@@ -50,7 +52,7 @@ pub(crate) fn open(record: &Record<'_>, message: &str, around: Around<'_>) -> Dr
     let mut draft = match found {
         Some((format, mut draft)) => {
             unread(&inner, &mut draft);
-            draft.inner = format.name;
+            draft.inner = name_of(format, record.own);
             match draft.event.core.rec {
                 Some(Rec::Raw) => speaker(&mut draft, inner.realm, around),
                 _ => served(&mut draft, around),

@@ -28,56 +28,67 @@ pub struct Join {
     runtime: Runtime,
     /// Of stdout and of stderr.
     pending: [Vec<u8>; 2],
+    /// Where the first line of each begins, as the caller counts.
+    begun: [u64; 2],
 }
 
 impl Join {
     /// With nothing pending.
     pub fn new(runtime: Runtime) -> Join {
-        Join { runtime, pending: [Vec::new(), Vec::new()] }
+        Join { runtime, pending: [Vec::new(), Vec::new()], begun: [0; 2] }
     }
 
     /// Takes one line and calls `out` for each record that is whole now.
     pub fn push(&mut self, line: &[u8], out: &mut dyn FnMut(&[u8])) {
+        self.push_at(0, line, &mut |_, record| out(record));
+    }
+
+    /// As [`Join::push`], of a line that begins at `at`; `out` is told where its record begins.
+    pub fn push_at(&mut self, at: u64, line: &[u8], out: &mut dyn FnMut(u64, &[u8])) {
         let (stream, more) = match self.runtime {
             Runtime::Cri => cri(line),
             Runtime::Docker => docker(line),
-            Runtime::Indented => return self.indented(line, out),
-            Runtime::Zeek => return self.zeek(line, out),
+            Runtime::Indented => return self.indented(at, line, out),
+            Runtime::Zeek => return self.zeek(at, line, out),
         };
+        let begun = &mut self.begun[usize::from(stream)];
         let pending = &mut self.pending[usize::from(stream)];
         if pending.is_empty() && !more {
-            return out(line);
+            return out(at, line);
         }
         if pending.len() + line.len() >= RECORD_MAX && !pending.is_empty() {
-            out(pending);
+            out(*begun, pending);
             pending.clear();
         }
-        if !pending.is_empty() {
+        if pending.is_empty() {
+            *begun = at;
+        } else {
             pending.push(b'\n');
         }
         pending.extend_from_slice(line);
         if !more || pending.len() >= RECORD_MAX {
-            out(pending);
+            out(*begun, pending);
             pending.clear();
         }
     }
 
-    fn indented(&mut self, line: &[u8], out: &mut dyn FnMut(&[u8])) {
-        let [pending, _] = &mut self.pending;
+    fn indented(&mut self, at: u64, line: &[u8], out: &mut dyn FnMut(u64, &[u8])) {
+        let ([pending, _], [begun, _]) = (&mut self.pending, &mut self.begun);
         let goes_on = line.first() == Some(&b'\t') && !pending.is_empty();
         if goes_on && pending.len() + line.len() < RECORD_MAX {
             pending.push(b'\n');
             return pending.extend_from_slice(line);
         }
         if !pending.is_empty() {
-            out(pending);
+            out(*begun, pending);
             pending.clear();
         }
+        *begun = at;
         pending.extend_from_slice(line);
     }
 
     /// The header is the first of the two, and stays when the rest is given out.
-    fn zeek(&mut self, line: &[u8], out: &mut dyn FnMut(&[u8])) {
+    fn zeek(&mut self, at: u64, line: &[u8], out: &mut dyn FnMut(u64, &[u8])) {
         let [header, record] = &mut self.pending;
         if line.starts_with(b"#") {
             if line.starts_with(b"#separator") || header.len() + line.len() > HEADER_MAX {
@@ -89,21 +100,35 @@ impl Join {
         record.extend_from_slice(header);
         record.extend_from_slice(line);
         record.truncate(RECORD_MAX);
-        out(record);
+        out(at, record);
         record.clear();
     }
 
     /// Gives out what waits for its end: after 5 s, at the end of a file. A header is not what waits.
     pub fn flush(&mut self, out: &mut dyn FnMut(&[u8])) {
+        self.flush_at(&mut |_, record| out(record));
+    }
+
+    /// As [`Join::flush`]; `out` is told where each record begins.
+    pub fn flush_at(&mut self, out: &mut dyn FnMut(u64, &[u8])) {
         if self.runtime == Runtime::Zeek {
             return;
         }
-        for pending in &mut self.pending {
+        for (pending, begun) in self.pending.iter_mut().zip(self.begun) {
             if !pending.is_empty() {
-                out(pending);
+                out(begun, pending);
                 pending.clear();
             }
         }
+    }
+
+    /// Where the earliest line that waits begins; `None` = none waits. A header is not what waits.
+    pub fn waits_from(&self) -> Option<u64> {
+        if self.runtime == Runtime::Zeek {
+            return None;
+        }
+        let waiting = self.pending.iter().zip(self.begun).filter(|(pending, _)| !pending.is_empty());
+        waiting.map(|(_, begun)| begun).min()
     }
 
     /// Bytes that wait.

@@ -123,5 +123,11 @@ proptest! {
     #[test]
     fn any_bytes_hold(bytes in any::<Vec<u8>>()) {
         fuzz::collect_record(&bytes);
+        fuzz::collect_files(&bytes);
+    }
+
+    #[test]
+    fn any_pattern_judges_any_path(text in "[/a*?\\[\\]!^\\-]{0,12}\0[/ab.]{0,16}") {
+        fuzz::collect_files(text.as_bytes());
     }
 }

@@ -10,6 +10,7 @@ mod audit;
 mod denied;
 mod edge;
 mod edge_rig;
+mod files;
 mod fluent;
 mod fuzz;
 mod hec;

@@ -121,15 +121,68 @@ pub fn verify(
     Ok(Verified {
         account: need("awsAccountId")?.into_owned(),
         span: (need("digestStartTime")?.into_owned(), end.into_owned()),
-        previous: match before {
-            Some(before) => {
-                let names = ["previousDigestS3Bucket", "previousDigestS3Object", "previousDigestHashValue"];
-                Some((file(root, names, "previousDigestHashAlgorithm")?, before.into_owned()))
-            }
-            None => None,
-        },
+        previous: previous(root)?,
         logs,
     })
+}
+
+/// What a digest says of itself before anything of it is verified: only to find what it must be verified with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claims {
+    /// Bucket that it says it lies in.
+    pub bucket: String,
+    /// Its key in that bucket.
+    pub object: String,
+    /// Last instant of its span.
+    pub end: String,
+    /// The one before it, with its signature.
+    pub previous: Option<(File, String)>,
+}
+
+/// Reads [`Claims`].
+///
+/// # Errors
+/// [`Broken::Form`].
+pub fn claims(content: &[u8]) -> Result<Claims, Broken> {
+    let (head, _) = parts(content)?;
+    let doc = Doc::parse(&head).map_err(|fault| Broken::Form(fault.rule))?;
+    let root = doc.root();
+    let need = |name| match text(root, name) {
+        Some(text) => Ok(text.into_owned()),
+        None => Err(Broken::Form("a required field is missing")),
+    };
+    let (bucket, object, end) = (need("digestS3Bucket")?, need("digestS3Object")?, need("digestEndTime")?);
+    Ok(Claims { bucket, object, end, previous: previous(root)? })
+}
+
+fn previous(root: Val<'_, '_>) -> Result<Option<(File, String)>, Broken> {
+    let Some(signature) = text(root, "previousDigestSignature") else { return Ok(None) };
+    let names = ["previousDigestS3Bucket", "previousDigestS3Object", "previousDigestHashValue"];
+    Ok(Some((file(root, names, "previousDigestHashAlgorithm")?, signature.into_owned())))
+}
+
+/// Most keys in one answer of `ListPublicKeys`.
+pub const KEYS_MAX: usize = 1_000;
+
+/// The keys of an answer of `aws cloudtrail list-public-keys`: `{"PublicKeyList":[{"Value":…,"Fingerprint":…}]}`, the
+/// value DER in Base64.
+///
+/// # Errors
+/// [`Broken::Form`].
+pub fn keys(answer: &[u8]) -> Result<Vec<Key>, Broken> {
+    use base64::Engine as _;
+    let doc = Doc::parse(answer).map_err(|fault| Broken::Form(fault.rule))?;
+    let list = doc.root().get("PublicKeyList").ok_or(Broken::Form("no PublicKeyList"))?;
+    let mut keys = Vec::new();
+    for key in list.elements().take(KEYS_MAX) {
+        let (Some(value), Some(fingerprint)) = (text(key, "Value"), text(key, "Fingerprint")) else {
+            return Err(Broken::Form("a key without Value or Fingerprint"));
+        };
+        let der = base64::engine::general_purpose::STANDARD.decode(value.as_bytes());
+        let der = der.map_err(|_| Broken::Form("a key is not Base64"))?;
+        keys.push(Key { fingerprint: fingerprint.into_owned(), der });
+    }
+    if keys.is_empty() { Err(Broken::Form("no key in PublicKeyList")) } else { Ok(keys) }
 }
 
 impl Verified {
