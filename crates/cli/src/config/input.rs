@@ -2,6 +2,8 @@
 
 use super::{ConfigError, Reader};
 use countersign_collect::KeepRaw;
+use countersign_collect::files::Framing;
+use countersign_collect::files::glob::Pattern;
 use countersign_collect::formats::{self, Format};
 use countersign_collect::receivers::Enrolled;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -12,9 +14,7 @@ use std::path::PathBuf;
 pub(crate) struct Input {
     /// Unique name.
     pub(crate) name: String,
-    /// Where senders connect.
-    pub(crate) listen: SocketAddr,
-    /// What is spoken.
+    /// What is spoken, and where.
     pub(crate) protocol: Protocol,
     /// What the records are; `None` = find out.
     pub(crate) format: Option<&'static Format>,
@@ -41,16 +41,41 @@ pub(crate) struct Input {
 }
 
 /// What an input speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
-    /// All push protocols over HTTP.
-    Http,
-    /// Syslog.
-    Syslog,
-    /// Fluent's forward protocol.
-    Fluent,
-    /// Records of edges of ours.
-    Edge,
+    /// All push protocols over HTTP, to this address.
+    Http(SocketAddr),
+    /// Syslog, to this address.
+    Syslog(SocketAddr),
+    /// Fluent's forward protocol, to this address.
+    Fluent(SocketAddr),
+    /// Records of edges of ours, to this address.
+    Edge(SocketAddr),
+    /// Nothing: it reads files.
+    Files(Files),
+}
+
+impl Protocol {
+    /// Where senders connect; `None` = nobody does.
+    pub(crate) fn listen(&self) -> Option<SocketAddr> {
+        match self {
+            Protocol::Http(at) | Protocol::Syslog(at) | Protocol::Fluent(at) | Protocol::Edge(at) => {
+                Some(*at)
+            }
+            Protocol::Files(_) => None,
+        }
+    }
+}
+
+/// Which files an input reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Files {
+    /// Patterns of paths.
+    pub(crate) paths: Vec<Pattern>,
+    /// Those to leave out.
+    pub(crate) exclude: Vec<Pattern>,
+    /// Where one record ends.
+    pub(crate) framing: Framing,
 }
 
 /// TLS of an input.
@@ -68,10 +93,9 @@ pub(crate) struct InputTls {
 
 /// What there is without a configuration file.
 pub(crate) fn defaults() -> Vec<Input> {
-    let input = |name: &str, port, protocol| Input {
+    let input = |name: &str, port, protocol: fn(SocketAddr) -> Protocol| Input {
         name: name.to_owned(),
-        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
-        protocol,
+        protocol: protocol(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
         format: None,
         asserted: false,
         required: false,
@@ -95,11 +119,14 @@ impl Reader<'_> {
     pub(super) fn inputs(&self) -> Result<Vec<Input>, ConfigError> {
         let inputs = self.each("input", |at| self.input(at))?;
         for (i, input) in inputs.iter().enumerate() {
-            let twin = |other: &Input| other.name == input.name || other.listen == input.listen;
+            let listen = input.protocol.listen();
+            let twin = |other: &Input| {
+                other.name == input.name || (listen.is_some() && other.protocol.listen() == listen)
+            };
             if inputs.iter().take(i).any(twin) {
                 let what = format!(
-                    "input `{}` at {} repeats the name or the address of another; give each its own",
-                    input.name, input.listen
+                    "input `{}` repeats the name or the address of another; give each its own",
+                    input.name
                 );
                 return Err(self.settings.conflict(&format!("input[{i}].name"), what));
             }
@@ -109,34 +136,20 @@ impl Reader<'_> {
 
     fn input(&self, at: &str) -> Result<Input, ConfigError> {
         let name = self.need(at, "name");
-        let listen = self.address(&format!("{at}.listen"))?;
         let mut tls = self.input_tls(at)?;
-        let word = |key: &str| self.text(&format!("{at}.{key}")).unwrap_or_default();
-        let protocol = match word("protocol").as_str() {
-            "syslog" => Protocol::Syslog,
-            "fluent" => Protocol::Fluent,
-            "edge" => Protocol::Edge,
-            _ => Protocol::Http,
-        };
+        let protocol = self.protocol(at, tls.is_some())?;
         let edges = self.enrolled(at)?;
-        self.edge_input(at, protocol, &mut tls, &edges)?;
-        if tls.is_none() && !listen.ip().is_loopback() && !self.on(&format!("{at}.plaintext")) {
-            let what = format!(
-                "{listen} is off loopback and without TLS: everybody on the way could read and change what is sent; \
-                 give [input.tls], or say `plaintext = true`"
-            );
-            return Err(self.settings.conflict(&format!("{at}.listen"), what));
-        }
+        self.edge_input(at, &protocol, &mut tls, &edges)?;
+        let word = |key: &str| self.text(&format!("{at}.{key}")).unwrap_or_default();
         let required = word("credential") == "required";
         let asserted = word("trust") == "asserted";
         let shared_key = self.path(&format!("{at}.shared_key"));
-        if shared_key.is_some() && protocol != Protocol::Fluent {
+        if shared_key.is_some() && !matches!(protocol, Protocol::Fluent(_)) {
             let what =
                 "`shared_key` is asked for by protocol \"fluent\" alone; say that, or leave the key out";
             return Err(self.settings.conflict(&format!("{at}.shared_key"), what));
         }
         Ok(Input {
-            listen,
             protocol,
             edges,
             format: self.format(at)?,
@@ -161,25 +174,88 @@ impl Reader<'_> {
     fn edge_input(
         &self,
         at: &str,
-        protocol: Protocol,
+        protocol: &Protocol,
         tls: &mut Option<InputTls>,
         edges: &[Enrolled],
     ) -> Result<(), ConfigError> {
         let conflict = |what: &str| Err(self.settings.conflict(at, what));
         match (protocol, tls) {
-            (Protocol::Edge, Some(tls)) if tls.client_ca.is_some() => {
+            (Protocol::Edge(_), Some(tls)) if tls.client_ca.is_some() => {
                 tls.client_auth = "required".to_owned();
                 if edges.is_empty() {
                     return conflict("an input for edges names those that may send: add [[input.edge]]");
                 }
                 Ok(())
             }
-            (Protocol::Edge, _) => conflict(
+            (Protocol::Edge(_), _) => conflict(
                 "an input for edges needs [input.tls] with `client_ca`: an edge is known by its certificate",
             ),
             _ if edges.is_empty() => Ok(()),
             _ => conflict("[[input.edge]] needs `protocol = \"edge\"`"),
         }
+    }
+
+    fn protocol(&self, at: &str, tls: bool) -> Result<Protocol, ConfigError> {
+        let word = self.text(&format!("{at}.protocol")).unwrap_or_default();
+        let refuse = |key: &str, what: String| Err(self.settings.conflict(&format!("{at}.{key}"), what));
+        let given = |key: &&&str| self.settings.get(&format!("{at}.{key}")).is_some();
+        if word == "file" {
+            if let Some(key) = ["listen", "plaintext", "credential"].iter().find(given) {
+                return refuse(key, format!("`{key}` belongs to an input that listens; files have `paths`"));
+            }
+            if tls {
+                return refuse(
+                    "tls",
+                    "[input.tls] belongs to an input that listens; files have `paths`".into(),
+                );
+            }
+            return self.files(at).map(Protocol::Files);
+        }
+        if let Some(key) = ["paths", "exclude", "frame"].iter().find(given) {
+            return refuse(key, format!("`{key}` belongs to `protocol = \"file\"`"));
+        }
+        if self.text(&format!("{at}.listen")).is_none() {
+            let what = "an input needs `listen`, where senders connect, or `protocol = \"file\"` and `paths`";
+            return Err(self.settings.conflict(at, what));
+        }
+        let listen = self.address(&format!("{at}.listen"))?;
+        if !tls && !listen.ip().is_loopback() && !self.on(&format!("{at}.plaintext")) {
+            let what = format!(
+                "{listen} is off loopback and without TLS: everybody on the way could read and change what is sent; \
+                 give [input.tls], or say `plaintext = true`"
+            );
+            return refuse("listen", what);
+        }
+        Ok(match word.as_str() {
+            "syslog" => Protocol::Syslog(listen),
+            "fluent" => Protocol::Fluent(listen),
+            "edge" => Protocol::Edge(listen),
+            _ => Protocol::Http(listen),
+        })
+    }
+
+    fn files(&self, at: &str) -> Result<Files, ConfigError> {
+        let patterns = |key: &str| {
+            let path = format!("{at}.{key}");
+            let texts = self.texts(&path, &[]).into_iter().map(|text| self.resolve(text));
+            texts
+                .map(|text| {
+                    let shown = text.to_string_lossy().into_owned();
+                    Pattern::new(&shown)
+                        .map_err(|why| self.settings.conflict(&path, format!("`{shown}`: {why}")))
+                })
+                .collect::<Result<Vec<_>, _>>()
+        };
+        let paths = patterns("paths")?;
+        if paths.is_empty() {
+            let what = "`protocol = \"file\"` needs `paths`, patterns of the files to follow";
+            return Err(self.settings.conflict(at, what));
+        }
+        let framing = match self.text(&format!("{at}.frame")).as_deref() {
+            Some(word) => Framing::ALL.iter().find(|(name, _)| *name == word).map(|(_, framing)| *framing),
+            None => self.format(at)?.map(|format| Framing::of_format(format.name)),
+        };
+        Ok(Files { paths, exclude: patterns("exclude")?, framing: framing.unwrap_or_default() })
     }
 
     fn format(&self, at: &str) -> Result<Option<&'static Format>, ConfigError> {
@@ -225,6 +301,7 @@ pub(crate) fn unknown_format(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::tests::config;
+    use super::*;
 
     #[test]
     fn inputs_are_read_and_what_cannot_work_is_refused() {
@@ -236,11 +313,36 @@ mod tests {
             (format!("{input}{input}"), "repeats the name"),
             ("[[input]]\nname=\"a\"\nlisten=\"0.0.0.0:1\"\n".to_owned(), "plaintext = true"),
             (format!("{input}shared_key=\"k\"\n"), "protocol \"fluent\""),
+            ("[[input]]\nname=\"a\"\n".to_owned(), "needs `listen`"),
+            ("[[input]]\nname=\"a\"\nprotocol=\"file\"\n".to_owned(), "needs `paths`"),
+            (format!("{input}paths=[\"/a\"]\n"), "belongs to `protocol"),
+            (format!("{input}protocol=\"file\"\npaths=[\"/a\"]\n"), "belongs to an input that listens"),
+            ("[[input]]\nname=\"a\"\nprotocol=\"file\"\npaths=[\"/a/[b\"]\n".to_owned(), "bracket"),
             (format!("{input}[input.tls]\ncert=\"c\"\nkey=\"k\"\nclient_auth=\"required\"\n"), "client_ca"),
         ] {
             let error = config(&text).unwrap_err().to_string();
             assert!(error.contains(why), "{error}");
         }
+    }
+
+    #[test]
+    fn files_are_named_by_patterns_and_framed_by_their_format() {
+        let text =
+            "[[input]]\nname=\"a\"\nprotocol=\"file\"\npaths=[\"log/*.csv\"]\nformat=\"postgres-csv\"\n";
+        let inputs = config(text).unwrap().inputs;
+        let Protocol::Files(files) = &inputs[0].protocol else { panic!("files") };
+        assert_eq!(files.framing, Framing::Csv);
+        assert!(files.paths[0].matches(std::path::Path::new("/etc/countersign/log/a.csv")));
+        let inputs = config(&format!("{text}frame=\"lines\"\n")).unwrap().inputs;
+        assert!(matches!(&inputs[0].protocol, Protocol::Files(files) if files.framing == Framing::Lines));
+        assert_eq!(inputs[0].protocol.listen(), None);
+    }
+
+    #[test]
+    fn every_word_for_a_framing_is_one() {
+        let key = crate::config::schema::find("input.frame").unwrap();
+        let crate::config::schema::Kind::Word(words) = key.kind else { panic!("words") };
+        assert_eq!(words, Framing::ALL.map(|(name, _)| name));
     }
 
     #[test]

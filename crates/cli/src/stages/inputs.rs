@@ -2,8 +2,9 @@
 
 use crate::access::directory::ledger_error;
 use crate::config::Config;
-use crate::config::input::{Input, InputTls, Protocol};
+use crate::config::input::{Files, Input, InputTls, Protocol};
 use crate::exit::CliError;
+use countersign_collect::files::{Follower, Patience, Settings};
 use countersign_collect::intake::{Intake, IntakeLimits, Keys, REPEATS_AGE, REPEATS_MAX};
 use countersign_collect::receivers::fluent::{self, SharedKey};
 use countersign_collect::receivers::{Access, Audit, EdgeCounts, Edges, Halves, Port, http, syslog};
@@ -15,6 +16,7 @@ use countersign_identity::{
 use countersign_ledger::{Feed, Ledger, Payload};
 use countersign_store::Store;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -47,12 +49,15 @@ enum Sockets {
     Http(TcpListener),
     Fluent(TcpListener, Option<SharedKey>),
     Syslog(Option<UdpSocket>, TcpListener),
+    None,
 }
 
 impl Sockets {
     fn address(&self) -> Option<SocketAddr> {
-        let (Sockets::Http(tcp) | Sockets::Fluent(tcp, _) | Sockets::Syslog(_, tcp)) = self;
-        tcp.local_addr().ok()
+        match self {
+            Sockets::Http(tcp) | Sockets::Fluent(tcp, _) | Sockets::Syslog(_, tcp) => tcp.local_addr().ok(),
+            Sockets::None => None,
+        }
     }
 }
 
@@ -88,15 +93,15 @@ pub(crate) fn start(
         let sockets = match bind(input, key) {
             Ok(sockets) => sockets,
             Err(error) if input.by_default => {
-                say(&format!("input      {} at {} is left out: {error}", input.name, input.listen));
+                say(&format!("input      {} at {} is left out: {error}", input.name, place(input)));
                 continue;
             }
             Err(error) => {
-                let what = format!("cannot listen on {} for input `{}`", input.listen, input.name);
+                let what = format!("cannot listen on {} for input `{}`", place(input), input.name);
                 return Err(CliError::new(what, error, "choose another port, or stop what uses this one"));
             }
         };
-        let address = sockets.address().unwrap_or(input.listen);
+        let address = sockets.address().map_or_else(|| place(input), |address| address.to_string());
         let tls = input.tls.as_ref().map(tls).transpose()?;
         if let Some(tls) = &tls {
             inputs.tls.push((input.name.clone(), Arc::clone(tls)));
@@ -104,17 +109,21 @@ pub(crate) fn start(
         let agent = config.agent(&format!("input:{}", input.name));
         let intake = Intake::new(super::ledger::source(ledger, &agent)?, IntakeLimits::default());
         let mut halves = Halves::default();
-        if input.protocol != Protocol::Syslog {
+        if !matches!(input.protocol, Protocol::Syslog(_)) {
             remember(&intake, &agent, ledger, store, &mut halves)?;
         }
         let port = Arc::new(port(input, intake, &keeper, identities));
         inputs.ports.push(Arc::clone(&port));
-        let audit = input.audit.then(|| Audit { proofs: input.audit_proofs.clone() });
-        let edges = (input.protocol == Protocol::Edge)
-            .then(|| Arc::new(Edges::new(ledger.clone(), input.edges.clone())));
-        inputs.edges.extend(edges.clone());
-        let settings = http::Settings { tls, audit, halves, edges, ..http::Settings::default() };
-        serve(&mut inputs, &runtime, sockets, port, settings).map_err(failed)?;
+        if let Protocol::Files(files) = &input.protocol {
+            follow(&mut inputs, &runtime, port, files, &config.data)?;
+        } else {
+            let audit = input.audit.then(|| Audit { proofs: input.audit_proofs.clone() });
+            let edges = matches!(input.protocol, Protocol::Edge(_))
+                .then(|| Arc::new(Edges::new(ledger.clone(), input.edges.clone())));
+            inputs.edges.extend(edges.clone());
+            let settings = http::Settings { tls, audit, halves, edges, ..http::Settings::default() };
+            serve(&mut inputs, &runtime, sockets, port, settings).map_err(failed)?;
+        }
         say(&format!("{:<10} {address} ← {}", input.name, spoken(input)));
     }
     inputs.runtime = Some(runtime);
@@ -122,15 +131,57 @@ pub(crate) fn start(
 }
 
 fn spoken(input: &Input) -> &'static str {
-    match (input.protocol, &input.tls) {
-        (Protocol::Edge, _) => "edges, mutual TLS",
-        (Protocol::Http, None) => "http: pushed records",
-        (Protocol::Http, Some(_)) => "https: pushed records",
-        (Protocol::Fluent, None) => "fluent forward, TCP",
-        (Protocol::Fluent, Some(_)) => "fluent forward, TLS",
-        (Protocol::Syslog, None) => "syslog, UDP and TCP",
-        (Protocol::Syslog, Some(_)) => "syslog, TLS",
+    match (&input.protocol, &input.tls) {
+        (Protocol::Edge(_), _) => "edges, mutual TLS",
+        (Protocol::Http(_), None) => "http: pushed records",
+        (Protocol::Http(_), Some(_)) => "https: pushed records",
+        (Protocol::Fluent(_), None) => "fluent forward, TCP",
+        (Protocol::Fluent(_), Some(_)) => "fluent forward, TLS",
+        (Protocol::Syslog(_), None) => "syslog, UDP and TCP",
+        (Protocol::Syslog(_), Some(_)) => "syslog, TLS",
+        (Protocol::Files(_), _) => "files that are followed",
     }
+}
+
+/// Where an input takes its records from, for people.
+fn place(input: &Input) -> String {
+    match &input.protocol {
+        Protocol::Http(at) | Protocol::Syslog(at) | Protocol::Fluent(at) | Protocol::Edge(at) => {
+            at.to_string()
+        }
+        Protocol::Files(files) => format!("{} pattern(s)", files.paths.len()),
+    }
+}
+
+/// Follows files on a thread of its own: reading waits for the disk.
+fn follow(
+    inputs: &mut Inputs,
+    runtime: &Runtime,
+    port: Arc<Port>,
+    files: &Files,
+    data: &Path,
+) -> Result<(), CliError> {
+    let settings = Settings {
+        paths: files.paths.clone(),
+        exclude: files.exclude.clone(),
+        framing: files.framing,
+        checkpoint: data.join("collect").join(format!("{}.files", file_name(&port.input.name))),
+        patience: Patience::default(),
+        trail: None,
+    };
+    let follower = Follower::open(port, settings).map_err(|e| CliError::Failed(e.to_string()))?;
+    let (stop, handle) = (inputs.stop.subscribe(), runtime.handle().clone());
+    let task = move || handle.block_on(countersign_collect::files::run(follower, stop));
+    inputs.tasks.push(runtime.spawn_blocking(task));
+    Ok(())
+}
+
+/// An input's name as the name of a file: other bytes than letters, digits, `-` and `_` in hexadecimal.
+fn file_name(name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    name.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02x}") })
+        .collect()
 }
 
 /// The key in the file that the configuration names.
@@ -148,12 +199,13 @@ fn shared_key(input: &Input) -> Result<Option<SharedKey>, CliError> {
 }
 
 fn bind(input: &Input, key: Option<SharedKey>) -> std::io::Result<Sockets> {
-    let tcp = TcpListener::bind(input.listen)?;
+    let Some(listen) = input.protocol.listen() else { return Ok(Sockets::None) };
+    let tcp = TcpListener::bind(listen)?;
     tcp.set_nonblocking(true)?;
-    match input.protocol {
-        Protocol::Http | Protocol::Edge => return Ok(Sockets::Http(tcp)),
-        Protocol::Fluent => return Ok(Sockets::Fluent(tcp, key)),
-        Protocol::Syslog => {}
+    match &input.protocol {
+        Protocol::Http(_) | Protocol::Edge(_) => return Ok(Sockets::Http(tcp)),
+        Protocol::Fluent(_) => return Ok(Sockets::Fluent(tcp, key)),
+        Protocol::Syslog(_) | Protocol::Files(_) => {}
     }
     // Port 0 = any: both get the same one.
     let udp = if input.tls.is_none() { Some(UdpSocket::bind(tcp.local_addr()?)?) } else { None };
@@ -189,6 +241,7 @@ fn serve(
             let tcp = tokio::net::TcpListener::from_std(tcp)?;
             inputs.tasks.push(runtime.spawn(syslog::tcp(tcp, port, settings, stop())));
         }
+        Sockets::None => {}
     }
     Ok(())
 }
@@ -198,7 +251,10 @@ fn port(input: &Input, intake: Intake, keeper: &Arc<Keeper>, identities: &Arc<Id
         input: countersign_collect::Input {
             realm: input.realm.clone(),
             level: if input.asserted { Verified::Asserted } else { Verified::Claimed },
-            mode: CaptureMode::Push,
+            mode: match input.protocol {
+                Protocol::Files(_) => CaptureMode::File,
+                _ => CaptureMode::Push,
+            },
             keep_raw: input.keep_raw,
             ..countersign_collect::Input::new(&input.name)
         },
@@ -310,5 +366,17 @@ impl Inputs {
             sum(|c| c.raw),
             sum(|c| c.partial)
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::file_name;
+
+    #[test]
+    fn names_of_inputs_become_names_of_files_that_differ() {
+        assert_eq!(file_name("edge-proxies_1"), "edge-proxies_1");
+        assert_eq!(file_name("../a b"), "%2e%2e%2fa%20b");
+        assert_ne!(file_name("a/b"), file_name("a%2fb"));
     }
 }

@@ -138,6 +138,45 @@ fn push(address: SocketAddr, batch: u64, sent: &mut BTreeSet<String>) -> Option<
 }
 
 #[test]
+fn a_file_that_is_followed_is_there_once_across_rotation_and_kills() {
+    let home = Home::new("collect-files");
+    let logs = home.path().join("log");
+    std::fs::create_dir(&logs).unwrap();
+    let file = home.path().join("countersign.toml");
+    let text = "[web]\nenabled = false\n[[input]]\nname = \"app\"\nprotocol = \"file\"\npaths = [\"log/app.log*\"]\n";
+    std::fs::write(&file, text).unwrap();
+    let start = || {
+        let command = home.command(&["run", "--config", file.to_str().unwrap()]);
+        Child::start(command, &home.path().join("run.log")).unwrap()
+    };
+    let (mut random, mut next) = (Random(0x00f1_1e5), 0);
+    let rounds = repetitions(4, 50);
+    let mut child = start();
+    for round in 0..rounds {
+        for _ in 0..200 {
+            let mut log =
+                std::fs::File::options().append(true).create(true).open(logs.join("app.log")).unwrap();
+            writeln!(log, "{{\"message\":\"line {next}\"}}").unwrap();
+            next += 1;
+            if random.below(100) == 0 {
+                std::fs::rename(logs.join("app.log"), logs.join(format!("app.log.{round}-{next}"))).unwrap();
+            }
+        }
+        // Somewhere between the start and the last line.
+        std::thread::sleep(Duration::from_millis(random.below(1_500)));
+        child.kill();
+        child = start();
+    }
+    assert_eq!(home.settle("route:app", next), next, "{}", child.output());
+    let sql = "select count(*) as n, count(distinct source_id) as ids from events where route = 'app' and rec <> 'platform'";
+    let counts = home.ok(&["sql", sql, "-o", "csv"]);
+    assert!(counts.contains(&format!("{next},{next}")), "{counts}, wanted {next}");
+    let said = stop(child);
+    assert!(said.contains("files that are followed"), "{said}");
+    assert_eq!(home.run(&["fsck"]).status.code(), Some(0));
+}
+
+#[test]
 fn parse_shows_what_would_be_recorded_and_its_sum() {
     let home = Home::new("parse");
     let file = home.path().join("log");

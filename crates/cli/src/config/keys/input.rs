@@ -12,14 +12,15 @@ pub(super) const KEYS: &[Key] = &[
          three on loopback: push (http, port 4318), otlp (http, port 4317, where senders of gRPC look for it) and syslog \
          (port 5514).",
     ),
-    required("input[].listen", Kind::Address, "Where senders connect."),
+    key("input[].listen", Kind::Address, "", "Where senders connect. Every input but one of files needs it."),
     key(
         "input[].protocol",
-        Kind::Word(&["http", "syslog", "fluent", "edge"]),
+        Kind::Word(&["http", "syslog", "fluent", "edge", "file"]),
         "\"http\"",
         "http: all push protocols by their paths, HTTP/1.1 and HTTP/2. syslog: RFC 5424 and 3164 over UDP and TCP on \
          one port number, with [input.tls] over TLS alone. fluent: the forward protocol of Fluentd and Fluent Bit over \
-         TCP, with [input.tls] over TLS. edge: records of the edges that [[input.edge]] names, over mutual TLS alone.",
+         TCP, with [input.tls] over TLS. edge: records of the edges that [[input.edge]] names, over mutual TLS alone. \
+         file: nothing is spoken, the files of `paths` are followed.",
     ),
     key(
         "input[].shared_key",
@@ -42,6 +43,23 @@ pub(super) const KEYS: &[Key] = &[
         "What a leaf's index is appended to for the address of its proof in such a receipt.",
     ),
     key(
+        "input[].paths",
+        Kind::Texts,
+        "",
+        "Patterns of the files to follow: * and ? and [a-z] within a name, ** for any number of directories. Relative \
+         ones count from the configuration file's directory. Where files are rotated by renaming, let the pattern \
+         match the new names too: what is renamed while nobody looks is found then.",
+    ),
+    key("input[].exclude", Kind::Texts, "", "Patterns of files to leave out, as packed copies of others."),
+    key(
+        "input[].frame",
+        Kind::Word(&["auto", "lines", "csv", "journal", "cri", "docker", "indented", "zeek", "records"]),
+        "\"auto\"",
+        "Where one record of a file ends: auto tells by `format` or by the first line. csv: a line break inside \
+         quotation marks is part of the record. indented: a line behind a tab belongs to the one before. cri, docker: \
+         parts of a line are joined. records: {\"Records\":[…]}, read as a whole.",
+    ),
+    key(
         "input[].format",
         Kind::Text,
         "\"auto\"",
@@ -52,7 +70,8 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Word(&["claimed", "asserted"]),
         "\"claimed\"",
         "How far identities in the records are believed, at most: asserted needs a sender that shows a credential \
-         which was checked; what is delivered without one stays claimed.",
+         which was checked; what is delivered without one stays claimed. Of files: say it of those that only the \
+         service which logs can write; a file that everybody may write to stays claimed.",
     ),
     key(
         "input[].credential",
