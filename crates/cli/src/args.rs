@@ -10,7 +10,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-pub(crate) use nested::{McpArgs, McpCommand, PolicyArgs, PolicyCommand};
+pub(crate) use nested::{
+    EventArgs, EventCommand, ExportArgs, ExportFormat, McpArgs, McpCommand, PolicyArgs, PolicyCommand,
+};
 
 /// The words of the command line, with those that are part of a filter (`-op:GET`, `-(…)`, `-"…"`, `-#7`)
 /// kept from being read as flags: a filter may begin with a blank, a flag may not.
@@ -99,6 +101,10 @@ pub(crate) enum Command {
     Show(ShowArgs),
     /// Write an evidence file that proves one event to anybody
     Prove(ProveArgs),
+    /// Write events in the words of others: OCSF or OpenTelemetry
+    Export(ExportArgs),
+    /// The event format itself: explain a frame, print the mapping table
+    Event(EventArgs),
     /// Check an evidence file offline
     Verify(VerifyArgs),
     /// Recompute and check the whole data directory
@@ -374,6 +380,9 @@ pub(crate) struct ParseArgs {
     /// What the records are; auto finds out, record by record
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub(crate) format: String,
+    /// A format of your own (docs/guide/mapper.md): what the records are, or what FORMAT carries
+    #[arg(long, value_name = "FILE")]
+    pub(crate) format_file: Option<PathBuf>,
     /// Where one record ends and the next begins
     #[arg(long, value_enum, default_value_t)]
     pub(crate) frame: FrameWord,

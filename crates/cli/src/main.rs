@@ -46,6 +46,8 @@ fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Tail(args) => commands::tail::run(global, &args),
         Command::Show(args) => commands::show::run(global, &args),
         Command::Prove(args) => commands::prove::run(global, &args),
+        Command::Export(args) => commands::export::run(global, &args),
+        Command::Event(args) => commands::event::run(&args),
         Command::Verify(args) => commands::verify::run(&args),
         Command::Fsck(args) => commands::fsck::run(global, &args),
         Command::Mcp(args) => commands::mcp::run(global, &args),

@@ -1,6 +1,7 @@
 //! Commands that have commands of their own.
 
-use clap::{Args, Subcommand};
+use super::Range;
+use clap::{Args, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -88,5 +89,52 @@ pub(crate) enum PolicyCommand {
         /// Fewest different days on which they were seen
         #[arg(long, value_name = "N", default_value_t = 1)]
         min_days: u32,
+    },
+}
+
+/// `export`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  countersign export --format ocsf --since 1h > events.ndjson\n  \
+                        countersign export --format otel 'outcome:denied' | gzip > denied.otlp.json.gz\n\n\
+                        ocsf: one event of OCSF 1.8.0 a line. otel: one OTLP/JSON request of up to 100 log records a \
+                        line, as an OTLP receiver takes it. Both can be read back without loss: countersign parse.")]
+pub(crate) struct ExportArgs {
+    /// The filter, like `who:payments-api class:delete` [default: everything]
+    #[arg(value_name = "FILTER", num_args = 0..)]
+    pub(crate) filter: Vec<String>,
+    /// Whose words
+    #[arg(long, value_enum)]
+    pub(crate) format: ExportFormat,
+    #[command(flatten)]
+    pub(crate) range: Range,
+}
+
+/// Schemas of others.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ExportFormat {
+    /// Open Cybersecurity Schema Framework 1.8.0
+    Ocsf,
+    /// OpenTelemetry log records, OTLP/JSON
+    Otel,
+}
+
+/// `event`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  countersign event map\n  countersign event explain event.cbor")]
+pub(crate) struct EventArgs {
+    #[command(subcommand)]
+    pub(crate) command: EventCommand,
+}
+
+/// What is done with the format.
+#[derive(Subcommand, Debug)]
+pub(crate) enum EventCommand {
+    /// Print the mapping to OCSF and OpenTelemetry, as docs/reference/mapping.md
+    Map,
+    /// Name every field, group and level of an event's frame
+    Explain {
+        /// File with the frame's bytes [default: standard input]
+        #[arg(value_name = "FRAME")]
+        file: Option<PathBuf>,
     },
 }

@@ -4,6 +4,8 @@ pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod doctor;
+pub(crate) mod event;
+pub(crate) mod export;
 pub(crate) mod fsck;
 pub(crate) mod mcp;
 pub(crate) mod parse;

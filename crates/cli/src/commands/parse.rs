@@ -7,6 +7,7 @@ use crate::args::{Format as Output, FrameWord, Global, ParseArgs};
 use crate::config::input::unknown_format;
 use crate::exit::{CliError, Exit};
 use crate::output;
+use countersign_collect::formats::own::{OWN, Own};
 use countersign_collect::formats::{self, Format};
 use countersign_collect::frame::{Csv, Framer, Journal, Lines, Octets, Step};
 use countersign_collect::{Counts, Input, Keeper, RECORD_MAX, observe};
@@ -14,6 +15,7 @@ use countersign_event::{CaptureMode, Event, json};
 use countersign_redact::Scanner;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
+use std::sync::Arc;
 
 /// Bytes read at once.
 const READ: usize = 256 << 10;
@@ -26,6 +28,7 @@ pub(crate) fn run(global: &Global, args: &ParseArgs) -> Result<Exit, CliError> {
         "auto" => None,
         name => Some(formats::by_name(name).ok_or_else(|| CliError::Failed(unknown_format(name)))?),
     };
+    let own = args.format_file.as_deref().map(crate::config::own::read).transpose()?.map(Arc::new);
     let source: Box<dyn Read> = match &args.file {
         Some(path) if path.as_os_str() != "-" => {
             let file = std::fs::File::open(path);
@@ -39,7 +42,7 @@ pub(crate) fn run(global: &Global, args: &ParseArgs) -> Result<Exit, CliError> {
         }
         _ => Box::new(std::io::stdin().lock()),
     };
-    let mut parse = Parse::new(format, args.realm.clone());
+    let mut parse = Parse::new(format, args.realm.clone(), own);
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let text = output::format(global) == Output::Text;
     records(source, args.frame, &mut |record| {
@@ -72,9 +75,18 @@ struct Parse {
 }
 
 impl Parse {
-    fn new(format: Option<&'static Format>, realm: String) -> Parse {
+    fn new(format: Option<&'static Format>, realm: String, own: Option<Arc<Own>>) -> Parse {
         let mut input = Input::new("parse");
         (input.mode, input.realm) = (CaptureMode::File, realm);
+        let format = match (&own, format) {
+            (Some(_), None) => Some(&OWN),
+            (Some(_), Some(envelope)) => {
+                input.inner = Some(&OWN);
+                Some(envelope)
+            }
+            (None, format) => format,
+        };
+        input.own = own;
         let keeper = Keeper::new(Scanner::default(), &NO_KEY);
         Parse { format, input, keeper, counts: Counts::default(), found: BTreeMap::new() }
     }

@@ -18,6 +18,8 @@ pub(crate) struct Input {
     pub(crate) protocol: Protocol,
     /// What the records are; `None` = find out.
     pub(crate) format: Option<&'static Format>,
+    /// File with a format of the operator's own; what reads the records, or what `format` carries.
+    pub(crate) format_file: Option<PathBuf>,
     /// Identities are believed as far as an import can be, of senders that were checked.
     pub(crate) asserted: bool,
     /// A sender must show a credential.
@@ -97,6 +99,7 @@ pub(crate) fn defaults() -> Vec<Input> {
         name: name.to_owned(),
         protocol: protocol(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
         format: None,
+        format_file: None,
         asserted: false,
         required: false,
         realm: name.to_owned(),
@@ -150,9 +153,10 @@ impl Reader<'_> {
             return Err(self.settings.conflict(&format!("{at}.shared_key"), what));
         }
         Ok(Input {
+            format: self.format(at)?,
+            format_file: self.format_file(at)?,
             protocol,
             edges,
-            format: self.format(at)?,
             asserted,
             required,
             realm: self.text(&format!("{at}.realm")).unwrap_or_else(|| name.clone()),
@@ -253,7 +257,11 @@ impl Reader<'_> {
         }
         let framing = match self.text(&format!("{at}.frame")).as_deref() {
             Some(word) => Framing::ALL.iter().find(|(name, _)| *name == word).map(|(_, framing)| *framing),
-            None => self.format(at)?.map(|format| Framing::of_format(format.name)),
+            None => match self.path(&format!("{at}.format_file")).map(|path| super::own::read(&path)) {
+                // What is wrong with it is said where it is asked for.
+                Some(own) => own.ok().map(|own| own.framing()),
+                None => self.format(at)?.map(|format| Framing::of_format(format.name)),
+            },
         };
         Ok(Files { paths, exclude: patterns("exclude")?, framing: framing.unwrap_or_default() })
     }
@@ -266,6 +274,16 @@ impl Reader<'_> {
                 Some(format) => Ok(Some(format)),
                 None => Err(self.settings.conflict(&path, unknown_format(name))),
             },
+        }
+    }
+
+    /// The file is read here too, so that `check` refuses what a start would.
+    fn format_file(&self, at: &str) -> Result<Option<PathBuf>, ConfigError> {
+        let key = format!("{at}.format_file");
+        let Some(path) = self.path(&key) else { return Ok(None) };
+        match super::own::read(&path) {
+            Ok(_) => Ok(Some(path)),
+            Err(error) => Err(self.settings.conflict(&key, error.to_string())),
         }
     }
 

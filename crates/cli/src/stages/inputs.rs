@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::config::input::{Files, Input, InputTls, Protocol};
 use crate::exit::CliError;
 use countersign_collect::files::{Follower, Patience, Settings};
+use countersign_collect::formats::own::OWN;
 use countersign_collect::intake::{Intake, IntakeLimits, Keys, REPEATS_AGE, REPEATS_MAX};
 use countersign_collect::receivers::fluent::{self, SharedKey};
 use countersign_collect::receivers::{Access, Audit, EdgeCounts, Edges, Halves, Port, http, syslog};
@@ -112,7 +113,7 @@ pub(crate) fn start(
         if !matches!(input.protocol, Protocol::Syslog(_)) {
             remember(&intake, &agent, ledger, store, &mut halves)?;
         }
-        let port = Arc::new(port(input, intake, &keeper, identities));
+        let port = Arc::new(port(input, intake, &keeper, identities)?);
         inputs.ports.push(Arc::clone(&port));
         if let Protocol::Files(files) = &input.protocol {
             follow(&mut inputs, &runtime, port, files, &config.data)?;
@@ -246,8 +247,21 @@ fn serve(
     Ok(())
 }
 
-fn port(input: &Input, intake: Intake, keeper: &Arc<Keeper>, identities: &Arc<Identities>) -> Port {
-    Port {
+fn port(
+    input: &Input,
+    intake: Intake,
+    keeper: &Arc<Keeper>,
+    identities: &Arc<Identities>,
+) -> Result<Port, CliError> {
+    let own = input.format_file.as_deref().map(crate::config::own::read).transpose()?.map(Arc::new);
+    // Inside what the input's format or protocol carries, or the records themselves.
+    let carried = input.format.is_some() || matches!(input.protocol, Protocol::Syslog(_));
+    let (format, inner) = match &own {
+        None => (input.format, None),
+        Some(_) if carried => (input.format, Some(&OWN)),
+        Some(_) => (Some(&OWN), None),
+    };
+    Ok(Port {
         input: countersign_collect::Input {
             realm: input.realm.clone(),
             level: if input.asserted { Verified::Asserted } else { Verified::Claimed },
@@ -256,13 +270,15 @@ fn port(input: &Input, intake: Intake, keeper: &Arc<Keeper>, identities: &Arc<Id
                 _ => CaptureMode::Push,
             },
             keep_raw: input.keep_raw,
+            inner,
+            own,
             ..countersign_collect::Input::new(&input.name)
         },
-        format: input.format,
+        format,
         intake,
         keeper: Arc::clone(keeper),
         access: Access { identities: Some(Arc::clone(identities)), required: input.required },
-    }
+    })
 }
 
 fn tls(tls: &InputTls) -> Result<Arc<ServerTls>, CliError> {

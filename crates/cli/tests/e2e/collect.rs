@@ -80,6 +80,78 @@ fn what_is_pushed_and_logged_is_found_with_its_deliverer_and_nobody_is_more_than
 }
 
 #[test]
+fn what_is_exported_as_ocsf_and_opentelemetry_is_read_back_with_who_what_and_outcome() {
+    let server = Server::new("export");
+    let child = server.start();
+    let lines: Vec<String> = (0..250).map(|n| LINE.replace("/orders/7", &format!("/orders/{n}"))).collect();
+    let body = lines.join("\n");
+    let answer =
+        Connection::open(server.push).unwrap().request("POST", "/v1/events", &[], body.as_bytes()).unwrap();
+    assert_eq!(answer.status, 200);
+    let home = &server.home;
+    assert_eq!(home.settle("route:push op:GET", 250), 250);
+    let ocsf = home.ok(&["export", "--format", "ocsf", "route:push"]);
+    assert_eq!(ocsf.lines().count(), 250);
+    let first: serde_json::Value = serde_json::from_str(ocsf.lines().next().unwrap()).unwrap();
+    assert_eq!(
+        (first["class_uid"].as_u64(), first["http_request"]["http_method"].as_str()),
+        (Some(4002), Some("GET"))
+    );
+    let file = home.path().join("export.ndjson");
+    std::fs::write(&file, &ocsf).unwrap();
+    let back = home.ok(&["parse", "--format", "ocsf", "-o", "ndjson", file.to_str().unwrap()]);
+    for (n, line) in back.lines().enumerate() {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(event["target"]["raw"], format!("/orders/{n}"), "in the order of the ledger");
+        assert_eq!(event["core"]["outcome"], "success");
+    }
+    assert_eq!(back.lines().count(), 250);
+    let otel = home.ok(&["export", "--format", "otel", "route:push"]);
+    assert_eq!(otel.lines().count(), 3, "a hundred records a request");
+    for request in otel.lines() {
+        let headers = ["Content-Type: application/json"];
+        let answer = Connection::open(server.push)
+            .unwrap()
+            .request("POST", "/v1/logs", &headers, request.as_bytes())
+            .unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    assert_eq!(home.settle("route:push op:GET", 500), 500, "observed again, as what somebody says");
+    assert_eq!(home.run(&["export", "--format", "ocsf", "op:NOTHING"]).status.code(), Some(1));
+    stop(child);
+}
+
+#[test]
+fn a_format_of_the_operators_own_is_tried_by_parse_and_read_by_an_input() {
+    let home = Home::new("own-format");
+    let format = home.path().join("shop.toml");
+    std::fs::write(&format, "[format.shop]\nnginx = '$status|$time_iso8601|$remote_addr|$request'\n")
+        .unwrap();
+    let log = home.path().join("shop.log");
+    let line = |n: u32| format!("503|2024-03-13T12:08:33+00:00|192.0.2.1|GET /a/{n} HTTP/1.1\n");
+    std::fs::write(&log, (0..20).map(line).collect::<String>()).unwrap();
+    let [format_path, log_path] = [&format, &log].map(|path| path.to_str().unwrap().to_owned());
+    let parsed = home.ok(&["parse", "--format-file", &format_path, "-o", "ndjson", &log_path]);
+    assert_eq!(parsed.matches("server_error").count(), 20, "{parsed}");
+    let config = home.path().join("own.toml");
+    let text = format!(
+        "[web]\nenabled = false\n[[input]]\nname = \"shop\"\nprotocol = \"file\"\npaths = [\"{log_path}\"]\n\
+         format_file = \"shop.toml\"\n"
+    );
+    std::fs::write(&config, &text).unwrap();
+    let file = config.to_str().unwrap();
+    let mut child =
+        Child::start(home.command(&["run", "--config", file]), &home.path().join("run.log")).unwrap();
+    child.wait_for_line("files that are followed", Duration::from_secs(30)).unwrap();
+    assert_eq!(home.settle("route:shop outcome:server_error", 20), 20);
+    stop(child);
+    std::fs::write(&format, "[format.shop]\nnginx = '$remote_adr$status'\n").unwrap();
+    let refused = home.run(&["check", "--config", file]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code() == Some(2) && said.contains("format.shop.nginx"), "{said}");
+}
+
+#[test]
 fn a_batch_that_got_no_answer_before_a_kill_is_sent_again_and_every_record_is_there_once() {
     let rounds = repetitions(5, 50);
     let server = Server::new("collect-kill");

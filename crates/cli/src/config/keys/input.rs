@@ -66,6 +66,13 @@ pub(super) const KEYS: &[Key] = &[
         "What the records are: a name that countersign parse --help lists; auto finds out, record by record.",
     ),
     key(
+        "input[].format_file",
+        Kind::Path,
+        "",
+        "File with a format of your own, a server's format string or a mapping: docs/guide/mapper.md. On a syslog input, \
+         or with a `format` that carries messages of others, it says what those messages are.",
+    ),
+    key(
         "input[].trust",
         Kind::Word(&["claimed", "asserted"]),
         "\"claimed\"",
