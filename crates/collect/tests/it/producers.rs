@@ -1,12 +1,16 @@
 //! Programs of others send us their logs by their own means: every request made is one right record.
 
 use crate::push::{Rig, request};
+use countersign_collect::files;
 use countersign_event::{Event, Kind, Outcome, Rec, Verified};
+use countersign_testkit::net::wait_until;
+use countersign_testkit::postgres::{Setup, Version};
 use countersign_testkit::{Child, TempDir, ensure_program, free_port, node, wait_for_port};
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Requests of each test; every fifth is refused.
@@ -240,4 +244,84 @@ fn every_call_that_the_javascript_sdk_exports_as_protobuf_is_one_right_record() 
 #[test]
 fn every_call_that_the_javascript_sdk_exports_as_json_is_one_right_record() {
     javascript("http");
+}
+
+/// Statements of each kind that PostgreSQL is asked.
+const STATEMENTS: usize = 30;
+
+/// PostgreSQL with pgaudit writes its log as CSV and as JSON; the file `suffix` is followed as an input.
+fn postgres(suffix: &str, format: &str) {
+    let mut setup = Setup::new(Version::V15);
+    setup.lines = "logging_collector = on\nlog_destination = 'csvlog,jsonlog'\nlog_directory = 'audit'\n\
+                   log_filename = 'pg.log'\nshared_preload_libraries = 'pgaudit'\npgaudit.log = 'all'\n\
+                   log_statement = 'none'\nlog_min_messages = 'warning'\n"
+        .to_owned();
+    let server = countersign_testkit::postgres::start(&setup).unwrap();
+    server.sql("postgres", "create table parts (id int, name text)").unwrap();
+    for n in 0..STATEMENTS {
+        let text = format!("insert into parts values ({n}, 'of, \"two\"\nlines')");
+        server.sql("postgres", &text).unwrap();
+        server.sql("postgres", &format!("select name from parts where id = {n}")).unwrap();
+        assert!(server.sql("postgres", &format!("select {n} from no_such_table")).is_err());
+    }
+    let log = server.dir.path().join("data/audit").join(format!("pg.{suffix}"));
+    let last = format!("select {} from no_such_table", STATEMENTS - 1);
+    let written =
+        || std::fs::read_to_string(&log).is_ok_and(|text| text.contains(&last) && text.ends_with('\n'));
+    wait_until("the last statement in the log", BOUND, written).unwrap();
+    let dir = TempDir::new("pg-audit").unwrap();
+    let rig = Rig::start(&dir.path().join("ledger"), Some(format));
+    let settings = files::Settings {
+        paths: vec![files::glob::Pattern::new(log.to_str().unwrap()).unwrap()],
+        exclude: Vec::new(),
+        framing: files::Framing::of_format(format),
+        checkpoint: dir.path().join("checkpoint"),
+        patience: files::Patience::default(),
+        trail: None,
+    };
+    let mut follower = files::Follower::open(Arc::clone(&rig.port), settings).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    while runtime.block_on(follower.poll(true)).unwrap() {}
+    let events = rig.events();
+    // pgaudit writes before it is known how the statement ends, so nothing says that.
+    let audited = |op: &str| {
+        let of = |event: &&Event| {
+            let core = &event.core;
+            core.kind == Some(Kind::Sql) && core.op == op && core.outcome.is_none()
+        };
+        events.iter().filter(of).collect::<Vec<_>>()
+    };
+    let inserts = audited("INSERT");
+    assert_eq!(
+        inserts.len(),
+        STATEMENTS,
+        "{format}: {:?}",
+        events.iter().map(|e| (&e.core.op, e.core.outcome)).collect::<Vec<_>>()
+    );
+    for insert in inserts {
+        assert!(insert.who.who.as_ref().unwrap().id.starts_with("db:postgres@"), "{:?}", insert.who);
+        assert!(insert.content.stmt.contains("insert into parts"), "{:?}", insert.content);
+        assert!(insert.core.t_event.is_some());
+    }
+    let selects = audited("SELECT");
+    assert_eq!(selects.iter().filter(|event| event.content.stmt.contains("from parts")).count(), STATEMENTS);
+    let refused: Vec<_> = events
+        .iter()
+        .filter(|event| event.core.status.as_ref().is_some_and(|(_, code)| code == "42P01"))
+        .collect();
+    assert_eq!(refused.len(), STATEMENTS);
+    assert!(refused.iter().all(|event| event.core.outcome == Some(Outcome::CallerError)));
+    assert!(events.iter().all(|event| {
+        event.body.cap.as_ref().is_none_or(|cap| cap.conf != Some(countersign_event::CaptureConf::RawOnly))
+    }));
+}
+
+#[test]
+fn what_postgresql_and_pgaudit_log_as_csv_is_one_right_record_a_statement() {
+    postgres("csv", "postgres-csv");
+}
+
+#[test]
+fn what_postgresql_and_pgaudit_log_as_json_is_one_right_record_a_statement() {
+    postgres("json", "postgres-json");
 }
