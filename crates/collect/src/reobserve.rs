@@ -193,8 +193,7 @@ mod tests {
     use countersign_event::{Unmapped, Verified};
 
     fn recorded() -> Event {
-        let mut event = Event::default();
-        event.core = Core {
+        let core = Core {
             agent: "spiffe://example.org/gw".to_owned(),
             stream: [1; 16],
             seq: 7,
@@ -204,6 +203,7 @@ mod tests {
             tenant: "acme".to_owned(),
             ..Core::default()
         };
+        let mut event = Event { core, ..Event::default() };
         event.links.of = Some([3; 16]);
         event.who.who = Some(Principal::new("spiffe://example.org/a", Verified::Bound));
         event

@@ -18,10 +18,15 @@ pub(super) enum Read {
     Csv { columns: Vec<String> },
 }
 
+/// Names and values, in the order of the record.
+type Pairs<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
+/// The same, and whether a rule took each.
+type Takeable<'a> = Vec<(Cow<'a, str>, Cow<'a, str>, bool)>;
+
 /// Values by name: JSON pointer, column, capture or key.
 pub(super) enum Source<'a> {
     Json(Val<'a, 'a>),
-    Named(RefCell<Vec<(Cow<'a, str>, Cow<'a, str>, bool)>>),
+    Named(RefCell<Takeable<'a>>),
 }
 
 impl Read {
@@ -38,7 +43,7 @@ impl Read {
         if text.is_empty() {
             return Err(Fault::new(0, "the text is not UTF-8"));
         }
-        let named: Vec<(Cow<'a, str>, Cow<'a, str>)> = match self {
+        let named: Pairs<'a> = match self {
             Read::Logfmt => logfmt(text),
             Read::Kv { between, equals } => text
                 .splitn(super::VALUES_MAX, between.as_str())
@@ -68,10 +73,7 @@ impl Read {
     }
 }
 
-fn columns_of<'a>(
-    columns: &'a [String],
-    values: Vec<Cow<'a, str>>,
-) -> Result<Vec<(Cow<'a, str>, Cow<'a, str>)>, Fault> {
+fn columns_of<'a>(columns: &'a [String], values: Vec<Cow<'a, str>>) -> Result<Pairs<'a>, Fault> {
     if values.len() != columns.len() {
         return Err(Fault::new(0, "another number of columns than the format has"));
     }
@@ -79,7 +81,7 @@ fn columns_of<'a>(
 }
 
 /// `name=value`, `name="quoted \"value\""`, `name`; a blank between.
-fn logfmt(text: &str) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
+fn logfmt(text: &str) -> Pairs<'_> {
     let (mut out, mut rest) = (Vec::new(), text.trim_start());
     while !rest.is_empty() && out.len() < super::VALUES_MAX {
         let end = rest.find(['=', ' ']).unwrap_or(rest.len());
