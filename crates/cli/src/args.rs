@@ -155,7 +155,7 @@ pub(crate) enum Role {
     #[default]
     All,
     /// Gateway and ledger alone, in little memory: records are durable and signed, and can be searched once
-    /// `countersign run` opens the same data directory. Nothing is shipped to another machine yet
+    /// `countersign run` opens the same data directory, or at the core that `[edge]` names
     Edge,
 }
 
