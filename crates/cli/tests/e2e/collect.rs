@@ -221,7 +221,7 @@ fn a_file_that_is_followed_is_there_once_across_rotation_and_kills() {
         let command = home.command(&["run", "--config", file.to_str().unwrap()]);
         Child::start(command, &home.path().join("run.log")).unwrap()
     };
-    let (mut random, mut next) = (Random(0x00f1_1e5), 0);
+    let (mut random, mut next) = (Random(0x000f_11e5), 0);
     let rounds = repetitions(4, 50);
     let mut child = start();
     for round in 0..rounds {
