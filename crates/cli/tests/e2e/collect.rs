@@ -239,7 +239,7 @@ fn a_file_that_is_followed_is_there_once_across_rotation_and_kills() {
         child.kill();
         child = start();
     }
-    assert_eq!(home.settle("route:app", next), next, "{}", child.output());
+    assert_eq!(home.settle("route:app -rec:platform", next), next, "{}", child.output());
     let sql = "select count(*) as n, count(distinct source_id) as ids from events where route = 'app' and rec <> 'platform'";
     let counts = home.ok(&["sql", sql, "-o", "csv"]);
     assert!(counts.contains(&format!("{next},{next}")), "{counts}, wanted {next}");
