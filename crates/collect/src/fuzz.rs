@@ -239,3 +239,39 @@ pub fn collect_files(bytes: &[u8]) {
         let _ = pattern.matches(std::path::Path::new(path));
     }
 }
+
+/// The first byte is the size of the pieces, the rest what a NATS server says: however it is split, it is the same,
+/// and headers of its messages are read within their bound.
+///
+/// # Panics
+/// When a split changes it: that is a bug.
+pub fn collect_nats(bytes: &[u8]) {
+    use crate::consumers::nats::proto::{Frames, HEADERS_MAX, Headers, Op};
+    let Some((step, stream)) = bytes.split_first() else { return };
+    let read = |step: usize| {
+        let (mut frames, mut buffer, mut ops) = (Frames::default(), bytes::BytesMut::new(), Vec::new());
+        for part in stream.chunks(step.max(1)) {
+            buffer.extend_from_slice(part);
+            loop {
+                match frames.next(&mut buffer) {
+                    Ok(Some(op)) => ops.push(op),
+                    Ok(None) => break,
+                    Err(broken) => return (ops, Some(broken)),
+                }
+            }
+        }
+        (ops, None)
+    };
+    let whole = read(stream.len());
+    assert_eq!(read(usize::from(*step)), whole, "in pieces of {step}");
+    for op in whole.0 {
+        match op {
+            Op::Msg(message) => assert!(Headers::read(&message.headers).fields.len() <= HEADERS_MAX),
+            Op::Info(json) => drop(crate::consumers::nats::api::ServerInfo::read(&json)),
+            _ => {}
+        }
+    }
+    let _ = crate::consumers::nats::api::Reply::read(stream);
+    let _ = crate::consumers::nats::api::Place::read(&String::from_utf8_lossy(stream));
+    let _ = crate::consumers::nats::login::Creds::read(&String::from_utf8_lossy(stream));
+}

@@ -166,7 +166,12 @@ impl Joiner {
 
     /// The events of all parts that wait: at a shutdown.
     pub fn drain(&mut self, input: &Input, keeper: &Keeper, now: u64) -> Vec<Event> {
-        std::iter::from_fn(|| self.oldest()).map(|held| emit(held, input, keeper, now).1).collect()
+        self.drain_at(input, keeper, now).into_iter().map(|(_, event)| event).collect()
+    }
+
+    /// As [`Joiner::drain`], with their places.
+    pub fn drain_at(&mut self, input: &Input, keeper: &Keeper, now: u64) -> Vec<(Place, Event)> {
+        std::iter::from_fn(|| self.oldest()).map(|held| emit(held, input, keeper, now)).collect()
     }
 
     fn hold(&mut self, held: Held) {

@@ -10,6 +10,7 @@
 //! level of its input, and no input is above `asserted`; a field that no rule took is in `unmapped`; time and memory
 //! are linear in the record.
 
+pub mod consumers;
 mod draft;
 mod fault;
 pub mod files;

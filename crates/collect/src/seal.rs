@@ -280,6 +280,24 @@ fn is_access_key_id(cred: &str) -> bool {
     cred.len() == 20 && cred.starts_with('A') && cred.bytes().all(shape)
 }
 
+/// Adds what a record's carrier said beside it (a broker's headers) to `unmapped` of a sealed event, without secrets.
+/// What the record itself says under the same name stays.
+pub(crate) fn add_unmapped(
+    event: &mut Event,
+    fields: impl Iterator<Item = (String, Unmapped)>,
+    keeper: &Keeper,
+) {
+    let mut beside = Event::default();
+    beside.content.unmapped.extend(fields);
+    clean(&mut beside, &keeper.scanner);
+    hide_named(&mut beside);
+    count(&mut event.content.redacted, std::mem::take(&mut beside.content.redacted));
+    for (name, value) in std::mem::take(&mut beside.content.unmapped) {
+        event.content.unmapped.entry(name).or_insert(value);
+    }
+    fit(event);
+}
+
 /// What stands in `unmapped` under the name of a secret. Apart from its name, a value may look like any other.
 fn hide_named(event: &mut Event) {
     let mut hits = 0;

@@ -335,7 +335,7 @@ fn go_on(stop: &AtomicBool) -> Result<(), Trouble> {
 }
 
 /// A time from nothing to `ceiling`, by the system's randomness, so that many edges do not come back at once.
-pub(super) fn jitter(ceiling: Duration) -> Duration {
+pub(crate) fn jitter(ceiling: Duration) -> Duration {
     use ring::rand::SecureRandom;
     let mut bytes = [0; 8];
     match ring::rand::SystemRandom::new().fill(&mut bytes) {

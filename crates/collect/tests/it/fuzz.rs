@@ -60,6 +60,25 @@ fn batches_are_cut_in_order_wherever_they_end() {
 }
 
 #[test]
+fn what_a_nats_server_says_holds_wherever_it_ends() {
+    let talk = b"INFO {\"nonce\":\"a\"}\r\nMSG a 1 $JS.ACK.S.c.1.2.3.4.5 2\r\nhi\r\nHMSG a 1 16 16\r\nNATS/1.0 404\r\n\r\n\r\n\
+        -ERR 'No'\r\nPING\r\n";
+    let answer = br#"{"error":{"code":404},"config":{"filter_subjects":["a"]},"state":{"first_seq":1}}"#;
+    for bytes in [
+        &talk[..],
+        &answer[..],
+        b"$JS.ACK.h.A.S.c.1.2.3.4.5.r",
+        b"---BEGIN USER JWT---\na\n---BEGIN NKEY SEED---\nb",
+    ] {
+        for cut in 0..=bytes.len() {
+            for step in [0, 1, 7] {
+                fuzz::collect_nats(&[&[step], &bytes[..cut]].concat());
+            }
+        }
+    }
+}
+
+#[test]
 fn requests_of_loki_hold_wherever_they_end() {
     let json = r#"{"streams":[{"stream":{"a":"b"},"values":[["1","x",{"c":"d"}],{},7]}]}"#;
     let protobuf = b"\x0a\x18\x0a\x07{a=\"b\"}\x12\x0d\x0a\x04\x08\x01\x10\x02\x12\x01\xff\x1a\x02\x0a\x00";
@@ -124,6 +143,7 @@ proptest! {
     fn any_bytes_hold(bytes in any::<Vec<u8>>()) {
         fuzz::collect_record(&bytes);
         fuzz::collect_files(&bytes);
+        fuzz::collect_nats(&bytes);
     }
 
     #[test]

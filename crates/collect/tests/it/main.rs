@@ -18,6 +18,8 @@ mod hooks;
 mod kills;
 mod loki;
 mod mapping;
+mod nats;
+mod nats_rig;
 mod otlp;
 mod otlp_push;
 mod platforms;
