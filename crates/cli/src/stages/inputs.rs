@@ -14,7 +14,7 @@ use countersign_event::{CaptureMode, Event, Verified};
 use countersign_identity::{
     CertificateFiles, ClientAuth, Identities, Presented, ServerTls, ServerTlsConfig, Trusted,
 };
-use countersign_ledger::{Feed, Ledger, Payload};
+use countersign_ledger::{Feed, Ledger, Payload, SourceInfo};
 use countersign_store::Store;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
@@ -32,6 +32,8 @@ const CHUNK: u64 = 4_096;
 const SHARED_KEY_MAX: u64 = 4_096;
 /// Longest wait for a part of the ledger while repeats are remembered.
 const FEED: Duration = Duration::from_secs(5);
+/// How long the store may take after a start until it shows all that the ledger holds.
+const CATCH_UP: Duration = Duration::from_secs(120);
 
 /// The running inputs.
 pub(crate) struct Inputs {
@@ -306,7 +308,9 @@ fn remember(
     store: Option<&Store>,
     halves: &mut Halves,
 ) -> Result<(), CliError> {
-    if !ledger.sources().iter().any(|source| source.agent == agent && source.last_seq > 0) {
+    // By its runs, not by their records: the last run may have died before its first one, those before it have not.
+    let ran = |source: &SourceInfo| source.agent == agent && (source.boot_epoch > 1 || source.last_seq > 0);
+    if !ledger.sources().iter().any(ran) {
         return Ok(());
     }
     let oldest = u64::try_from(crate::access::time::now_ns()).unwrap_or(0);
@@ -321,7 +325,11 @@ fn remember(
     let size = ledger.size();
     match store {
         Some(store) => {
-            store.wait_visible(size, FEED);
+            if !store.wait_visible(size, CATCH_UP) {
+                let what =
+                    "cannot tell what was recorded before: the store has not caught up with the ledger";
+                return Err(CliError::new(what, format!("{} of {size}", store.visible()), "start again"));
+            }
             let mut at = size.saturating_sub(REPEATS_MAX as u64);
             while at < size {
                 let to = (at + CHUNK).min(size);

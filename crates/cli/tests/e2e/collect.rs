@@ -249,6 +249,40 @@ fn a_file_that_is_followed_is_there_once_across_rotation_and_kills() {
 }
 
 #[test]
+fn what_was_recorded_is_known_again_after_starts_that_recorded_nothing() {
+    let home = Home::new("collect-silent-start");
+    let log = home.path().join("app.log");
+    let line = |n: u32| format!("{{\"message\":\"line {n}\"}}\n");
+    std::fs::write(&log, (0..50).map(line).collect::<String>()).unwrap();
+    let config = home.path().join("countersign.toml");
+    let text =
+        "[web]\nenabled = false\n[[input]]\nname = \"app\"\nprotocol = \"file\"\npaths = [\"app.log\"]\n";
+    std::fs::write(&config, text).unwrap();
+    let start = || {
+        let command = home.command(&["run", "--config", config.to_str().unwrap()]);
+        let mut child = Child::start(command, &home.path().join("run.log")).unwrap();
+        child.wait_for_line("files that are followed", Duration::from_secs(30)).unwrap();
+        child
+    };
+    let mut child = start();
+    assert_eq!(home.settle("route:app -rec:platform", 50), 50);
+    child.kill();
+    // Nothing is new, so these runs have no records of their own, and what the write-ahead log holds at last is
+    // theirs.
+    for _ in 0..4 {
+        child = start();
+        std::thread::sleep(Duration::from_secs(1));
+        child.kill();
+    }
+    // Without its checkpoint the input reads everything again.
+    std::fs::remove_file(home.data().join("collect/app.files")).unwrap();
+    std::fs::File::options().append(true).open(&log).unwrap().write_all(line(50).as_bytes()).unwrap();
+    child = start();
+    assert_eq!(home.settle("route:app -rec:platform", 51), 51);
+    stop(child);
+}
+
+#[test]
 fn parse_shows_what_would_be_recorded_and_its_sum() {
     let home = Home::new("parse");
     let file = home.path().join("log");
