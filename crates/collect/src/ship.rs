@@ -7,11 +7,13 @@
 //!
 //! Invariants: a place is passed when the core has said that everything before it is durable there; what the log
 //! no longer holds and the core lacks is declared to it as a GAP, never skipped; no failure ends the shipping, it is
-//! tried again with growing pauses; nothing here can delay or lose a record of the log.
+//! tried again with growing pauses; nothing here can delay a record of the log, and nothing leaves it that the core has
+//! not said to be durable ([`trim`]).
 
 pub mod cursor;
 pub mod link;
 mod pick;
+pub mod trim;
 
 use crate::receivers::now;
 use countersign_identity::ClientTls;
@@ -26,6 +28,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use trim::Trim;
 
 /// Bytes at which a batch is sent although more waits.
 pub const BATCH_BYTES: usize = 4 << 20;
@@ -49,12 +52,14 @@ pub struct Settings {
     pub state: PathBuf,
     /// Longest pause between two attempts.
     pub retry_max: Duration,
+    /// Bytes of write-ahead log that stay although the core has them; see [`trim`].
+    pub keep: u64,
 }
 
 impl Settings {
-    /// With a pause of at most 30 s.
+    /// With a pause of at most 30 s, and 256 MiB kept.
     pub fn new(core: Core, tls: Arc<ClientTls>, state: PathBuf) -> Settings {
-        Settings { core, tls, state, retry_max: Duration::from_secs(30) }
+        Settings { core, tls, state, retry_max: Duration::from_secs(30), keep: trim::KEEP }
     }
 }
 
@@ -159,12 +164,14 @@ struct Round {
     swept: bool,
     /// Failures in a row.
     failures: u32,
+    trim: Trim,
 }
 
 impl Round {
     fn new(ledger: Ledger, settings: Settings, cursor: Cursor, shared: Arc<Shared>) -> Round {
         let reader = ledger.reader(cursor.next);
         let picker = Picker::new(&ledger, cursor.next == 0);
+        let trim = Trim::new(settings.keep);
         Round {
             ledger,
             settings,
@@ -178,6 +185,7 @@ impl Round {
             link: None,
             swept: false,
             failures: 0,
+            trim,
         }
     }
 
@@ -203,6 +211,7 @@ impl Round {
             if self.unsaved {
                 self.save(false);
             }
+            self.trim.look(&self.ledger, self.cursor.next)?;
             return if self.swept { Ok(()) } else { self.sweep() };
         };
         let end = self.position();
@@ -219,6 +228,7 @@ impl Round {
         self.failures = 0;
         self.tell(None);
         self.save(false);
+        self.trim.look(&self.ledger, self.cursor.next)?;
         Ok(())
     }
 

@@ -7,7 +7,7 @@
 
 use crate::edges::{EDGES_MAX, Edges, Key, Seen};
 use crate::finding::{Evidence, Finding, Flag, Rule, first_half, signed};
-use crate::{Detector, Hmac};
+use crate::{Detector, Hmac, quoted};
 use countersign_event::{Event, FindingState, Rec, Severity, Verified};
 
 const ID: &str = "first-seen-edge";
@@ -352,20 +352,6 @@ fn edge_query(caller: &str, service: &str, operation: &str) -> String {
         value => format!("{field}:{}", quoted(value)),
     };
     [term("who", caller), term("service", service), term("op", operation)].join(" ")
-}
-
-fn quoted(value: &str) -> String {
-    let mut out = String::with_capacity(value.len() + 2);
-    out.push('"');
-    for c in value.chars() {
-        match c {
-            '"' | '\\' | '*' => out.extend(['\\', c]),
-            c if crate::explain::hidden(c) => out.extend(c.escape_unicode()),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
 }
 
 /// A length of time in its largest whole unit.

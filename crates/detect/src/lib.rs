@@ -6,6 +6,7 @@
 //!
 //! A detector is one file that implements [`Detector`]; `first_seen.rs` shows the shape.
 
+mod collected;
 mod edges;
 mod explain;
 mod finding;
@@ -14,6 +15,7 @@ mod first_seen;
 use countersign_event::Event;
 use std::sync::Arc;
 
+pub use collected::{A_DAY, Collected, INPUTS_MAX, RAW_EARLY, RAW_PERCENT, WINDOW_NS};
 pub use edges::{EDGES_MAX, Seen};
 pub use explain::explain;
 pub use finding::{Evidence, Finding, Flag, Rule, detail};
@@ -33,4 +35,28 @@ pub trait Detector: Send {
     /// Looks at events in ledger order: `(index, ledger time in ns, event)`, ascending, each index once over
     /// the detector's life.
     fn batch(&mut self, events: &[(u64, u64, &Event)]) -> Vec<Finding>;
+    /// What it has to be told after a restart to go on as if there had been none: lines of visible ASCII. Empty = nothing,
+    /// or it is warmed in another way.
+    fn save(&self) -> String {
+        String::new()
+    }
+    /// Takes up what [`Detector::save`] gave, before the first batch. `false` = it cannot be read: it begins anew.
+    fn load(&mut self, saved: &str) -> bool {
+        saved.is_empty()
+    }
+}
+
+/// A value of a filter in quotation marks, escaped.
+pub(crate) fn quoted(value: &str) -> String {
+    let mut out = String::with_capacity(value.len() + 2);
+    out.push('"');
+    for c in value.chars() {
+        match c {
+            '"' | '\\' | '*' => out.extend(['\\', c]),
+            c if explain::hidden(c) => out.extend(c.escape_unicode()),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
 }

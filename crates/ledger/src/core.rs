@@ -186,11 +186,11 @@ impl Core {
         lock(&self.vault).part(first).cloned()
     }
 
-    /// Parts without a manifest: (first, end).
+    /// Parts that are neither sealed nor retired: (first, end).
     pub(crate) fn unsealed(&self) -> Vec<(u64, Option<u64>)> {
         let parts = lock(&self.parts).clone();
         let registry = lock(&self.registry);
-        parts.into_iter().filter(|(first, _)| registry.segment(*first).is_none()).collect()
+        parts.into_iter().filter(|(first, _)| registry.let_go(*first).is_none()).collect()
     }
 
     pub(crate) fn stats(&self) -> Stats {

@@ -327,7 +327,7 @@ impl Ledger {
         lock(&self.core.registry).segments()
     }
 
-    /// Parts not sealed yet: (first, end); the open one has no end.
+    /// Parts neither sealed nor retired yet: (first, end); the open one has no end.
     pub fn unsealed(&self) -> Vec<(u64, Option<u64>)> {
         self.core.unsealed()
     }

@@ -27,6 +27,7 @@ mod open;
 pub mod pass;
 mod recovery;
 mod registry;
+mod retire;
 mod salts;
 mod sequencer;
 pub mod signer;

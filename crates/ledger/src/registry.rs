@@ -4,8 +4,9 @@
 
 use crate::bodies::{Gap, Manifest, SourceCkpt, SourceReg};
 use crate::source::SourceState;
-use crate::{GapInfo, SegmentInfo, SourceInfo};
+use crate::{GapInfo, RetiredInfo, SegmentInfo, SourceInfo};
 use countersign_event::{Entry, EntryKind};
+use countersign_proof::body::Retire;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -31,6 +32,8 @@ pub(crate) struct Registry {
     runs: HashMap<[u8; 16], u32>,
     gaps: VecDeque<GapInfo>,
     segments: BTreeMap<u64, (SegmentInfo, u64, [u8; 32])>,
+    /// By first leaf; of a range that was retired twice the first entry counts.
+    retired: BTreeMap<u64, RetiredInfo>,
     /// Next registration number to give out.
     pub(crate) next_ref: u32,
 }
@@ -71,8 +74,19 @@ impl Registry {
                     self.add_segment(index, manifest);
                 }
             }
+            Some(EntryKind::Retire) => {
+                if let Ok(retire) = Retire::decode(body) {
+                    self.add_retired(index, retire);
+                }
+            }
             _ => {}
         }
+    }
+
+    fn add_retired(&mut self, index: u64, retire: Retire) {
+        let Retire { policy, first, end, root, .. } = retire;
+        let info = RetiredInfo { first, end, entry: index, policy, root };
+        self.retired.entry(first).or_insert(info);
     }
 
     fn add_source(&mut self, index: u64, entry: &Entry, reg: SourceReg) {
@@ -178,6 +192,17 @@ impl Registry {
 
     pub(crate) fn segments(&self) -> Vec<SegmentInfo> {
         self.segments.values().map(|(info, ..)| info.clone()).collect()
+    }
+
+    pub(crate) fn retired(&self) -> Vec<RetiredInfo> {
+        self.retired.values().cloned().collect()
+    }
+
+    /// The newest entry after which contents of the part at `first` need not be in the write-ahead log: its manifest, or
+    /// that it was retired.
+    pub(crate) fn let_go(&self, first: u64) -> Option<u64> {
+        let sealed = self.segments.get(&first).map(|(_, manifest, _)| *manifest);
+        sealed.or_else(|| self.retired.get(&first).map(|retired| retired.entry))
     }
 
     /// Segment that begins at `first`, the leaf index of its manifest, and its key check.

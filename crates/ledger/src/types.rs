@@ -29,7 +29,8 @@ pub enum Feed {
         /// One past its last leaf index.
         end: u64,
     },
-    /// These entries left the write-ahead log because their parts are sealed: read them from the store.
+    /// These entries left the write-ahead log because their parts are sealed (read them from the store), or retired
+    /// ([`crate::Ledger::retired`]).
     Missed {
         /// First missed leaf index.
         from: u64,
@@ -217,6 +218,21 @@ pub struct SegmentInfo {
     pub max_time: i64,
     /// Roots of the complete subtrees that tile its leaf range, left to right.
     pub roots: Vec<Hash>,
+}
+
+/// Leaves whose contents were retired, from their RETIRE entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetiredInfo {
+    /// First leaf index.
+    pub first: u64,
+    /// One past the last leaf index.
+    pub end: u64,
+    /// Leaf index of the entry.
+    pub entry: u64,
+    /// Name of the policy.
+    pub policy: String,
+    /// RFC 6962 hash of the range.
+    pub root: Hash,
 }
 
 /// What the store reports after it wrote and re-read a segment.

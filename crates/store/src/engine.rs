@@ -144,9 +144,20 @@ impl Engine {
         let plan = plan(&context.state(), &job.sql).await?;
         let rows = collect(&context, plan, job.limits).await.map_err(|error| run_error(error, memory_mib))?;
         let (columns, rows, truncated) = rows;
-        let complete =
-            Complete { gaps: self.gaps(job.range.end), unreadable, truncated, ..Complete::default() };
+        let complete = Complete {
+            gaps: self.gaps(job.range.end),
+            retired: self.retired(job.range),
+            unreadable,
+            truncated,
+            ..Complete::default()
+        };
         Ok(Rows { columns, rows, complete, at: job.range.end })
+    }
+
+    /// Ranges of retired contents that the query would have looked at.
+    pub(crate) fn retired(&self, range: Range) -> u64 {
+        let ranges = self.ledger.retired();
+        ranges.iter().filter(|retired| retired.first < range.end && retired.end > range.first).count() as u64
     }
 
     fn gaps(&self, end: u64) -> u64 {

@@ -48,6 +48,17 @@ pub enum StoreError {
         /// The file or the index, and what differs.
         what: String,
     },
+    /// The contents were removed from this log, and an entry of it says so.
+    #[error(
+        "the contents of leaf {index} were retired (entry {entry}): its entry and its proof are here, its contents \
+             are where they were shipped or archived"
+    )]
+    Retired {
+        /// The leaf.
+        index: u64,
+        /// The RETIRE entry.
+        entry: u64,
+    },
     /// A segment cannot be read or written.
     #[error("segment {file}: {what}: check the disk, then run `countersign fsck`")]
     Segment {
@@ -78,6 +89,7 @@ impl StoreError {
             StoreError::TooMuchMemory { .. } => "too-much-memory",
             StoreError::TooMany { .. } => "too-many",
             StoreError::Integrity { .. } => "integrity",
+            StoreError::Retired { .. } => "retired",
             StoreError::Closed => "degraded",
             StoreError::Segment { .. } | StoreError::Ledger(_) | StoreError::Engine(_) => "internal",
         }

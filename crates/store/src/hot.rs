@@ -1,6 +1,6 @@
 //! What a query sees: sealed segments and the tail in memory, taken together in one snapshot.
 //!
-//! Invariants: a snapshot covers every index below `visible` exactly once; segments and tail change in one
+//! Invariants: a snapshot covers every index below `visible` exactly once, but for what was retired; segments and tail change in one
 //! step under one lock, so a row that moves from tail to segment is never seen twice and never missing;
 //! a snapshot in use keeps its batches and files.
 
@@ -106,6 +106,14 @@ impl Hot {
             tail.push(piece);
             compact(&mut tail)?;
             Ok((Snapshot { segments: Arc::clone(&now.segments), tail: Arc::new(tail), visible }, ()))
+        })
+    }
+
+    /// The contents of these leaves are gone for good: what follows them is next.
+    pub(crate) fn skip(&self, first: u64, end: u64) -> Result<(), StoreError> {
+        self.change(|now| {
+            let visible = if now.visible >= first { now.visible.max(end) } else { now.visible };
+            Ok((Snapshot { visible, ..now.clone() }, ()))
         })
     }
 

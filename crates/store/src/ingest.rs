@@ -71,18 +71,31 @@ impl Ingest {
         }
     }
 
-    /// Leaves that are only in segments by now.
+    /// Leaves that are only in segments by now, or retired.
     fn adopt(&self, from: u64, to: u64) -> Result<(), StoreError> {
-        for info in self.ledger.segments() {
-            if info.end > from && info.first < to && self.hot.snapshot().segment_of(info.first).is_none() {
-                self.hot.seal(Sealed::new(&self.dir, &self.ledger, info))?;
+        let mut segments = self.ledger.segments();
+        segments.retain(|info| info.end > from && info.first < to);
+        let mut retired = self.ledger.retired();
+        // The write-ahead log may still hold the end of one.
+        retired.retain(|range| range.end > from && range.first < to);
+        let mut ranges: Vec<(u64, u64, Option<_>)> =
+            segments.into_iter().map(|info| (info.first, info.end, Some(info))).collect();
+        ranges.extend(retired.into_iter().map(|range| (range.first, range.end.min(to), None)));
+        ranges.sort_by_key(|(first, ..)| *first);
+        for (first, end, segment) in ranges {
+            match segment {
+                None => self.hot.skip(first, end)?,
+                Some(info) if self.hot.snapshot().segment_of(first).is_none() => {
+                    self.hot.seal(Sealed::new(&self.dir, &self.ledger, info))?;
+                }
+                Some(_) => {}
             }
         }
         if self.hot.snapshot().visible >= to {
             return Ok(());
         }
         Err(StoreError::Engine(format!(
-            "leaves {from}..{to} are neither in the write-ahead log nor in a segment"
+            "leaves {from}..{to} are neither in the write-ahead log nor in a segment, and were not retired"
         )))
     }
 

@@ -298,7 +298,10 @@ impl Store {
         self.wait_visible(index + 1, CATCH_UP);
         let frames = self.inner.frames(index, index + 1)?;
         let Some(Some(frame)) = frames.into_iter().next() else {
-            return Err(integrity(index, "its row is not an event"));
+            return Err(match self.inner.retired(index) {
+                Some(retired) => StoreError::Retired { index, entry: retired.entry },
+                None => integrity(index, "its row is not an event"),
+            });
         };
         self.inner.check(index, &entry, &frame)?;
         let event = Event::decode(&frame).map_err(|error| integrity(index, &error.to_string()))?;
@@ -318,8 +321,8 @@ impl Store {
         }
     }
 
-    /// Leaves `from..to` and their contents, at most 65,536 at once, cut at [`Store::visible`]. For consumers
-    /// that fell behind the ledger's memory.
+    /// Leaves `from..to` and their contents, at most 65,536 at once, cut at [`Store::visible`]; events whose contents
+    /// were retired are left out. For consumers that fell behind the ledger's memory.
     ///
     /// # Errors
     /// When a segment cannot be read.
@@ -338,6 +341,7 @@ impl Store {
                         Event::decode(&frame).map_err(|error| integrity(index, &error.to_string()))?;
                     Payload::Event { event: Arc::new(event), frame: Arc::new(frame) }
                 }
+                None if EntryKind::from_byte(entry.kind) == Some(EntryKind::Event) => continue,
                 None => Payload::Body(self.inner.ledger.body(index)?.unwrap_or_default().into()),
             };
             out.push(Committed { index, entry, payload });
@@ -405,7 +409,20 @@ impl Inner {
         Ok(())
     }
 
-    /// Frames of `from..to`, from memory or segments.
+    /// The RETIRE that covers this leaf.
+    fn retired(&self, index: u64) -> Option<RetiredInfo> {
+        self.ledger.retired().into_iter().find(|range| range.first <= index && index < range.end)
+    }
+
+    /// Where in `from..to` a hole that begins at `from` ends, if its contents were retired.
+    fn hole(&self, snapshot: &Snapshot, from: u64, to: u64) -> Option<u64> {
+        let end = self.retired(from)?.end.min(to);
+        let tail = snapshot.tail.iter().map(|piece| piece.first).find(|first| *first > from);
+        let segment = snapshot.segments.iter().map(|segment| segment.info.first).find(|first| *first > from);
+        Some(end.min(tail.unwrap_or(end)).min(segment.unwrap_or(end)))
+    }
+
+    /// Frames of `from..to`, from memory or segments; `None` where there is none: own entries, and what was retired.
     fn frames(&self, from: u64, to: u64) -> Result<Vec<Option<Frame>>, StoreError> {
         let snapshot = self.hot.snapshot();
         let mut out = Vec::with_capacity((to - from) as usize);
@@ -419,9 +436,14 @@ impl Inner {
             }
             let Some(piece) = snapshot.tail.iter().find(|piece| piece.first <= next && next < piece.end())
             else {
-                return Err(StoreError::Request(format!(
-                    "leaf {next} cannot be read yet: try again in a moment"
-                )));
+                let Some(end) = self.hole(&snapshot, next, to) else {
+                    return Err(StoreError::Request(format!(
+                        "leaf {next} cannot be read yet: try again in a moment"
+                    )));
+                };
+                out.extend((next..end).map(|_| None));
+                next = end;
+                continue;
             };
             let Some(piece) = piece.slice(next, to) else { break };
             out.extend(segment::frames(&piece.batch)?);
@@ -533,6 +555,7 @@ impl Search {
         }
         let mut rows = answer.unwrap_or_default();
         rows.at = request.at.unwrap_or(u64::MAX).min(snapshot.visible);
+        rows.complete.retired = engine.retired(whole);
         rows.complete.unreadable.sort();
         rows.complete.unreadable.dedup();
         Ok(rows)

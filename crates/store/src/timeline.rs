@@ -80,6 +80,7 @@ impl Gathered {
         let joins: Vec<_> =
             (0..found.rows.len()).map(|row| (int(&found, row, "index"), join(&found, row))).collect();
         self.complete.gaps = found.complete.gaps;
+        self.complete.retired = found.complete.retired;
         self.complete.truncated |= found.complete.truncated || found.rows.len() > TIMELINE_ROWS_MAX;
         self.complete.unreadable.extend(found.complete.unreadable);
         self.at = found.at;

@@ -269,6 +269,61 @@ fn seal(edge: &EdgeRig) {
 }
 
 #[test]
+fn an_edge_lets_go_of_what_the_core_has_and_of_nothing_else() {
+    let world = World::new();
+    let mut core = CoreRig::start(&world, "core", &world.enrolled());
+    let limits = Limits { part_leaves: 256, wal_file_bytes: 16 << 10, ..Limits::small() };
+    let keep = 256 << 10;
+    let mut edge = EdgeRig::with(&world, "edge", limits.clone());
+    let mut number = 0;
+    for round in 0..3 {
+        let source = edge.source("countersign:gateway");
+        let shipper = edge.ship_keeping(core.address, world.client("edge-a"), keep);
+        for _ in 0..8 {
+            source.record_wait((number..number + 512).map(event).collect()).unwrap();
+            number += 512;
+        }
+        shipped(&shipper, &edge.ledger);
+        // The core has everything: what is too much goes.
+        let end = std::time::Instant::now() + Duration::from_secs(60);
+        while edge.ledger.stats().wal_bytes > keep {
+            assert!(std::time::Instant::now() < end, "{:?}", edge.ledger.stats());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let retired = edge.ledger.retired();
+        assert!(!retired.is_empty() && retired.iter().all(|range| range.end <= shipper.status().shipped));
+        // The core goes away; from here on everything stays.
+        drop(shipper);
+        core.kill();
+        let shipper = edge.ship_keeping("127.0.0.1:9".parse().unwrap(), world.client("edge-a"), 0);
+        source.record_wait((number..number + 600).map(event).collect()).unwrap();
+        number += 600;
+        std::thread::sleep(Duration::from_millis(1_500));
+        assert!(edge.ledger.retired().last().unwrap().end <= edge.ledger.size() - 600);
+        drop(shipper);
+        core = CoreRig::start(&world, "core", &world.enrolled());
+        if round == 1 {
+            // A kill of the edge, with an older idea of how far it is.
+            drop(source);
+            edge = edge.reopen_with(&world, limits.clone());
+        }
+    }
+    let shipper = edge.ship_keeping(core.address, world.client("edge-a"), keep);
+    shipped(&shipper, &edge.ledger);
+    let found = contents(&core.ledger);
+    assert_eq!(found.events.values().map(Vec::len).sum::<usize>() as u64, number, "each once");
+    assert!(found.gaps.is_empty(), "nothing was lost: {:?}", found.gaps);
+    drop(shipper);
+    edge.ledger.shutdown().unwrap();
+    let place = world.path("edge");
+    drop(edge);
+    let report =
+        countersign_ledger::fsck(&place, EdgeRig::kek(), &countersign_ledger::NoSegments, &mut |_| {});
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+    core.close();
+}
+
+#[test]
 fn another_core_and_an_older_copy_of_it_are_offered_everything_again() {
     let world = World::new();
     let mut core = CoreRig::start(&world, "core", &world.enrolled());

@@ -193,8 +193,19 @@ impl EdgeRig {
     pub(crate) fn with(world: &World, name: &str, limits: Limits) -> EdgeRig {
         let place = world.path(name);
         let options = Options { limits, ..Options::new("example.org/edge/1") };
-        let (ledger, _) = Ledger::open(&place, Kek::from_bytes([4; 32]), options).unwrap();
+        let (ledger, _) = Ledger::open(&place, EdgeRig::kek(), options).unwrap();
         EdgeRig { ledger, place }
+    }
+
+    pub(crate) fn kek() -> Kek {
+        Kek::from_bytes([4; 32])
+    }
+
+    /// As [`EdgeRig::reopen`], with these bounds.
+    pub(crate) fn reopen_with(self, world: &World, limits: Limits) -> EdgeRig {
+        let name = self.place.file_name().unwrap().to_str().unwrap().to_owned();
+        drop(self);
+        EdgeRig::with(world, &name, limits)
     }
 
     /// After a clean end, or as after a kill.
@@ -221,9 +232,15 @@ impl EdgeRig {
     }
 
     pub(crate) fn ship_as(&self, _: &World, core: SocketAddr, tls: Arc<ClientTls>) -> Shipper {
+        self.ship_keeping(core, tls, countersign_collect::ship::trim::KEEP)
+    }
+
+    /// With so many bytes kept although the core has them.
+    pub(crate) fn ship_keeping(&self, core: SocketAddr, tls: Arc<ClientTls>, keep: u64) -> Shipper {
         let core = format!("https://{core}").parse().unwrap();
         let settings = Settings {
             retry_max: Duration::from_millis(40),
+            keep,
             ..Settings::new(core, tls, self.place.join("shipped"))
         };
         Shipper::start(self.ledger.clone(), settings).unwrap()

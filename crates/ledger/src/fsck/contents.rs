@@ -2,10 +2,11 @@
 
 use super::FindingClass;
 use super::walk::{INTEGRITY, MISSING, Opened, Walk};
-use crate::LedgerError;
 use crate::check::check_range;
 use crate::limits::SUBTREE;
 use crate::log::meta::parse_meta;
+use crate::retire::range_root;
+use crate::{LedgerError, SegmentInfo};
 use countersign_event::commit::body_commitment;
 use countersign_event::{Commitment, Entry, EntryKind};
 
@@ -90,16 +91,13 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Every manifest against its file, its key, and the log; every recycled leaf in a segment.
+    /// Every manifest against its file, its key, and the log; every recycled leaf in a segment, or retired.
     pub(super) fn sealed(&mut self, opened: &Opened) -> Result<(), LedgerError> {
         let segments = self.registry.segments();
-        let mut covered = 0;
+        self.covered(&segments)?;
         for (at, segment) in segments.iter().enumerate() {
             self.tell("segments", at as u64, segments.len() as u64);
             let name = self.segments.name(segment);
-            if segment.first <= covered {
-                covered = covered.max(segment.end);
-            }
             if segment.end > self.report.size
                 || self.roots_of(segment.first, segment.end).as_ref() != Some(&segment.roots)
             {
@@ -136,6 +134,29 @@ impl Walk<'_> {
                 Err(what) => {
                     self.report.add(FindingClass::Segment, name, INTEGRITY, what).index = Some(segment.first);
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// What the write-ahead log no longer holds is in a segment, or an entry of the log says that it was retired.
+    fn covered(&mut self, segments: &[SegmentInfo]) -> Result<(), LedgerError> {
+        let mut ranges: Vec<(u64, u64)> =
+            segments.iter().map(|segment| (segment.first, segment.end)).collect();
+        for retired in self.registry.retired() {
+            let inside = retired.first < retired.end && retired.end <= retired.entry;
+            if inside && range_root(&self.files.read_entries(retired.first, retired.end)?) == retired.root {
+                ranges.push((retired.first, retired.end));
+            } else {
+                let what = "it retires a range whose hash is not that of the log";
+                self.report.add(FindingClass::Meta, "RETIRE", INTEGRITY, what).index = Some(retired.entry);
+            }
+        }
+        ranges.sort_unstable();
+        let mut covered = 0;
+        for (first, end) in ranges {
+            if first <= covered {
+                covered = covered.max(end);
             }
         }
         if covered < self.wal_first {

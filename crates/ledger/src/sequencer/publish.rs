@@ -112,13 +112,13 @@ impl Publisher {
         Ok(())
     }
 
-    /// First leaf that the write-ahead log must keep: that of the oldest part without a signed manifest.
+    /// First leaf that the write-ahead log must keep: that of the oldest part that no signed entry says is sealed or
+    /// retired.
     fn keep_from(&self) -> u64 {
         let parts = lock(&self.core.parts);
         let registry = lock(&self.core.registry);
-        let sealed =
-            |first: u64| registry.segment(first).is_some_and(|(_, manifest, _)| *manifest < self.signed);
-        let oldest = parts.keys().copied().find(|first| !sealed(*first));
+        let gone = |first: u64| registry.let_go(first).is_some_and(|entry| entry < self.signed);
+        let oldest = parts.keys().copied().find(|first| !gone(*first));
         oldest.unwrap_or_else(|| self.core.size())
     }
 

@@ -10,6 +10,7 @@ mod forward;
 mod kill;
 mod passing;
 mod recovery;
+mod retire;
 mod signing;
 mod support;
 mod urgent;
