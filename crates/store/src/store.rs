@@ -14,7 +14,7 @@ use crate::tables::Range;
 use crate::timeline::{Seed, timeline};
 use crate::{DEFAULT_COLUMNS, ROWS_MAX};
 use countersign_event::{Entry, EntryKind, Event, Frame, commit};
-use countersign_ledger::{Committed, Ledger, Payload};
+use countersign_ledger::{Committed, Ledger, Payload, RetiredInfo};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use std::path::{Path, PathBuf};

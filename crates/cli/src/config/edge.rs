@@ -4,6 +4,7 @@ use super::listener::UpstreamTls;
 use super::{ConfigError, Reader};
 use countersign_collect::receivers::Enrolled;
 use countersign_collect::ship::link::Core;
+use countersign_collect::ship::trim::KEEP;
 use countersign_wire::ingest::is_name;
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ pub(crate) struct Edge {
     pub(crate) tls: UpstreamTls,
     /// Longest pause between two attempts.
     pub(crate) retry_max: Duration,
+    /// Bytes of write-ahead log that stay although the core has them.
+    pub(crate) keep: u64,
 }
 
 impl Reader<'_> {
@@ -56,7 +59,8 @@ impl Reader<'_> {
             return conflict("edge", what.to_owned());
         }
         let retry_max = self.span("edge.retry_max", 30_000);
-        Ok(Some(Edge { name, core, tls, retry_max }))
+        let keep = self.number("edge.keep", KEEP);
+        Ok(Some(Edge { name, core, tls, retry_max, keep }))
     }
 
     /// `[[input.edge]]` of one input.

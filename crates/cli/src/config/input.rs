@@ -2,8 +2,8 @@
 
 use super::{ConfigError, Reader};
 use countersign_collect::KeepRaw;
-use countersign_collect::files::Framing;
 use countersign_collect::files::glob::Pattern;
+use countersign_collect::files::{Framing, TrailSettings};
 use countersign_collect::formats::{self, Format};
 use countersign_collect::receivers::Enrolled;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -78,6 +78,8 @@ pub(crate) struct Files {
     pub(crate) exclude: Vec<Pattern>,
     /// Where one record ends.
     pub(crate) framing: Framing,
+    /// What proves CloudTrail's files.
+    pub(crate) trail: Option<TrailSettings>,
 }
 
 /// TLS of an input.
@@ -215,7 +217,9 @@ impl Reader<'_> {
             }
             return self.files(at).map(Protocol::Files);
         }
-        if let Some(key) = ["paths", "exclude", "frame"].iter().find(given) {
+        if let Some(key) =
+            ["paths", "exclude", "frame", "cloudtrail_keys", "cloudtrail_digests"].iter().find(given)
+        {
             return refuse(key, format!("`{key}` belongs to `protocol = \"file\"`"));
         }
         if self.text(&format!("{at}.listen")).is_none() {
@@ -263,7 +267,8 @@ impl Reader<'_> {
                 None => self.format(at)?.map(|format| Framing::of_format(format.name)),
             },
         };
-        Ok(Files { paths, exclude: patterns("exclude")?, framing: framing.unwrap_or_default() })
+        let trail = self.trail(at, patterns)?;
+        Ok(Files { paths, exclude: patterns("exclude")?, framing: framing.unwrap_or_default(), trail })
     }
 
     fn format(&self, at: &str) -> Result<Option<&'static Format>, ConfigError> {

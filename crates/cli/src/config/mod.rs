@@ -16,6 +16,7 @@ pub(crate) mod own;
 mod route;
 pub(crate) mod schema;
 mod tls;
+mod trail;
 pub(crate) mod units;
 
 use crate::args::{Global, Role};

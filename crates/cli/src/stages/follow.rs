@@ -4,11 +4,12 @@
 use crate::config::Config;
 use crate::exit::CliError;
 use countersign_alert::Alerts;
-use countersign_detect::{AGENT, Detector, Edge, FirstSeen, FirstSeenConfig};
+use countersign_detect::{AGENT, Collected, Detector, Edge, FirstSeen, FirstSeenConfig, Hmac};
 use countersign_event::Event;
 use countersign_ledger::{Committed, Feed, Ledger, LedgerError, Payload, Reader, Source};
 use countersign_store::{Cell, Rows, SqlRequest, Store};
 use countersign_web::TailHub;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -120,17 +121,23 @@ pub(crate) fn detect(
         ..FirstSeenConfig::default()
     };
     let key = ledger.digest_key();
-    let mut first_seen = FirstSeen::new(settings, Arc::new(move |bytes: &[u8]| key.hmac(bytes)));
+    let hmac: Hmac = Arc::new(move |bytes: &[u8]| key.hmac(bytes));
+    let mut first_seen = FirstSeen::new(settings, Arc::clone(&hmac));
     let cursor = Cursor::open(&config.data.join("detect"), ledger.size())?;
     if cursor.next > 0 {
         warm(&mut first_seen, ledger, store, cursor.next)?;
     }
+    let mut detectors: Vec<Box<dyn Detector>> = vec![Box::new(first_seen), Box::new(Collected::new(hmac))];
+    for detector in &mut detectors {
+        if !detector.load(cursor.state(detector.id())) {
+            tracing::warn!(detector = detector.id(), "what it knew cannot be read: it begins anew");
+        }
+    }
     let reader = ledger.reader(cursor.next);
-    let mut worker =
-        Detection { detectors: vec![Box::new(first_seen)], source, store: store.clone(), alerts, cursor };
+    let mut worker = Detection { detectors, source, store: store.clone(), alerts, cursor };
     Follower::spawn("detect", move |control| {
         control.follow(reader, |feed| worker.take(feed));
-        worker.cursor.write();
+        worker.write();
     })
 }
 
@@ -173,9 +180,20 @@ impl Detection {
             self.report(finding.to_event())?;
         }
         if let Some(last) = records.last() {
-            self.cursor.advance(last.index + 1);
+            self.cursor.next = last.index + 1;
+        }
+        if self.cursor.written.elapsed() >= CURSOR_EVERY {
+            self.write();
         }
         Ok(())
+    }
+
+    /// Place and state of all detectors, as they are between two pieces.
+    fn write(&mut self) {
+        let state = self.detectors.iter().map(|detector| (detector.id(), detector.save()));
+        self.cursor.state =
+            state.filter(|(_, saved)| !saved.is_empty()).map(|(id, s)| (id.to_owned(), s)).collect();
+        self.cursor.write();
     }
 
     /// A finding is in the ledger before anybody is told. After a crash the same one comes up again.
@@ -232,10 +250,12 @@ fn edge(rows: &Rows, row: usize) -> Edge {
     }
 }
 
-/// Where the detectors are, on disk: the next index to look at. Not evidence: losing it costs a replay.
+/// Where the detectors are, on disk: the next index to look at, and what they knew there, each line behind its
+/// detector's id. Not evidence: losing it costs a replay.
 struct Cursor {
     file: PathBuf,
     next: u64,
+    state: BTreeMap<String, String>,
     written: Instant,
 }
 
@@ -246,24 +266,33 @@ impl Cursor {
             CliError::new(format!("cannot make {}", dir.display()), e, "check its permissions")
         })?;
         let file = dir.join("cursor");
-        let read = std::fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok());
-        let next = read.filter(|next| *next <= size).unwrap_or(0);
-        Ok(Cursor { file, next, written: Instant::now() })
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
+        let read = first.trim().parse().ok().filter(|next: &u64| *next <= size);
+        let mut state: BTreeMap<String, String> = BTreeMap::new();
+        // Without the place the state is of nowhere.
+        for (id, line) in rest.lines().filter_map(|line| line.split_once(' ')).filter(|_| read.is_some()) {
+            let of = state.entry(id.to_owned()).or_default();
+            of.push_str(line);
+            of.push('\n');
+        }
+        Ok(Cursor { file, next: read.unwrap_or(0), state, written: Instant::now() })
     }
 
-    fn advance(&mut self, next: u64) {
-        self.next = next;
-        if self.written.elapsed() >= CURSOR_EVERY {
-            self.write();
-        }
+    /// What the detector with this id knew.
+    fn state(&self, id: &str) -> &str {
+        self.state.get(id).map_or("", String::as_str)
     }
 
     /// By a second file and a rename, so that a crash leaves the old or the new one.
     fn write(&mut self) {
         self.written = Instant::now();
         let fresh = self.file.with_extension("new");
-        let result = std::fs::write(&fresh, format!("{}\n", self.next))
-            .and_then(|()| std::fs::rename(&fresh, &self.file));
+        let mut text = format!("{}\n", self.next);
+        for (id, state) in &self.state {
+            state.lines().for_each(|line| text.push_str(&format!("{id} {line}\n")));
+        }
+        let result = std::fs::write(&fresh, text).and_then(|()| std::fs::rename(&fresh, &self.file));
         if let Err(error) = result {
             tracing::warn!(%error, "the detectors' cursor was not written");
         }
@@ -280,9 +309,15 @@ mod tests {
         let mut cursor = Cursor::open(dir.path(), 0).unwrap();
         assert_eq!(cursor.next, 0);
         cursor.next = 41;
+        cursor.state = [("a".to_owned(), "x 1\ny\n".to_owned()), ("b".to_owned(), "z\n".to_owned())].into();
         cursor.write();
-        assert_eq!(Cursor::open(dir.path(), 41).unwrap().next, 41);
-        assert_eq!(Cursor::open(dir.path(), 40).unwrap().next, 0);
+        let again = Cursor::open(dir.path(), 41).unwrap();
+        assert_eq!(
+            (again.next, again.state("a"), again.state("b"), again.state("c")),
+            (41, "x 1\ny\n", "z\n", "")
+        );
+        let beyond = Cursor::open(dir.path(), 40).unwrap();
+        assert_eq!((beyond.next, beyond.state("a")), (0, ""));
         std::fs::write(dir.path().join("cursor"), "garbage").unwrap();
         assert_eq!(Cursor::open(dir.path(), 40).unwrap().next, 0);
     }

@@ -170,7 +170,7 @@ fn follow(
         framing: files.framing,
         checkpoint: data.join("collect").join(format!("{}.files", file_name(&port.input.name))),
         patience: Patience::default(),
-        trail: None,
+        trail: files.trail.clone(),
     };
     let follower = Follower::open(port, settings).map_err(|e| CliError::Failed(e.to_string()))?;
     let (stop, handle) = (inputs.stop.subscribe(), runtime.handle().clone());

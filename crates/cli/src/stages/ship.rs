@@ -58,7 +58,8 @@ pub(crate) fn start(
 ) -> Result<Option<Shipper>, CliError> {
     let (Some(edge), Some(tls)) = (edge(config), tls) else { return Ok(None) };
     let state = config.data.join(cursor::FILE);
-    let settings = Settings { retry_max: edge.retry_max, ..Settings::new(edge.core.clone(), tls, state) };
+    let (retry_max, keep) = (edge.retry_max, edge.keep);
+    let settings = Settings { retry_max, keep, ..Settings::new(edge.core.clone(), tls, state) };
     let shipper = Shipper::start(ledger.clone(), settings).map_err(|e| {
         CliError::new("cannot begin to ship", e, "see what the message names, then start again")
     })?;

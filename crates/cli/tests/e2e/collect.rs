@@ -283,6 +283,39 @@ fn what_was_recorded_is_known_again_after_starts_that_recorded_nothing() {
 }
 
 #[test]
+fn records_that_nobody_understands_and_a_name_given_twice_are_findings() {
+    let home = Home::new("collect-findings");
+    let log = home.path().join("app.log");
+    let mut text: String = (0..150).map(|n| format!("%% nothing known {n}\n")).collect();
+    text.push_str("{\"user\":\"a\",\"user\":\"b\",\"message\":\"hi\"}\n");
+    std::fs::write(&log, text).unwrap();
+    let config = home.path().join("countersign.toml");
+    let text =
+        "[web]\nenabled = false\n[[input]]\nname = \"app\"\nprotocol = \"file\"\npaths = [\"app.log\"]\n";
+    std::fs::write(&config, text).unwrap();
+    let start = || {
+        let command = home.command(&["run", "--config", config.to_str().unwrap()]);
+        let mut child = Child::start(command, &home.path().join("run.log")).unwrap();
+        child.wait_for_line("files that are followed", Duration::from_secs(30)).unwrap();
+        child
+    };
+    let mut child = start();
+    assert_eq!(home.settle("rec:finding label:collect.raw-share", 1), 1);
+    assert_eq!(home.settle("rec:finding label:collect.mark.ambiguous_json", 1), 1);
+    // The filter that shows what the finding rests on.
+    assert_eq!(home.count("agent:\"input:app\" rec:raw"), 151);
+    // After a kill the same is not told again.
+    child.kill();
+    child = start();
+    let mut log = std::fs::File::options().append(true).open(&log).unwrap();
+    (0..10).for_each(|n| writeln!(log, "%% nothing known either {n}").unwrap());
+    assert_eq!(home.settle("agent:\"input:app\" rec:raw", 161), 161);
+    stop(child);
+    assert_eq!(home.count("rec:finding label:collect.raw-share"), 1);
+    assert_eq!(home.count("rec:finding label:collect.mark.ambiguous_json"), 1);
+}
+
+#[test]
 fn parse_shows_what_would_be_recorded_and_its_sum() {
     let home = Home::new("parse");
     let file = home.path().join("log");

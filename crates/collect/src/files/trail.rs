@@ -24,7 +24,7 @@ pub const LOGS_MAX: usize = 1_000_000;
 const SIGNATURE_MAX: u64 = 4_096;
 
 /// How an input of CloudTrail's files is proven.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrailSettings {
     /// Keys that sign digests.
     pub keys: Vec<Key>,

@@ -2,7 +2,7 @@
 
 use crate::sample::{Rng, gateway, wild};
 use crate::support::{House, LONG, kek, number};
-use countersign_ledger::{Feed, Ledger, Payload};
+use countersign_ledger::{Feed, Ledger, Limits, Options, Payload, SourceSpec};
 use countersign_store::{Cell, SegmentStore, Store, StoreOptions};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -191,4 +191,68 @@ fn the_tree_holds_one_arrow() {
     for name in ["arrow-array", "parquet", "datafusion", "object_store"] {
         assert_eq!(lock.matches(&format!("name = \"{name}\"\n")).count(), 1, "{name}");
     }
+}
+
+#[test]
+fn what_was_retired_is_skipped_counted_and_named_and_the_rest_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = Limits { part_leaves: 256, wal_file_bytes: 4_096, ..Limits::small() };
+    let options = Options { limits, ..Options::new("example.org/test/1") };
+    let (ledger, _) = Ledger::open(dir.path(), kek(), options).unwrap();
+    let source = ledger
+        .register(SourceSpec { identity: "spiffe://example.org/gw".to_owned(), stream: [9; 16] })
+        .unwrap();
+    let mut rng = Rng(9);
+    for round in 0..6 {
+        source.record_wait((1..=256).map(|seq| gateway(&mut rng, round * 256 + seq)).collect()).unwrap();
+    }
+    let parts: Vec<_> =
+        ledger.unsealed().into_iter().filter_map(|(first, end)| Some((first, end?))).collect();
+    let (first, end) = (parts[0].0, parts[1].1);
+    let entries: Vec<u64> =
+        parts[..2].iter().map(|(a, b)| ledger.retire(*a, *b, "shipped").unwrap()).collect();
+    // The write-ahead log lets go of whole files only; wait until it begins inside the retired range.
+    let begins = || match ledger.reader(0).next(LONG).unwrap() {
+        Some(Feed::Missed { to, .. }) => to,
+        _ => 0,
+    };
+    while begins() <= end - 256 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let begins = begins();
+    let store = Store::open(dir.path(), ledger.clone(), StoreOptions::default()).unwrap();
+    assert!(store.wait_visible(ledger.size(), LONG));
+    let events = number(&store, "SELECT count(*) FROM events") as u64;
+    let all = crate::support::sql(&store, "SELECT min(\"index\") AS first FROM x_events");
+    assert_eq!(all.complete.retired, 2);
+    assert!(
+        matches!(all.get(0, "first"), Some(Cell::Int(n)) if *n as u64 == begins),
+        "{:?} {begins}",
+        all.rows
+    );
+    assert!((4 * 256..6 * 256).contains(&events), "{events}");
+    let found =
+        crate::support::find(&store, countersign_store::FindRequest { limit: 5_000, ..Default::default() });
+    assert_eq!((found.complete.retired, found.rows.len() as u64), (2, events));
+    // One of them: where it went is said, and nothing is called damaged.
+    let gone = (first..begins)
+        .find(|index| {
+            ledger.entry(*index).unwrap().unwrap().kind == countersign_event::EntryKind::Event as u8
+        })
+        .unwrap();
+    let error = store.get(gone).unwrap_err();
+    assert_eq!(error.code(), "retired");
+    assert!(error.to_string().contains(&format!("entry {}", entries[0])), "{error}");
+    assert!(store.get(end + 10).unwrap().is_some());
+    // A consumer that fell behind gets what there is, own entries of the retired range included.
+    let scanned = store.scan(0, ledger.size()).unwrap();
+    let count =
+        scanned.iter().filter(|record| matches!(record.payload, Payload::Event { .. })).count() as u64;
+    assert_eq!((count, scanned.first().map(|record| record.index)), (events, Some(0)));
+    // And parts behind it are sealed as ever.
+    ledger.close_part().unwrap();
+    assert!(store.wait_sealed(ledger.size().min(end + 256), LONG), "{:?}", store.stats());
+    assert_eq!(number(&store, "SELECT count(*) FROM events") as u64, events);
+    store.shutdown();
+    ledger.shutdown().unwrap();
 }

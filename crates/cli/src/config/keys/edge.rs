@@ -1,7 +1,7 @@
 //! Keys of an edge that ships its records to a core.
 
 use super::super::schema::{Key, Kind};
-use super::{HOUR, key, required};
+use super::{HOUR, MIB, key, required};
 
 /// In the order of the documentation.
 pub(super) const KEYS: &[Key] = &[
@@ -38,5 +38,12 @@ pub(super) const KEYS: &[Key] = &[
         "\"30s\"",
         "Longest pause between two attempts while the core cannot be reached. Records wait in the ledger, whose bound \
          is limits.unsealed.",
+    ),
+    key(
+        "edge.keep",
+        Kind::Size(0, 1024 * 1024 * MIB),
+        "\"256MiB\"",
+        "Bytes of the ledger's write-ahead log that stay although the core has them; above it the oldest shipped parts \
+         are retired, each with an entry of the edge's own log. What is kept can be offered again to a core that lost it.",
     ),
 ];

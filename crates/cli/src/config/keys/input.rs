@@ -1,7 +1,7 @@
 //! Keys of the collector's inputs.
 
 use super::super::schema::{Key, Kind};
-use super::{key, required};
+use super::{DAY, key, required};
 
 /// In the order of the documentation.
 pub(super) const KEYS: &[Key] = &[
@@ -51,6 +51,25 @@ pub(super) const KEYS: &[Key] = &[
          match the new names too: what is renamed while nobody looks is found then.",
     ),
     key("input[].exclude", Kind::Texts, "", "Patterns of files to leave out, as packed copies of others."),
+    key(
+        "input[].cloudtrail_keys",
+        Kind::Path,
+        "",
+        "File with the answer of aws cloudtrail list-public-keys: files of CloudTrail's records are proven by the signed \
+         digests of `cloudtrail_digests`, and what they do not prove stays claimed, with a finding.",
+    ),
+    key(
+        "input[].cloudtrail_digests",
+        Kind::Texts,
+        "",
+        "Patterns of the digest files, copied from the bucket with their whole paths.",
+    ),
+    key(
+        "input[].cloudtrail_wait",
+        Kind::Span(1_000, 7 * DAY),
+        "\"2h\"",
+        "How long a file waits for the digest that names it; AWS writes one an hour. After that it is read as claimed.",
+    ),
     key(
         "input[].frame",
         Kind::Word(&["auto", "lines", "csv", "journal", "cri", "docker", "indented", "zeek", "records"]),

@@ -224,7 +224,7 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Size(64 * MIB, 1024 * 1024 * MIB),
         "\"4GiB\"",
         "Write-ahead log that is not yet in segments; at the limit the ledger takes nothing more until it is. An edge \
-         seals no segments, so this is all it can keep until a process with role all opens its data.",
+         seals no segments: this is what it can keep while its core cannot be reached.",
     ),
     key(
         "limits.query_time",

@@ -43,7 +43,7 @@ pub enum Broken {
 }
 
 /// A public key as CloudTrail's `ListPublicKeys` gives it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
     /// Its fingerprint, hexadecimal.
     pub fingerprint: String,
