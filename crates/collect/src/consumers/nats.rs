@@ -26,6 +26,7 @@ pub use login::Login;
 
 use countersign_identity::ClientTls;
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +45,14 @@ pub struct Server {
     port: u16,
     /// It was written as `tls://`.
     pub tls: bool,
+}
+
+impl Server {
+    /// Whether nothing that is said to it leaves this machine.
+    pub fn is_loopback(&self) -> bool {
+        self.host == "localhost"
+            || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+    }
 }
 
 impl FromStr for Server {
@@ -168,6 +177,13 @@ mod tests {
         for bad in ["", "ws://a", "nats://u:p@a", "nats://a:b", "nats://a/b", "a b"] {
             assert!(shown(bad).is_err(), "{bad}");
         }
+        let near = |text: &str| text.parse::<Server>().unwrap().is_loopback();
+        assert!(
+            near("nats://localhost")
+                && near("nats://[::1]:4")
+                && !near("nats://192.0.2.1")
+                && !near("tls://a")
+        );
         assert!(!shown("nats://u:hunter2@a").unwrap_err().contains("hunter2"));
     }
 }

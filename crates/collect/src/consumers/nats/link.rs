@@ -79,11 +79,11 @@ impl Link {
         let info = info.ok_or_else(|| Trouble(format!("{server} does not greet as a NATS server does")))?;
         let stream: Box<dyn Stream> = match &settings.tls {
             None if info.tls_required => {
-                return Err(Trouble(format!("{server} speaks TLS alone: give the input [input.tls]")));
+                return Err(Trouble(format!("{server} speaks TLS alone: write its address as tls://")));
             }
             None => Box::new(tcp),
             Some(_) if !info.tls_required && !info.tls_available => {
-                return Err(Trouble(format!("{server} speaks no TLS, and the input has [input.tls]")));
+                return Err(Trouble(format!("{server} speaks no TLS, and its address is tls://")));
             }
             // What came early was not protected, whoever sent it.
             Some(_) if !buffer.is_empty() => {
