@@ -15,6 +15,7 @@ mod halves;
 mod hec;
 mod hooks;
 pub mod http;
+mod journal;
 pub(crate) mod loki;
 mod otlp;
 mod paths;

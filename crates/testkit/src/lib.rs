@@ -10,6 +10,7 @@ pub mod grpc;
 pub mod http;
 pub mod http2;
 pub mod install;
+pub mod journal;
 pub mod mcp;
 pub mod nats;
 pub mod net;

@@ -10,7 +10,9 @@ use super::halves::Halves;
 use super::paths::{self, Endpoint};
 use super::port::{self, Deliverer, Port};
 use super::reply::Whole;
-use super::{ACCEPT_AGAIN, HEAD_TIME, als, bulk, denied, events, grpc, hec, hooks, loki, otlp, told};
+use super::{
+    ACCEPT_AGAIN, HEAD_TIME, als, bulk, denied, events, grpc, hec, hooks, journal, loki, otlp, told,
+};
 use crate::intake::Refusal;
 use bytes::Bytes;
 use countersign_identity::{ServerTls, TlsIdentity};
@@ -246,6 +248,9 @@ async fn answer(
     if endpoint == Endpoint::Als {
         return als::receive(&port, &deliverer, &head.headers, body, shared.stop.clone()).await;
     }
+    if endpoint == Endpoint::Journal {
+        return journal::receive(&port, &deliverer, body, shared.stop.clone()).await;
+    }
     let body = match body::whole(&head.headers, body).await {
         Ok(body) => body,
         Err(error) => return no_body(&port, error, is_grpc),
@@ -265,7 +270,7 @@ async fn answer(
             None => text(StatusCode::NOT_FOUND, String::new()),
         },
         Endpoint::Hook(hook) => hooks::receive(push, hook).await,
-        Endpoint::Als | Endpoint::Probe => text(StatusCode::OK, String::new()),
+        Endpoint::Als | Endpoint::Journal | Endpoint::Probe => text(StatusCode::OK, String::new()),
     }
 }
 

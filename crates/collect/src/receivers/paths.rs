@@ -22,6 +22,8 @@ pub(super) enum Endpoint {
     Hec(hec::Call),
     /// `POST /loki/api/v1/push`
     Loki,
+    /// `POST /upload`: systemd's journal.
+    Journal,
     /// CloudEvents, security event tokens, Google's Pub/Sub.
     Hook(Hook),
     /// Envoy's access log service.
@@ -36,7 +38,7 @@ const TRACE_SERVICE: &str = "/opentelemetry.proto.collector.trace.v1.TraceServic
 
 /// What is said to somebody who asks for something else.
 pub(super) const KNOWN: &str = "POST /v1/events, POST /k8s/audit, POST /_bulk, POST /v1/logs, POST /v1/traces, \
-     POST /services/collector, POST /loki/api/v1/push, POST /v1/cloudevents, POST /v1/set, POST /v1/pubsub";
+     POST /services/collector, POST /loki/api/v1/push, POST /v1/cloudevents, POST /v1/set, POST /v1/pubsub, POST /upload";
 
 pub(super) fn endpoint(method: &Method, path: &str) -> Option<Endpoint> {
     let post = matches!(*method, Method::POST | Method::PUT);
@@ -52,6 +54,7 @@ pub(super) fn endpoint(method: &Method, path: &str) -> Option<Endpoint> {
         "/v1/audit" if post => Some(Endpoint::Audit),
         "/k8s/audit" if post => Some(Endpoint::Kubernetes),
         "/loki/api/v1/push" if post => Some(Endpoint::Loki),
+        "/upload" if post => Some(Endpoint::Journal),
         "/v1/cloudevents" if post => Some(Endpoint::Hook(Hook::CloudEvents)),
         "/v1/cloudevents" if *method == Method::OPTIONS => Some(Endpoint::Hook(Hook::Preflight)),
         "/v1/set" if post => Some(Endpoint::Hook(Hook::Set)),

@@ -325,3 +325,82 @@ fn what_postgresql_and_pgaudit_log_as_csv_is_one_right_record_a_statement() {
 fn what_postgresql_and_pgaudit_log_as_json_is_one_right_record_a_statement() {
     postgres("json", "postgres-json");
 }
+
+/// Entries of a journal, the third field of each entry binary, as `systemd-journal-remote` takes them.
+fn journal_entries() -> Vec<u8> {
+    let mut out = Vec::new();
+    for n in 0..REQUESTS {
+        let head = format!(
+            "__REALTIME_TIMESTAMP={}\n__MONOTONIC_TIMESTAMP={}\n_BOOT_ID=0123456789abcdef0123456789abcdef\n_HOSTNAME=m\n\
+             _COMM=sshd\nSYSLOG_IDENTIFIER=sshd\n_PID=7\nPRIORITY=6\nMESSAGE\n",
+            1_710_331_713_000_000 + n,
+            10 + n
+        );
+        out.extend_from_slice(head.as_bytes());
+        let (what, lines) = if n.is_multiple_of(5) { ("Failed", "") } else { ("Accepted", "\nand more") };
+        let message = format!("{what} password for deploy{n} from 192.0.2.1 port {} ssh2{lines}", 5_000 + n);
+        out.extend_from_slice(&(message.len() as u64).to_le_bytes());
+        out.extend_from_slice(message.as_bytes());
+        out.extend_from_slice(b"\n\n");
+    }
+    out
+}
+
+#[test]
+fn a_journal_that_systemd_uploads_or_exports_is_there_entry_by_entry_and_once() {
+    let dir = TempDir::new("collect-journal").unwrap();
+    let tools = countersign_testkit::journal::JournalTools::unpack(&dir.path().join("tools")).unwrap();
+    let journals = dir.path().join("journal");
+    std::fs::create_dir(&journals).unwrap();
+    std::fs::write(dir.path().join("in"), journal_entries()).unwrap();
+    let file = journals.join("remote-it.journal");
+    let made = tools.remote().arg("-o").arg(&file).arg(dir.path().join("in")).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let rig = Rig::start(&dir.path().join("ledger"), None);
+    // Twice, as after an answer that was lost.
+    for _ in 0..2 {
+        let url = format!("--url=http://{}", rig.address);
+        let sent = tools.upload().arg(url).arg("-D").arg(&journals).arg("--follow=no").output().unwrap();
+        assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+    }
+    // And as journalctl exports it: the same entries again.
+    let exported = tools.journalctl().arg("-D").arg(&journals).args(["-o", "export"]).output().unwrap();
+    assert!(exported.status.success() && exported.stdout.len() > 1_000);
+    let kind = "Content-Type: application/vnd.fdo.journal\r\n";
+    let (status, said) = request(rig.address, "POST", "/upload", kind, &exported.stdout);
+    assert_eq!(status, 200, "{said}");
+    let counts = rig.port.intake.counts();
+    assert_eq!((counts.received, counts.recorded), (3 * REQUESTS as u64, 3 * REQUESTS as u64));
+    let events = recorded(rig, REQUESTS);
+    let entries: Vec<&Event> = events.iter().filter(|event| event.body.cap.is_some()).collect();
+    assert_eq!(entries.len(), REQUESTS);
+    for (n, event) in entries.iter().enumerate() {
+        let cap = event.body.cap.as_ref().unwrap();
+        assert!(cap.fmt.starts_with("journald") && cap.source_id.starts_with("s="), "{cap:?}");
+        let who = event.who.who.as_ref().map(|who| who.id.as_str()).unwrap_or_default();
+        assert!(who.contains(&format!("deploy{n}")), "{event:?}");
+        let refused = event.core.outcome == Some(Outcome::Denied);
+        assert_eq!(refused, n.is_multiple_of(5), "{event:?}");
+    }
+}
+
+#[test]
+fn an_upload_of_a_journal_that_breaks_off_or_is_none_is_answered_so_and_what_was_whole_is_kept() {
+    let dir = TempDir::new("collect-journal-cut").unwrap();
+    let rig = Rig::start(&dir.path().join("ledger"), None);
+    let (status, _) = request(
+        rig.address,
+        "POST",
+        "/upload",
+        "",
+        b"MESSAGE=a\n\nMESSAGE\n\xff\xff\xff\xff\xff\xff\xff\xff",
+    );
+    assert_eq!(status, 400);
+    let (status, said) = request(rig.address, "POST", "/upload", "", b"");
+    assert_eq!((status, said.as_str()), (200, "0 entries are durable\n"));
+    // An entry without the empty line at its end is one all the same when the body ends.
+    let (status, said) = request(rig.address, "POST", "/upload", "", b"__CURSOR=a\nMESSAGE=b\n");
+    assert_eq!((status, said.as_str()), (200, "1 entries are durable\n"));
+    let events = recorded(rig, 3);
+    assert_eq!(events.iter().filter(|event| event.body.cap.is_some()).count(), 3);
+}
