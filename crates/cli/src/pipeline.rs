@@ -140,7 +140,10 @@ impl Pipeline {
         // What reads the ledger: search, live tail, detectors, delivery of findings. An edge has none of it.
         let mut downstream = match config.role {
             Role::All => Some(Downstream::start(config, &ledger, prepared.webhooks, &platform, say)?),
-            Role::Edge => None,
+            Role::Edge => {
+                recover::close_from_log(config, &ledger, &platform, say)?;
+                None
+            }
         };
 
         // Traffic: bytes pass, a copy is decoded, records go to the ledger.

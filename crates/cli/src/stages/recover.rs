@@ -1,18 +1,22 @@
 //! What a dead run of a strict route left open: an intent without an outcome. Each is closed by a `cut` that
-//! says that the outcome is unknown. It takes a search, which an edge has not: an unclean end is therefore noted
-//! in a file until a process that can search has closed what it left. Doing it twice adds nothing, since the
-//! `cut` of the first time answers the question of the second.
+//! says that the outcome is unknown. A process that can search asks for them; an edge, which cannot, reads what it
+//! still has of its own log, from end to end. An unclean end is noted in a file until that is done. Doing it twice adds
+//! nothing, since the `cut` of the first time answers the question of the second.
 
-use crate::access::directory::store_error;
+use crate::access::directory::{ledger_error, store_error};
 use crate::config::Config;
 use crate::exit::CliError;
 use countersign_event::{Event, Rec};
-use countersign_ledger::Source;
+use countersign_ledger::{Feed, Ledger, Payload, Source};
 use countersign_store::{SqlRequest, Store};
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 /// Most intents closed at one start; the next start closes the next ones.
 const CLOSED_MAX: usize = 100_000;
+/// Longest wait for a part of the log that is there.
+const FEED: Duration = Duration::from_secs(5);
 /// Why the outcome is unknown.
 const WHY: &str = "the gateway ended before the outcome was known";
 
@@ -50,6 +54,63 @@ pub(crate) fn close(
     Ok(())
 }
 
+/// As [`close`], for a process without search: from the log itself.
+pub(crate) fn close_from_log(
+    config: &Config,
+    ledger: &Ledger,
+    source: &Source,
+    say: &dyn Fn(&str),
+) -> Result<(), CliError> {
+    let note = config.data.join(NOTE);
+    if !note.exists() {
+        return Ok(());
+    }
+    let (open, all) = open_intents(ledger)?;
+    let mut cuts = Vec::with_capacity(open.len());
+    for index in open.values() {
+        let feed = ledger.reader(*index).next(FEED).map_err(ledger_error)?;
+        let Some(Feed::Batch(batch)) = feed else { continue };
+        let Some(record) = batch.records.iter().find(|record| record.index == *index) else { continue };
+        if let Payload::Event { event, .. } = &record.payload {
+            cuts.push(cut(event));
+        }
+    }
+    let closed = cuts.len();
+    if closed > 0 {
+        source.record_wait(cuts).map_err(ledger_error)?;
+        say(&format!("  recovery   {closed} calls of strict routes have no outcome: recorded as unknown"));
+    }
+    if all {
+        std::fs::remove_file(&note).map_err(|e| fail(&note, e))?;
+    }
+    Ok(())
+}
+
+/// Where the intents without an outcome lie, by id, of what the log still holds; and whether these are all.
+fn open_intents(ledger: &Ledger) -> Result<(BTreeMap<[u8; 16], u64>, bool), CliError> {
+    let (mut open, mut all) = (BTreeMap::new(), true);
+    let size = ledger.size();
+    let mut reader = ledger.reader(0);
+    while reader.position() < size {
+        let Some(feed) = reader.next(FEED).map_err(ledger_error)? else { break };
+        let Feed::Batch(batch) = feed else { continue };
+        for record in &batch.records {
+            let Payload::Event { event, .. } = &record.payload else { continue };
+            match event.core.rec {
+                Some(Rec::Intent) if open.len() < CLOSED_MAX => {
+                    open.insert(event.core.eid, record.index);
+                }
+                Some(Rec::Intent) => all = false,
+                Some(Rec::Outcome | Rec::Cut) => {
+                    event.links.of.and_then(|of| open.remove(&of));
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok((open, all && reader.position() >= size))
+}
+
 fn fail(path: &Path, error: std::io::Error) -> CliError {
     CliError::new(
         format!("cannot note what is to be recovered in {}", path.display()),
@@ -79,7 +140,7 @@ fn close_intents(store: &Store, source: &Source) -> Result<usize, CliError> {
     }
     let closed = cuts.len();
     if closed > 0 {
-        source.record_wait(cuts).map_err(crate::access::directory::ledger_error)?;
+        source.record_wait(cuts).map_err(ledger_error)?;
     }
     Ok(closed)
 }

@@ -113,6 +113,31 @@ fn ask(address: SocketAddr, path: &str) -> Option<()> {
 }
 
 #[test]
+fn a_call_that_a_killed_edge_left_open_is_closed_at_its_core_as_unknown() {
+    let pair = Pair::new("ship-open");
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let text = pair.edge_text("edge", silent.local_addr().unwrap());
+    let text = text.replace("[edge]\n", "durability = \"strict\"\n[edge]\n");
+    std::fs::write(pair.edge.path().join("edge.toml"), text).unwrap();
+    let core = pair.start_core();
+    let mut edge = pair.start_edge();
+    let mut client = std::net::TcpStream::connect(pair.front).unwrap();
+    std::io::Write::write_all(&mut client, b"GET /open HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let (mut taken, _) = silent.accept().unwrap();
+    std::io::Read::read_exact(&mut taken, &mut [0; 16]).unwrap();
+    assert_eq!(pair.core.settle("rec:intent", 1), 1);
+    edge.kill();
+    let edge = pair.start_edge();
+    assert_eq!(pair.core.settle("rec:cut agent:\"edge:eu-1/countersign:platform\" route:front", 1), 1);
+    pair.wait_status(is_shipped);
+    let open = "select count(*) as n from events i left anti join (select \"of\" from events where \"of\" is not null) o \
+                on i.id = o.\"of\" where i.rec = 'intent'";
+    assert!(pair.core.ok(&["sql", open, "-o", "csv"]).trim().ends_with('0'), "every intent has an end");
+    stop(edge);
+    stop(core);
+}
+
+#[test]
 fn what_passes_at_an_edge_is_found_at_its_core_under_its_name_and_a_wrong_certificate_is_refused() {
     let pair = Pair::new("ship");
     let core = pair.start_core();
