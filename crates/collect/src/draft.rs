@@ -5,6 +5,7 @@
 
 use crate::joins::Join;
 use crate::time::Stamp;
+use countersign_event::fields::bound;
 use countersign_event::{
     Auth, CaptureConf, Endpoint, Event, IdentityFrom, Outcome, Payload, Principal, PrincipalKind, Rec,
     Transport, Unmapped, Verified,
@@ -26,9 +27,26 @@ pub struct Draft {
     pub inner: &'static str,
     /// The record is one part of several; [`crate::joins`].
     pub join: Option<Join>,
+    /// What was found and is more than an event may hold.
+    pub over: Over,
     /// The record holds a secret at a place that only its format knows: its bytes are never kept, only digested.
     pub private: bool,
 }
+
+/// What a parser found beyond what an event may hold: counted at once and not kept until the event is sealed, so that
+/// a record cannot make its draft many times larger than itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Over {
+    /// Hops of a forwarded chain.
+    pub hops: usize,
+    /// Bytes of names and values for `unmapped`.
+    pub unmapped: usize,
+    /// Bytes of those that are kept until then.
+    kept: usize,
+}
+
+/// Bytes for `unmapped` that wait for the event to be sealed, which keeps the first half of them by name.
+const WAITING_MAX: usize = 2 * bound::UNMAPPED_BYTES;
 
 impl Draft {
     /// An interaction of which nothing is known yet.
@@ -118,7 +136,11 @@ impl Draft {
 
     /// One hop of a forwarded chain, client first.
     pub fn hop(&mut self, address: &str, level: Verified) {
-        self.event.peer.hops.push((address.to_owned(), level));
+        let hops = &mut self.event.peer.hops;
+        match hops.len() {
+            ..bound::HOPS => hops.push((address.to_owned(), level)),
+            _ => self.over.hops += 1,
+        }
     }
 
     /// A header worth keeping; the name in lower case. Empty values are none.
@@ -155,30 +177,53 @@ impl Draft {
     }
 
     /// A source field that no rule took, as the JSON token that the source wrote.
-    pub fn token(&mut self, pointer: &str, token: &str) {
-        self.event.content.unmapped.insert(pointer.to_owned(), Unmapped::Token(token.to_owned()));
+    pub fn token(&mut self, pointer: impl AsRef<str> + Into<String>, token: impl AsRef<str> + Into<String>) {
+        if self.fits(pointer.as_ref().len() + token.as_ref().len()) {
+            self.event.content.unmapped.insert(pointer.into(), Unmapped::Token(token.into()));
+        }
     }
 
-    /// A source field of a text format that no rule took; the token is the text as a JSON string.
-    pub fn rest(&mut self, name: &str, text: &str) {
-        let mut pointer = String::with_capacity(name.len() + 1);
-        pointer.push('/');
-        if name.contains(['~', '/']) {
-            pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));
-        } else {
-            pointer.push_str(name);
+    /// The same of a text: the token is the text as a JSON string.
+    pub fn said(&mut self, pointer: impl AsRef<str> + Into<String>, text: impl AsRef<str>) {
+        let text = text.as_ref();
+        if self.fits(pointer.as_ref().len() + json_length(text)) {
+            self.event.content.unmapped.insert(pointer.into(), Unmapped::Token(json_text(text)));
         }
-        self.event.content.unmapped.insert(pointer, Unmapped::Token(json_text(text)));
+    }
+
+    /// The same of bytes.
+    pub fn bytes(&mut self, pointer: impl AsRef<str> + Into<String>, bytes: &[u8]) {
+        if self.fits(pointer.as_ref().len() + bytes.len()) {
+            self.event.content.unmapped.insert(pointer.into(), Unmapped::Bytes(bytes.to_vec()));
+        }
+    }
+
+    /// As [`Draft::said`], of a source field with a plain name.
+    pub fn rest(&mut self, name: &str, text: &str) {
+        if self.fits(1 + name.len() + json_length(text)) {
+            let mut pointer = String::with_capacity(name.len() + 1);
+            pointer.push('/');
+            crate::json::pointer_part(name, &mut pointer);
+            self.event.content.unmapped.insert(pointer, Unmapped::Token(json_text(text)));
+        }
+    }
+
+    /// Whether an entry of `unmapped` of so many bytes may still wait; one that may not is counted.
+    fn fits(&mut self, bytes: usize) -> bool {
+        let fits = bytes <= bound::UNMAPPED_BYTES && self.over.kept + bytes <= WAITING_MAX;
+        *if fits { &mut self.over.kept } else { &mut self.over.unmapped } += bytes;
+        fits
     }
 }
 
 /// `text` as a JSON string.
 pub(crate) fn json_text(text: &str) -> String {
     use std::fmt::Write as _;
-    let mut out = String::with_capacity(text.len() + 2);
+    let length = json_length(text);
+    let mut out = String::with_capacity(length);
     out.push('"');
     // Most texts have nothing to escape.
-    if !text.bytes().any(|b| b < b' ' || b == b'"' || b == b'\\') {
+    if length == text.len() + 2 {
         out.push_str(text);
         out.push('"');
         return out;
@@ -197,6 +242,16 @@ pub(crate) fn json_text(text: &str) -> String {
     }
     out.push('"');
     out
+}
+
+/// Length of `text` as a JSON string, bytes.
+fn json_length(text: &str) -> usize {
+    let more = |b: u8| match b {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' => 1,
+        b if b < b' ' => 5,
+        _ => 0,
+    };
+    text.len() + 2 + text.bytes().map(more).sum::<usize>()
 }
 
 /// `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]:80`; an IPv4-mapped address becomes IPv4. `None` for
@@ -218,4 +273,31 @@ pub(crate) fn ip(text: &str) -> Option<IpAddr> {
     let inner = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
     let inner = inner.split_once('%').map_or(inner, |(address, _)| address);
     inner.parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_much_is_counted_and_not_kept() {
+        let mut draft = Draft::new();
+        draft.rest("a", &"\0".repeat(bound::UNMAPPED_BYTES / 4));
+        (0..bound::HOPS + 3).for_each(|_| draft.hop("192.0.2.1", Verified::Claimed));
+        assert!(draft.event.content.unmapped.is_empty());
+        assert!(draft.over.unmapped > bound::UNMAPPED_BYTES, "{:?}", draft.over);
+        assert_eq!((draft.event.peer.hops.len(), draft.over.hops), (bound::HOPS, 3));
+        let part = "x".repeat(bound::UNMAPPED_BYTES / 2);
+        (0..9).for_each(|n| draft.rest(&n.to_string(), &part));
+        assert_eq!(draft.event.content.unmapped.len(), 3);
+    }
+
+    #[test]
+    fn texts_become_json_strings_of_the_length_foretold() {
+        for text in ["", "a", "\"\\\n\r\t\0\u{1f}\u{7f}\u{e9}"] {
+            let spelled = json_text(text);
+            assert_eq!(spelled.len(), json_length(text));
+            assert_eq!(serde_json::from_str::<String>(&spelled).unwrap(), text);
+        }
+    }
 }

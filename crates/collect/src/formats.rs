@@ -50,6 +50,8 @@ use crate::{Draft, Fault};
 
 /// Version of all parsers, in `cap.parser`: raised when one of them maps a field otherwise.
 pub const VERSION: u32 = 1;
+/// What stands behind the format's name there.
+pub(crate) const AT_VERSION: &str = "@1";
 
 /// One source record, as framed.
 #[derive(Clone, Copy, Debug)]

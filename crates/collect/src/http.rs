@@ -8,6 +8,8 @@ use countersign_event::{Class, Kind, Outcome, StatusSpace};
 
 /// Longest path segment that counts as a name and not as an id, bytes.
 const NAME_MAX: usize = 40;
+/// Bytes of a path of which a template is made: many times what is kept of one.
+const PATH_MAX: usize = 16 << 10;
 /// Names of query parameters that are kept.
 const QUERY_KEYS_MAX: usize = 64;
 
@@ -47,7 +49,7 @@ pub fn request(draft: &mut Draft, method: &str, target: &str, version: &str) {
     if let Some(version) = given(version) {
         let number = version.trim_start_matches("HTTP/");
         let number = if matches!(number, "2.0" | "3.0") { &number[..1] } else { number };
-        core.proto = format!("http/{number}");
+        core.proto = ["http/", number].concat();
     }
     self::target(draft, target);
 }
@@ -66,10 +68,11 @@ pub fn target(draft: &mut Draft, target: &str) {
         path = behind;
     }
     let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
-    path.clone_into(&mut draft.event.target.raw);
-    let (template, id) = template(path);
-    draft.event.target.res = template;
-    id.clone_into(&mut draft.event.target.id);
+    let (template, id) = template(path.get(..path.floor_char_boundary(PATH_MAX)).unwrap_or(path));
+    let asked = &mut *draft.event.target;
+    path.clone_into(&mut asked.raw);
+    id.clone_into(&mut asked.id);
+    asked.res = template;
     if let Some(query) = query.filter(|query| !query.is_empty()) {
         let keys = query.split('&').filter_map(|pair| pair.split('=').next()).filter(|key| !key.is_empty());
         let keys = keys.take(QUERY_KEYS_MAX).map(|key| Value::Text(key.to_owned())).collect();

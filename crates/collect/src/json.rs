@@ -13,6 +13,7 @@ pub mod split;
 mod value;
 
 pub use value::Val;
+pub(crate) use value::pointer_part;
 
 use crate::Fault;
 use std::cell::Cell;

@@ -37,7 +37,7 @@ pub mod sticky;
 pub mod text;
 pub mod time;
 
-pub use draft::Draft;
+pub use draft::{Draft, Over};
 pub use fault::Fault;
 pub use observe::{Counts, detect, observe};
 pub use seal::{Input, KeepRaw, Keeper, seal};

@@ -10,8 +10,9 @@
 //! is what an event's digest is of, and [`map`] makes a draft of it.
 //!
 //! Invariants: decoding and encoding again gives an equal request, unknown fields of Protobuf included; values nest
-//! at most [`VALUE_DEPTH_MAX`] deep; time and memory are linear.
+//! at most [`VALUE_DEPTH_MAX`] deep; time and memory are linear, and a record in Protobuf has at most [`VALUES_MAX`] values.
 
+mod batch;
 pub mod canonical;
 mod export;
 mod json;
@@ -22,9 +23,11 @@ mod split;
 #[cfg(test)]
 mod tests;
 
+pub use batch::{Batch, logs, spans};
+pub(crate) use batch::{HALF, half_id};
 pub use export::{export, import, is_ours};
 pub use json::{from_json, to_json};
-pub use protobuf::{from_protobuf, to_protobuf};
+pub use protobuf::{VALUES_MAX, from_protobuf, to_protobuf};
 pub use split::{BATCH_ITEMS_MAX, Signal, UNFOLDED_MAX, split, split_json, split_protobuf};
 
 /// Deepest nesting of [`Any`].

@@ -10,7 +10,7 @@
 //! its server does not escape can shift fields; what is left behind the last field then makes the record partial.
 
 use crate::Fault;
-use crate::text::unescaped;
+use crate::text::{find, unescaped};
 use std::borrow::Cow;
 
 /// Longest format string that is compiled, bytes.
@@ -270,13 +270,6 @@ impl<R> Plan<R> {
             }
         }
     }
-}
-
-/// First place of `text` in `rest`. `text` is short.
-fn find(rest: &str, text: &str) -> Option<usize> {
-    let (first, more) = text.as_bytes().split_first()?;
-    memchr::memchr_iter(*first, rest.as_bytes())
-        .find(|at| rest.as_bytes().get(at + 1..).is_some_and(|tail| tail.starts_with(more)))
 }
 
 /// The first quotation mark that no backslash takes.

@@ -67,7 +67,7 @@ pub fn reobserve(import: Import) -> Result<Draft, Fault> {
     if let Ok(doc) = Doc::parse(spelled.as_bytes()) {
         for path in THEIRS {
             if let Some(value) = doc.root().at(path) {
-                draft.token(&format!("/countersign/{path}"), value.spelled());
+                draft.token(format!("/countersign/{path}"), value.spelled());
             }
         }
         if draft.event.core.rec != rec
@@ -85,7 +85,7 @@ pub fn reobserve(import: Import) -> Result<Draft, Fault> {
             draft.event.core.labels.push(DISAGREEMENT.to_owned());
         }
         let names: Vec<String> = disagreements.iter().map(|name| json_text(name)).collect();
-        draft.token("/countersign/disagreements", &format!("[{}]", names.join(",")));
+        draft.token("/countersign/disagreements", format!("[{}]", names.join(",")));
     }
     Ok(draft)
 }
@@ -97,27 +97,31 @@ pub(crate) fn other_texts(event: &mut Event, text: &mut dyn FnMut(&mut String)) 
         decision.policies.iter_mut().for_each(&mut *text);
     }
     event.core.labels.iter_mut().for_each(&mut *text);
-    let who = &mut *event.who;
-    for principal in who.who.iter_mut().chain(&mut who.obo).chain(&mut who.also) {
-        [&mut principal.iss, &mut principal.svc, &mut principal.inst].into_iter().for_each(&mut *text);
-        principal.groups.iter_mut().for_each(&mut *text);
+    if let Some(who) = event.who.set_mut() {
+        for principal in who.who.iter_mut().chain(&mut who.obo).chain(&mut who.also) {
+            [&mut principal.iss, &mut principal.svc, &mut principal.inst].into_iter().for_each(&mut *text);
+            principal.groups.iter_mut().for_each(&mut *text);
+        }
     }
-    let peer = &mut *event.peer;
-    for end in [&mut peer.src, &mut peer.dst, &mut peer.up].into_iter().flatten() {
-        [&mut end.host, &mut end.workload, &mut end.ns, &mut end.zone, &mut end.node]
-            .into_iter()
-            .for_each(&mut *text);
+    if let Some(peer) = event.peer.set_mut() {
+        for end in [&mut peer.src, &mut peer.dst, &mut peer.up].into_iter().flatten() {
+            [&mut end.host, &mut end.workload, &mut end.ns, &mut end.zone, &mut end.node]
+                .into_iter()
+                .for_each(&mut *text);
+        }
+        peer.hops.iter_mut().for_each(|(hop, _)| text(hop));
     }
-    peer.hops.iter_mut().for_each(|(hop, _)| text(hop));
-    let target = &mut *event.target;
-    [&mut target.rtype, &mut target.region].into_iter().for_each(&mut *text);
-    for more in &mut target.more {
-        [&mut more.svc, &mut more.rtype, &mut more.ns, &mut more.region].into_iter().for_each(&mut *text);
-        more.tags.iter_mut().for_each(&mut *text);
+    if let Some(target) = event.target.set_mut() {
+        [&mut target.rtype, &mut target.region].into_iter().for_each(&mut *text);
+        for more in &mut target.more {
+            [&mut more.svc, &mut more.rtype, &mut more.ns, &mut more.region].into_iter().for_each(&mut *text);
+            more.tags.iter_mut().for_each(&mut *text);
+        }
     }
-    let body = &mut *event.body;
-    for payload in [&mut body.req, &mut body.rsp].into_iter().flatten() {
-        [&mut payload.reference, &mut payload.content_type].into_iter().for_each(&mut *text);
+    if let Some(body) = event.body.set_mut() {
+        for payload in [&mut body.req, &mut body.rsp].into_iter().flatten() {
+            [&mut payload.reference, &mut payload.content_type].into_iter().for_each(&mut *text);
+        }
     }
 }
 

@@ -3,6 +3,10 @@
 //! One place, so that no parser can forget: levels never exceed the input's, no secret leaves, every text fits
 //! its bound and says when it was cut.
 
+mod fit;
+
+pub(crate) use fit::clipped;
+
 use crate::formats::Format;
 use crate::formats::own::Own;
 use crate::{Draft, Fault};
@@ -14,7 +18,7 @@ use countersign_event::{
 use countersign_ledger::DigestKey;
 use countersign_redact::{REDACTED, Scanner, assigned};
 use ring::hmac;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// Which records keep their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,7 +110,7 @@ impl Keeper {
 pub fn seal(draft: Draft, format: &str, record: &[u8], input: &Input, keeper: &Keeper, now: u64) -> Event {
     let conf = draft.conf();
     let (merged, source_id, partial) = (draft.merged, draft.source_id, draft.partial);
-    let (inner, private) = (draft.inner, draft.private);
+    let (inner, private, over) = (draft.inner, draft.private, draft.over);
     let mut event = draft.event;
     cap(&mut event, input.level);
     if let (Some(why), true) = (partial, event.content.err.is_empty()) {
@@ -124,16 +128,12 @@ pub fn seal(draft: Draft, format: &str, record: &[u8], input: &Input, keeper: &K
         clean(&mut event, &keeper.scanner);
     }
     hide_named(&mut event);
-    captured(&mut event, format, record, input, keeper, kept);
-    let capture = event.body.cap.get_or_insert_default();
-    if !inner.is_empty() {
-        capture.fmt = format!("{format}/{inner}");
-        capture.parser = format!("{format}/{inner}@{}", crate::formats::VERSION);
-    }
+    let mut capture = capture_of(format, inner, input);
     capture.conf = Some(conf);
     capture.source_id = clipped(source_id, bound::LINK);
     capture.merged = (merged > 0).then_some(merged + 1);
-    fit(&mut event);
+    captured(&mut event, capture, record, keeper, kept);
+    fit::fit(&mut event, over);
     finish(&mut event, input, now);
     event
 }
@@ -150,22 +150,27 @@ pub(crate) fn seal_raw(
     let mut event = Event::default();
     event.core.rec = Some(Rec::Raw);
     event.content.err = format!("not understood: {fault}");
-    captured(&mut event, format, record, input, keeper, input.keep_raw != KeepRaw::None);
-    event.body.cap.get_or_insert_default().conf = Some(CaptureConf::RawOnly);
+    let mut capture = capture_of(format, "", input);
+    capture.conf = Some(CaptureConf::RawOnly);
+    captured(&mut event, capture, record, keeper, input.keep_raw != KeepRaw::None);
     finish(&mut event, input, now);
     event
 }
 
-fn captured(event: &mut Event, format: &str, record: &[u8], input: &Input, keeper: &Keeper, kept: bool) {
-    let capture = Capture {
+/// How records of `format` come by `input`; `inner` is the format of what an envelope carried, or empty.
+fn capture_of(format: &str, inner: &str, input: &Input) -> Capture {
+    let fmt = if inner.is_empty() { format.to_owned() } else { [format, "/", inner].concat() };
+    Capture {
         mode: Some(input.mode),
-        fmt: format.to_owned(),
-        parser: format!("{format}@{}", crate::formats::VERSION),
+        parser: [&fmt, crate::formats::AT_VERSION].concat(),
+        fmt,
         deliverer: clipped(input.deliverer.clone(), bound::PRINCIPAL_ID),
         level: Some(input.level),
         ..Capture::default()
-    };
-    event.body.cap = Some(capture.into());
+    }
+}
+
+fn captured(event: &mut Event, capture: Capture, record: &[u8], keeper: &Keeper, kept: bool) {
     let mut raw = RawBytes {
         digest: keeper.digest(record),
         length: Some(record.len() as u64),
@@ -190,10 +195,12 @@ fn captured(event: &mut Event, format: &str, record: &[u8], input: &Input, keepe
             }
         };
         if record.len() > bound::RAW_BYTES {
-            event.content.cut.push((6 * 256 + 3, record.len() as u64));
+            event.content.cut.push((fit::id(6, 3), record.len() as u64));
         }
     }
-    event.body.raw = Some(raw.into());
+    let body = &mut *event.body;
+    body.cap = Some(capture.into());
+    body.raw = Some(raw.into());
 }
 
 fn finish(event: &mut Event, input: &Input, now: u64) {
@@ -210,11 +217,11 @@ fn finish(event: &mut Event, input: &Input, now: u64) {
 fn cap(event: &mut Event, input: Verified) {
     let most = input.min(Verified::Asserted);
     let lower = |principal: &mut Principal| principal.verified = principal.verified.min(most);
-    event.who.who.iter_mut().for_each(lower);
-    event.who.obo.iter_mut().for_each(lower);
-    event.who.also.iter_mut().for_each(lower);
-    for (_, level) in &mut event.peer.hops {
-        *level = (*level).min(most);
+    if let Some(who) = event.who.set_mut() {
+        who.who.iter_mut().chain(&mut who.obo).chain(&mut who.also).for_each(lower);
+    }
+    if let Some(peer) = event.peer.set_mut() {
+        peer.hops.iter_mut().for_each(|(_, level)| *level = (*level).min(most));
     }
 }
 
@@ -238,20 +245,22 @@ fn clean(event: &mut Event, scanner: &Scanner) {
             *text = cleaned.text;
         }
     };
-    let target = &mut *event.target;
-    for field in [&mut target.raw, &mut target.res, &mut target.id, &mut target.svc, &mut target.ns] {
-        text(field);
+    if let Some(target) = event.target.set_mut() {
+        for field in [&mut target.raw, &mut target.res, &mut target.id, &mut target.svc, &mut target.ns] {
+            text(field);
+        }
+        target.tags.iter_mut().for_each(&mut text);
+        for more in &mut target.more {
+            [&mut more.raw, &mut more.res, &mut more.id].into_iter().for_each(&mut text);
+        }
     }
-    target.tags.iter_mut().for_each(&mut text);
-    for more in &mut target.more {
-        [&mut more.raw, &mut more.res, &mut more.id].into_iter().for_each(&mut text);
-    }
-    let who = &mut *event.who;
-    for principal in who.who.iter_mut().chain(&mut who.obo).chain(&mut who.also) {
-        [&mut principal.id, &mut principal.name].into_iter().for_each(&mut text);
-        // The id of an access key looks like a key, and is the public half that credentials are joined by.
-        if !is_access_key_id(&principal.cred) {
-            text(&mut principal.cred);
+    if let Some(who) = event.who.set_mut() {
+        for principal in who.who.iter_mut().chain(&mut who.obo).chain(&mut who.also) {
+            [&mut principal.id, &mut principal.name].into_iter().for_each(&mut text);
+            // The id of an access key looks like a key, and is the public half that credentials are joined by.
+            if !is_access_key_id(&principal.cred) {
+                text(&mut principal.cred);
+            }
         }
     }
     let content = &mut event.content;
@@ -318,6 +327,17 @@ fn hide_named(event: &mut Event) {
     }
 }
 
+/// Names of secrets by their last byte: most names end otherwise, and are not compared.
+static NAMES_BY_END: LazyLock<Vec<Vec<&'static [u8]>>> = LazyLock::new(|| {
+    let mut by_end = vec![Vec::new(); 256];
+    for name in assigned::NAMES.iter().map(|name| name.as_bytes()) {
+        if let Some(list) = name.last().and_then(|end| by_end.get_mut(usize::from(*end))) {
+            list.push(name);
+        }
+    }
+    by_end
+});
+
 /// Whether the last name of `pointer` is one of a secret: `/headers/Cookie`, `/a/client_secret/0`, `REQ(COOKIE)`.
 fn secret_name(pointer: &str) -> bool {
     let named = |part: &&str| !part.bytes().all(|b| b.is_ascii_digit());
@@ -327,8 +347,8 @@ fn secret_name(pointer: &str) -> bool {
         return true;
     }
     let Some(last) = name.last().map(u8::to_ascii_lowercase) else { return false };
-    assigned::NAMES.iter().map(|known| known.as_bytes()).any(|known| {
-        if known.last() != Some(&last) || known.len() > name.len() {
+    NAMES_BY_END.get(usize::from(last)).into_iter().flatten().any(|known| {
+        if known.len() > name.len() {
             return false;
         }
         let (before, end) = name.split_at(name.len() - known.len());
@@ -349,152 +369,16 @@ fn clean_value(value: &mut countersign_event::cbor::Value, text: &mut dyn FnMut(
     }
 }
 
-/// `text` cut at `max` bytes, at a character's border.
-pub(crate) fn clipped(mut text: String, max: usize) -> String {
-    if text.len() > max {
-        let end = (0..=max).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-        text.truncate(end);
-    }
-    text
-}
-
-/// Longest text that the schema gives no bound of its own, bytes: a group of fields must stay below its own bound
-/// whatever a record says.
-const OTHER_MAX: usize = 4 << 10;
-
-/// Every text and list within its bound; what was cut is named with its length.
-fn fit(event: &mut Event) {
-    let mut cut = std::mem::take(&mut event.content.cut);
-    let mut text = |field: u64, text: &mut String, max: usize| {
-        if text.len() > max {
-            cut.push((field, text.len() as u64));
-            *text = clipped(std::mem::take(text), max);
-        }
-    };
-    let id = |group: u64, key: u64| group * 256 + key;
-    text(id(0, 12), &mut event.core.proto, bound::PROTO);
-    text(id(0, 13), &mut event.core.op, bound::OP);
-    text(id(3, 0), &mut event.target.svc, bound::TARGET_SVC);
-    text(id(3, 1), &mut event.target.res, bound::RES);
-    text(id(3, 2), &mut event.target.raw, bound::TARGET_RAW);
-    text(id(4, 4), &mut event.links.corr, bound::LINK);
-    text(id(4, 5), &mut event.links.sess, bound::LINK);
-    text(id(4, 6), &mut event.links.msg, bound::LINK);
-    text(id(5, 1), &mut event.content.stmt, bound::STMT);
-    text(id(5, 5), &mut event.content.err, bound::ERR);
-    if let Some((_, code)) = &mut event.core.status {
-        text(id(0, 16), code, bound::OP);
-    }
-    if let Some(decision) = &mut event.core.decision {
-        decision.policies.iter_mut().for_each(|policy| text(id(0, 17), policy, bound::OP));
-    }
-    let peer = &mut *event.peer;
-    text(id(2, 6), &mut peer.ja4, bound::OP);
-    if let Some(tls) = &mut peer.tls {
-        text(id(2, 4), &mut tls.sni, OTHER_MAX);
-        text(id(2, 4), &mut tls.alpn, OTHER_MAX);
-    }
-    for value in event.content.detail.values_mut() {
-        clean_value(value, &mut |part| text(id(5, 0), part, OTHER_MAX));
-    }
-    for (_, value) in &mut event.content.headers {
-        text(id(5, 4), value, OTHER_MAX);
-    }
-    for (hop, _) in &mut peer.hops {
-        text(id(2, 5), hop, OTHER_MAX);
-    }
-    for (key, end) in [&mut peer.src, &mut peer.dst, &mut peer.up].into_iter().enumerate() {
-        for end in end.iter_mut() {
-            for part in [&mut end.host, &mut end.workload, &mut end.ns, &mut end.zone, &mut end.node] {
-                text(id(2, key as u64), part, OTHER_MAX);
-            }
-        }
-    }
-    let target = &mut *event.target;
-    for more in &mut target.more {
-        text(id(3, 7), &mut more.svc, bound::TARGET_SVC);
-        text(id(3, 7), &mut more.res, bound::RES);
-        text(id(3, 7), &mut more.raw, bound::TARGET_RAW);
-        for part in [&mut more.rtype, &mut more.id, &mut more.ns, &mut more.region] {
-            text(id(3, 7), part, OTHER_MAX);
-        }
-    }
-    for (key, part) in
-        [(3, &mut target.rtype), (4, &mut target.id), (5, &mut target.ns), (6, &mut target.region)]
-    {
-        text(id(3, key), part, OTHER_MAX);
-    }
-    let who = &mut *event.who;
-    let all = who.who.iter_mut().map(|p| (0, p)).chain(who.obo.iter_mut().map(|p| (1, p)));
-    for (key, principal) in all.chain(who.also.iter_mut().map(|p| (2, p))) {
-        text(id(1, key), &mut principal.id, bound::PRINCIPAL_ID);
-        text(id(1, key), &mut principal.cred, bound::CRED);
-        for part in [&mut principal.name, &mut principal.iss, &mut principal.svc, &mut principal.inst] {
-            text(id(1, key), part, OTHER_MAX);
-        }
-        principal.groups.iter_mut().for_each(|group| text(id(1, key), group, OTHER_MAX));
-        principal.groups.sort();
-        principal.groups.dedup();
-    }
-    fit_lists(event, &mut cut);
-    fit_unmapped(event, &mut cut);
-    cut.sort_unstable();
-    cut.dedup_by_key(|(field, _)| *field);
-    event.content.cut = cut;
-}
-
-/// Every list within its bound; of groups the first by their spelling stay.
-fn fit_lists(event: &mut Event, cut: &mut Vec<(u64, u64)>) {
-    let id = |group: u64, key: u64| group * 256 + key;
-    let mut count = |field: u64, length: usize, max: usize| {
-        if length > max {
-            cut.push((field, length as u64));
-        }
-    };
-    count(id(1, 1), event.who.obo.len(), bound::OBO);
-    count(id(1, 2), event.who.also.len(), bound::ALSO);
-    count(id(2, 5), event.peer.hops.len(), bound::HOPS);
-    count(id(3, 7), event.target.more.len(), bound::MORE);
-    count(id(5, 4), event.content.headers.len(), bound::HEADERS);
-    event.who.obo.truncate(bound::OBO);
-    event.who.also.truncate(bound::ALSO);
-    event.peer.hops.truncate(bound::HOPS);
-    event.target.more.truncate(bound::MORE);
-    event.content.headers.truncate(bound::HEADERS);
-    let who = &mut *event.who;
-    for principal in who.who.iter_mut().chain(&mut who.obo).chain(&mut who.also) {
-        count(id(1, 0), principal.groups.len(), bound::GROUPS);
-        principal.groups.truncate(bound::GROUPS);
-    }
-}
-
-/// Beyond the bound of `unmapped` the last entries go, and the record is partial: its raw bytes are digested.
-fn fit_unmapped(event: &mut Event, cut: &mut Vec<(u64, u64)>) {
-    let size = |name: &String, value: &Unmapped| {
-        name.len()
-            + match value {
-                Unmapped::Token(token) => token.len(),
-                Unmapped::Bytes(bytes) => bytes.len(),
-            }
-    };
-    let unmapped = &mut event.content.unmapped;
-    let mut total: usize = unmapped.iter().map(|(name, value)| size(name, value)).sum();
-    let before = total;
-    while total > bound::UNMAPPED_BYTES || unmapped.len() > bound::UNMAPPED {
-        let Some((name, value)) = unmapped.pop_last() else { break };
-        total -= size(&name, &value);
-    }
-    if total < before {
-        cut.push((5 * 256 + 6, before as u64));
-        if let Some(capture) = &mut event.body.cap {
-            capture.conf = Some(CaptureConf::Partial);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_parser_is_named_with_its_version() {
+        let capture = capture_of("syslog", "combined", &Input::new("x"));
+        assert_eq!(capture.fmt, "syslog/combined");
+        assert_eq!(capture.parser, format!("syslog/combined@{}", crate::formats::VERSION));
+    }
 
     #[test]
     fn names_of_secrets_are_known_in_pointers() {

@@ -3,8 +3,8 @@
 //! Domain separation by first byte: `0x00` leaf and `0x01` node (RFC 6962, in `proof`), `0x02` group,
 //! `0x03` event, `0x04` body of a non-event entry.
 
+use crate::sha::sha256;
 use crate::{GROUPS, SCHEMA};
-use sha2::{Digest, Sha256};
 
 /// Random bytes that hide one group of one event from guessing.
 pub type Salt = [u8; 16];
@@ -16,10 +16,7 @@ pub fn group_commitment(salt: &Salt, g: u8, bytes: &[u8]) -> Commitment {
     let mut prefix = [0x02; 18];
     prefix[1..17].copy_from_slice(salt);
     prefix[17] = g;
-    let mut hash = Sha256::new();
-    hash.update(prefix);
-    hash.update(bytes);
-    hash.finalize().into()
+    sha256(&prefix, bytes)
 }
 
 /// `SHA-256(0x03 || schema u16 BE || c_0 … c_6)`: the commitment of an event.
@@ -27,7 +24,7 @@ pub fn commitment(schema: u16, groups: &[Commitment; GROUPS]) -> Commitment {
     let mut message = [0x03; 3 + 32 * GROUPS];
     message[1..3].copy_from_slice(&schema.to_be_bytes());
     message[3..].copy_from_slice(groups.as_flattened());
-    Sha256::digest(message).into()
+    sha256(&message, &[])
 }
 
 /// Commitment of a whole event of schema [`SCHEMA`] from its seven groups and their salts.
@@ -41,10 +38,7 @@ pub fn event_commitment<B: AsRef<[u8]>>(salts: &[Salt; GROUPS], groups: &[B; GRO
 
 /// `SHA-256(0x04 || body)`: the commitment of a non-event entry.
 pub fn body_commitment(body: &[u8]) -> Commitment {
-    let mut hash = Sha256::new();
-    hash.update([0x04]);
-    hash.update(body);
-    hash.finalize().into()
+    sha256(&[0x04], body)
 }
 
 /// Length of an encoded [`Entry`] in bytes.
@@ -171,7 +165,7 @@ impl Entry {
     pub fn leaf(&self) -> [u8; 32] {
         let mut message = [0x00; 1 + ENTRY_LEN];
         message[1..].copy_from_slice(&self.to_bytes());
-        Sha256::digest(message).into()
+        sha256(&message, &[])
     }
 }
 

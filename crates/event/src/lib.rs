@@ -18,7 +18,8 @@ pub mod id;
 pub mod json;
 pub mod map;
 pub mod model;
-pub mod shared;
+pub mod sha;
+mod shared;
 
 pub use codec::{DecodeError, EncodeError, Frame};
 pub use commit::{Commitment, ENTRY_LEN, Entry, EntryKind, Salt, commitment, group_commitment};

@@ -40,6 +40,13 @@ impl<T: Blank> Shared<T> {
             _ => false,
         }
     }
+
+    /// The value to be changed, if there is one: for changes that would leave a default as it is, and need not make
+    /// room for one.
+    #[inline]
+    pub fn set_mut(&mut self) -> Option<&mut T> {
+        self.0.as_mut().map(Arc::make_mut)
+    }
 }
 
 impl<T> Default for Shared<T> {
@@ -161,5 +168,15 @@ mod tests {
         assert_eq!(nothing, default);
         assert_eq!(format!("{nothing:?}"), format!("{:?}", Peer::default()));
         assert_eq!(Other::default(), Other::from(Vec::new()));
+    }
+
+    #[test]
+    fn what_was_never_set_has_nothing_to_change_and_a_change_reaches_no_copy() {
+        let mut peer = Shared::<Peer>::default();
+        assert_eq!(peer.set_mut(), None);
+        peer.retries = Some(1);
+        let copy = peer.clone();
+        peer.set_mut().unwrap().retries = Some(2);
+        assert_eq!((peer.retries, copy.retries), (Some(2), Some(1)));
     }
 }

@@ -11,6 +11,7 @@
 pub mod assigned;
 pub mod forms;
 pub mod fuzz;
+mod needles;
 pub mod personal;
 mod pseudonym;
 mod random;

@@ -1,7 +1,9 @@
-//! One pass over a text: a search automaton finds beginnings and names, each candidate is then looked at.
+//! One pass over a text finds beginnings and names, each candidate is then looked at; what an operator added is found
+//! by a search automaton in a pass of its own.
 
 use crate::assigned;
 use crate::forms::{FORMS, TOKEN_MAX};
+use crate::needles::Needles;
 use crate::personal::{self, Wanted};
 use crate::random::looks_random;
 use crate::{HITS_MAX, Pseudonyms, REDACTED, TEXT_MAX};
@@ -70,7 +72,7 @@ impl Cleaned {
     }
 }
 
-/// What a needle of the automaton stands for.
+/// What a needle stands for.
 #[derive(Clone, Copy)]
 enum Needle {
     Form(usize),
@@ -78,27 +80,29 @@ enum Needle {
     Armour,
     Userinfo,
     Jwt,
-    Own(usize),
 }
 
 /// See the crate's documentation. Building one takes milliseconds; share it.
 pub struct Scanner {
-    automaton: Option<AhoCorasick>,
-    needles: Vec<Needle>,
+    needles: Needles,
+    /// By number of the needle.
+    meanings: Vec<Needle>,
     own: Vec<(String, Regex)>,
+    /// Keywords of the operator's rules, by number of the rule.
+    keywords: Option<AhoCorasick>,
     personal: Wanted,
     pseudonyms: Option<Pseudonyms>,
 }
 
 impl std::fmt::Debug for Scanner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Scanner").field("needles", &self.needles.len()).finish_non_exhaustive()
+        f.debug_struct("Scanner").field("needles", &self.needles.count()).finish_non_exhaustive()
     }
 }
 
 impl Default for Scanner {
     fn default() -> Scanner {
-        Scanner::build(Vec::new(), Vec::new())
+        Scanner::build()
     }
 }
 
@@ -137,16 +141,17 @@ impl Scanner {
             own.push((rule, regex));
             keywords.push(keyword);
         }
-        let built = Scanner::build(own, keywords);
-        Ok(Scanner { personal: wanted, pseudonyms: options.pseudonyms, ..built })
+        let keywords = (!keywords.is_empty()).then(|| automaton(&keywords)).transpose();
+        let keywords = keywords.map_err(|error| fail("(all)", &format!("{error}")))?;
+        Ok(Scanner { own, keywords, personal: wanted, pseudonyms: options.pseudonyms, ..Scanner::build() })
     }
 
-    fn build(own: Vec<(String, Regex)>, keywords: Vec<String>) -> Scanner {
-        let mut patterns: Vec<&str> = Vec::new();
-        let mut needles = Vec::new();
-        let mut add = |pattern, needle| {
-            patterns.push(pattern);
+    fn build() -> Scanner {
+        let mut needles: Vec<&str> = Vec::new();
+        let mut meanings = Vec::new();
+        let mut add = |needle, meaning| {
             needles.push(needle);
+            meanings.push(meaning);
         };
         for (i, form) in FORMS.iter().enumerate() {
             add(form.start, Needle::Form(i));
@@ -156,28 +161,23 @@ impl Scanner {
         add("PRIVATE KEY BLOCK-----", Needle::Armour);
         add("://", Needle::Userinfo);
         add("eyJ", Needle::Jwt);
-        for (i, keyword) in keywords.iter().enumerate() {
-            add(keyword, Needle::Own(i));
+        Scanner {
+            needles: Needles::new(&needles),
+            meanings,
+            own: Vec::new(),
+            keywords: None,
+            personal: Wanted::default(),
+            pseudonyms: None,
         }
-        // Overlapping matches: a name may be the end of another one, a token may begin inside a name.
-        let automaton = AhoCorasick::builder()
-            .match_kind(MatchKind::Standard)
-            .ascii_case_insensitive(true)
-            .kind(Some(AhoCorasickKind::DFA))
-            .build(&patterns)
-            .ok();
-        Scanner { automaton, needles, own, personal: Wanted::default(), pseudonyms: None }
     }
 
     /// Every place in `text` that must not be kept, in order, not overlapping.
     pub fn find(&self, text: &[u8]) -> Vec<Hit> {
         let text = text.get(..TEXT_MAX).unwrap_or(text);
         let mut hits = Vec::new();
-        match &self.automaton {
-            Some(automaton) => self.known(automaton, text, &mut hits),
-            // The table is constant and a test builds it; without it nothing would be found, so nothing is kept.
-            None if !text.is_empty() => hits.push(hit("unsearched", 0, text.len())),
-            None => {}
+        self.known(text, &mut hits);
+        if let Some(keywords) = &self.keywords {
+            self.own_rules(keywords, text, &mut hits);
         }
         words(text, &mut hits);
         if self.personal.any() {
@@ -191,7 +191,8 @@ impl Scanner {
         let shown = text.get(..max.min(TEXT_MAX)).unwrap_or(text);
         // A secret that the bound cuts in two is still found: what is searched is longer than what is shown.
         let searched = text.get(..(max.saturating_add(TOKEN_MAX)).min(TEXT_MAX)).unwrap_or(text);
-        let mut out = Cleaned::default();
+        // Room for the text as it is, so that a long one is not copied to ever larger rooms.
+        let mut out = Cleaned { text: String::with_capacity(shown.len()), hits: Vec::new() };
         let mut at = 0;
         for Hit { rule, start, end } in self.find(searched) {
             if start >= shown.len() {
@@ -238,20 +239,20 @@ impl Scanner {
         !self.find(text.as_bytes()).is_empty()
     }
 
-    fn known(&self, automaton: &AhoCorasick, text: &[u8], hits: &mut Vec<Hit>) {
+    fn known(&self, text: &[u8], hits: &mut Vec<Hit>) {
         let mut armoured = 0;
-        for found in automaton.find_overlapping_iter(text) {
-            let (start, end) = (found.start(), found.end());
+        self.needles.each(text, |start, number| {
+            let end = start + self.needles.length(number);
             if hits.len() > HITS_MAX {
-                return hits.push(hit("too-many", start, text.len()));
+                hits.push(hit("too-many", start, text.len()));
+                return false;
             }
-            let hit = match self.needles.get(found.pattern().as_usize()) {
+            let hit = match self.meanings.get(number) {
                 Some(Needle::Form(i)) => form(text, *i, start, end),
                 Some(Needle::Name) => assigned_value(text, start, end),
                 Some(Needle::Armour) if end > armoured => armour(text, start, end),
                 Some(Needle::Userinfo) => userinfo(text, end),
                 Some(Needle::Jwt) => jwt(text, start),
-                Some(Needle::Own(i)) => self.own_rule(*i, text, start),
                 Some(Needle::Armour) | None => None,
             };
             if let Some(hit) = hit {
@@ -260,6 +261,16 @@ impl Scanner {
                 }
                 hits.push(hit);
             }
+            true
+        });
+    }
+
+    fn own_rules(&self, keywords: &AhoCorasick, text: &[u8], hits: &mut Vec<Hit>) {
+        for found in keywords.find_overlapping_iter(text) {
+            if hits.len() > 2 * HITS_MAX {
+                return hits.push(hit("too-many", found.start(), text.len()));
+            }
+            hits.extend(self.own_rule(found.pattern().as_usize(), text, found.start()));
         }
     }
 
@@ -270,6 +281,15 @@ impl Scanner {
             regex.find(Input::new(text).span(Span { start, end })).filter(|found| !found.is_empty())?;
         Some(Hit { rule: Cow::Owned(rule.clone()), start: found.start(), end: found.end() })
     }
+}
+
+/// Overlapping matches: a keyword may be the end of another one.
+fn automaton(keywords: &[String]) -> Result<AhoCorasick, aho_corasick::BuildError> {
+    AhoCorasick::builder()
+        .match_kind(MatchKind::Standard)
+        .ascii_case_insensitive(true)
+        .kind(Some(AhoCorasickKind::DFA))
+        .build(keywords)
 }
 
 /// Whether an operator's rule has a name that may stand in records.
@@ -370,7 +390,7 @@ fn words(text: &[u8], hits: &mut Vec<Hit>) {
     let part = |b: &u8| PART.get(usize::from(*b)).is_some_and(|is| *is);
     let mut at = 0;
     while let Some(window) = text.get(at..at + WORD_MIN) {
-        if hits.len() > 2 * HITS_MAX {
+        if hits.len() > 3 * HITS_MAX {
             return hits.push(hit("too-many", at, text.len()));
         }
         // No long word begins before the last border in the window, so most bytes are never looked at.
@@ -392,7 +412,7 @@ fn words(text: &[u8], hits: &mut Vec<Hit>) {
 fn numbers(text: &[u8], wanted: Wanted, hits: &mut Vec<Hit>) {
     let mut at = 0;
     while at < text.len() {
-        if hits.len() > 3 * HITS_MAX {
+        if hits.len() > 4 * HITS_MAX {
             return hits.push(hit("too-many", at, text.len()));
         }
         let Some(rest) = text.get(at..) else { return };

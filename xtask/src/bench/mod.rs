@@ -3,6 +3,7 @@
 //! Timing decides nothing here: bars are printed next to results. What does fail a bench is a lost
 //! record, because a lossy run has no rate.
 
+mod collect;
 mod gateway;
 mod ledger;
 mod machine;
@@ -45,7 +46,7 @@ pub(crate) fn run(what: &str, quick: bool) -> Result<(), XtaskError> {
         example("framers")?;
     }
     if matches!(what, "all" | "collect") {
-        example("bench_collect")?;
+        collect::run()?;
     }
     if matches!(what, "all" | "verify") {
         verify::run()?;

@@ -88,7 +88,7 @@ fn inner_audit(draft: &mut Draft, entry: Val<'_, '_>, resource: &str) -> Result<
         draft.event.core.t_event = exported;
     }
     log.take();
-    doc.unread(&mut |pointer, token| draft.token(&format!("/properties/log{pointer}"), token));
+    doc.unread(&mut |pointer, token| draft.token(format!("/properties/log{pointer}"), token));
     if doc.ambiguous() {
         draft.partial("a JSON object gives a name twice");
     }

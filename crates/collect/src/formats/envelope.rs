@@ -114,7 +114,7 @@ fn speaker(draft: &mut Draft, realm: &str, around: Around<'_>) {
 /// A name of the envelope, kept apart from those of the message.
 pub(crate) fn note(draft: &mut Draft, pointer: &str, value: &str) {
     if !value.is_empty() {
-        draft.token(pointer, &crate::draft::json_text(value));
+        draft.said(pointer, value);
     }
 }
 
@@ -122,7 +122,7 @@ pub(crate) fn note(draft: &mut Draft, pointer: &str, value: &str) {
 pub(crate) fn members(draft: &mut Draft, prefix: &str, object: Val<'_, '_>) {
     for member in object.members() {
         let name = member.name().replace('~', "~0").replace('/', "~1");
-        draft.token(&format!("{prefix}/{name}"), member.token());
+        draft.token(format!("{prefix}/{name}"), member.token());
     }
     object.take();
 }

@@ -161,7 +161,7 @@ fn who(draft: &mut Draft, root: Val<'_, '_>, realm: &str, class: u64) {
     };
     let id = if is_uri { found.id.clone() } else { format!("user:{realm}/{name}") };
     if !is_uri && !found.id.is_empty() && found.id != name {
-        draft.token(&format!("/{user}/uid"), &crate::draft::json_text(&found.id));
+        draft.said(format!("/{user}/uid"), &found.id);
     }
     let kind = found.kind.or(found
         .id

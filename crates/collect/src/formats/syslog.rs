@@ -136,12 +136,12 @@ fn keep(draft: &mut Draft, message: &Message<'_>) {
         note(draft, name, value);
     }
     if let Some(version) = message.version {
-        draft.token("/syslog/version", &version.to_string());
+        draft.token("/syslog/version", version.to_string());
     }
     if let Some(priority) = message.priority {
-        draft.token("/syslog/priority", &priority.to_string());
-        draft.token("/syslog/facility", &(priority / 8).to_string());
-        draft.token("/syslog/severity", &(priority % 8).to_string());
+        draft.token("/syslog/priority", priority.to_string());
+        draft.token("/syslog/facility", (priority / 8).to_string());
+        draft.token("/syslog/severity", (priority % 8).to_string());
     }
     for (number, (id, name, value)) in message.data.iter().enumerate() {
         let part = |text: &str| text.replace('~', "~0").replace('/', "~1");
@@ -150,7 +150,7 @@ fn keep(draft: &mut Draft, message: &Message<'_>) {
         if draft.event.content.unmapped.contains_key(&pointer) {
             pointer = format!("{pointer}/{number}");
         }
-        draft.token(&pointer, &crate::draft::json_text(value));
+        draft.said(&pointer, value);
     }
 }
 

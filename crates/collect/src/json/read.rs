@@ -149,15 +149,25 @@ impl<'a> Reader<'a> {
             at = self.nodes[at as usize].next;
         }
         let (text, nodes) = (self.text, &self.nodes);
-        let name = |at: &u32| {
+        let key = |at: &u32| {
             let node = &nodes[*at as usize];
-            super::value::decoded(&text[node.key.0 as usize..node.key.1 as usize], node.escaped.0)
+            (&text[node.key.0 as usize..node.key.1 as usize], node.escaped.0)
         };
+        if self.names.iter().any(|at| key(at).1) {
+            let name = |at: &u32| super::value::decoded(key(at).0, key(at).1);
+            self.names.sort_unstable_by(|a, b| name(a).cmp(&name(b)));
+            return self.names.windows(2).any(|two| name(&two[0]) == name(&two[1]));
+        }
+        let name = |at: &u32| key(at).0;
         if self.names.len() <= PAIRS_MAX {
             let same = |(i, a): (usize, &u32)| self.names[..i].iter().any(|b| name(a) == name(b));
             return self.names.iter().enumerate().any(same);
         }
-        self.names.sort_unstable_by(|a, b| name(a).cmp(&name(b)));
+        if all_differ(self.names.iter().map(name)) {
+            return false;
+        }
+        // Shorter ones first: most are told apart without being compared.
+        self.names.sort_unstable_by(|a, b| (name(a).len(), name(a)).cmp(&(name(b).len(), name(b))));
         self.names.windows(2).any(|two| name(&two[0]) == name(&two[1]))
     }
 
@@ -284,4 +294,22 @@ impl<'a> Reader<'a> {
     fn fault(&self, rule: &'static str) -> Fault {
         Fault::new(self.at, rule)
     }
+}
+
+/// Whether the names certainly differ: each has a mark that none before it has. `false` says nothing.
+fn all_differ<'t>(names: impl Iterator<Item = &'t str>) -> bool {
+    const MARKS: usize = 1 << 10;
+    let mut seen = [0_u64; MARKS / 64];
+    for name in names {
+        let bytes = name.as_bytes();
+        let at = |at: usize| bytes.get(at).copied().unwrap_or_default();
+        let some = [at(0), at(bytes.len() / 2), at(bytes.len().saturating_sub(3)), bytes.len() as u8];
+        let mark = u32::from_le_bytes(some).wrapping_mul(0x9e37_79b1) as usize >> 22;
+        let Some(word) = seen.get_mut(mark / 64) else { return false };
+        if *word & 1 << (mark % 64) != 0 {
+            return false;
+        }
+        *word |= 1 << (mark % 64);
+    }
+    true
 }

@@ -4,6 +4,9 @@ use super::{Doc, Kind};
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+/// Pointers are written out up to about this length, bytes: no entry of `unmapped` is larger.
+const POINTER_MAX: usize = countersign_event::fields::bound::UNMAPPED_BYTES;
+
 /// One value of a [`Doc`]. Reading its content marks it as taken; asking for members does not.
 #[derive(Clone, Copy)]
 pub struct Val<'d, 'a> {
@@ -95,6 +98,10 @@ impl<'d, 'a> Val<'d, 'a> {
 
     /// The member under several names, as `a/b/c`. Names hold no `/`.
     pub fn at(&self, path: &str) -> Option<Val<'d, 'a>> {
+        // Most paths are one name.
+        if !path.as_bytes().contains(&b'/') {
+            return self.get(path);
+        }
         path.split('/').try_fold(*self, |value, name| value.get(name))
     }
 
@@ -236,12 +243,17 @@ impl<'d, 'a> Val<'d, 'a> {
         let length = pointer.len();
         let array = node.kind == Kind::Array;
         for (number, item) in self.inside(node.kind).enumerate() {
+            let inner = item.node();
+            if inner.used.get() && inner.next == item.at + 1 {
+                continue;
+            }
             pointer.push('/');
             if array {
                 // Writing to a String cannot fail.
                 let _ = write!(pointer, "{number}");
-            } else {
-                pointer_part(&item.name(), pointer);
+            } else if pointer.len() <= POINTER_MAX {
+                // Of a longer one nothing is kept but its length.
+                pointer_part(clip(&item.name(), POINTER_MAX), pointer);
             }
             item.unread(pointer, take);
             pointer.truncate(length);
@@ -250,7 +262,10 @@ impl<'d, 'a> Val<'d, 'a> {
 }
 
 /// A name as part of a pointer: `~` is `~0`, `/` is `~1` (RFC 6901 section 3).
-fn pointer_part(name: &str, out: &mut String) {
+pub(crate) fn pointer_part(name: &str, out: &mut String) {
+    if !name.bytes().any(|b| matches!(b, b'~' | b'/')) {
+        return out.push_str(name);
+    }
     for c in name.chars() {
         match c {
             '~' => out.push_str("~0"),
@@ -258,4 +273,9 @@ fn pointer_part(name: &str, out: &mut String) {
             c => out.push(c),
         }
     }
+}
+
+/// The first `max` bytes of `text` or a little less, at a character's border.
+fn clip(text: &str, max: usize) -> &str {
+    text.get(..text.floor_char_boundary(max)).unwrap_or(text)
 }

@@ -20,7 +20,7 @@ use crate::spans::SpanRecord;
 use crate::time::Stamp;
 use crate::{Draft, Fault, Input, Keeper, RECORD_MAX};
 use attributes::Attributes;
-use countersign_event::{Event, Rec, TimeBasis, Unmapped};
+use countersign_event::{Event, Rec, TimeBasis};
 pub(crate) use identity::called_by;
 
 /// Name of the format of log records and of spans, in `cap.fmt`.
@@ -280,11 +280,10 @@ fn span_rest(draft: &mut Draft, span: &Span) {
     }
     text(draft, "/traceState", &span.state);
     for (at, event) in span.events.iter().enumerate() {
-        draft
-            .token(&format!("/events/{at}"), &super::json::token(|out| super::json::write_event(event, out)));
+        draft.token(format!("/events/{at}"), super::json::token(|out| super::json::write_event(event, out)));
     }
     for (at, link) in span.links.iter().enumerate() {
-        draft.token(&format!("/links/{at}"), &super::json::token(|out| super::json::write_link(link, out)));
+        draft.token(format!("/links/{at}"), super::json::token(|out| super::json::write_link(link, out)));
     }
     if let Some(status) = &span.status {
         number(draft, "/status/code", i64::from(status.code));
@@ -347,31 +346,30 @@ fn links(draft: &mut Draft, trace: &[u8], span: Option<&[u8]>, flags: u32) {
     }
 }
 
-fn keep(draft: &mut Draft, pointer: &str, value: &Any) {
-    let kept = match value {
-        Any::Bytes(bytes) => Unmapped::Bytes(bytes.clone()),
+fn keep(draft: &mut Draft, pointer: impl AsRef<str> + Into<String>, value: &Any) {
+    match value {
+        Any::Bytes(bytes) => draft.bytes(pointer, bytes),
         value => {
             let mut token = String::new();
             super::json::plain(value, &mut token);
-            Unmapped::Token(token)
+            draft.token(pointer, token);
         }
-    };
-    draft.event.content.unmapped.insert(pointer.to_owned(), kept);
+    }
 }
 
 /// Keys stand as they are, `~` and `/` escaped (RFC 6901). A key that comes twice keeps both, the second numbered.
 fn keep_pair(draft: &mut Draft, under: &str, pair: &Pair) {
-    let pointer = format!("{under}{}", pair.key.replace('~', "~0").replace('/', "~1"));
-    let mut name = pointer.clone();
-    let mut number = 2;
-    while draft.event.content.unmapped.contains_key(&name) && number < TWINS_MAX {
-        name = format!("{pointer}/{number}");
-        number += 1;
-    }
-    if number > 2 {
+    let mut pointer = String::with_capacity(under.len() + pair.key.len());
+    pointer.push_str(under);
+    crate::json::pointer_part(&pair.key, &mut pointer);
+    let unmapped = &draft.event.content.unmapped;
+    if unmapped.contains_key(&pointer) {
+        let mut others = (2..TWINS_MAX).map(|number| format!("{pointer}/{number}"));
+        let free = others.find(|name| !unmapped.contains_key(name));
+        pointer = free.unwrap_or_else(|| format!("{pointer}/{}", TWINS_MAX - 1));
         draft.partial("an attribute is given twice");
     }
-    keep(draft, &name, pair.value.as_ref().unwrap_or(&Any::Empty));
+    keep(draft, pointer, pair.value.as_ref().unwrap_or(&Any::Empty));
 }
 
 /// Equal keys that are told apart.
@@ -379,19 +377,19 @@ const TWINS_MAX: usize = 8;
 
 fn text(draft: &mut Draft, pointer: &str, text: &str) {
     if !text.is_empty() {
-        draft.token(pointer, &crate::draft::json_text(text));
+        draft.said(pointer, text);
     }
 }
 
 fn number(draft: &mut Draft, pointer: &str, number: i64) {
     if number != 0 {
-        draft.token(pointer, &number.to_string());
+        draft.token(pointer, number.to_string());
     }
 }
 
 fn bytes(draft: &mut Draft, pointer: &str, bytes: &[u8]) {
     if !bytes.is_empty() {
-        draft.event.content.unmapped.insert(pointer.to_owned(), Unmapped::Bytes(bytes.to_vec()));
+        draft.bytes(pointer, bytes);
     }
 }
 

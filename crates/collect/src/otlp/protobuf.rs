@@ -5,10 +5,33 @@ use super::*;
 use crate::Fault;
 use crate::proto::{Fields, Wire, Writer};
 
+/// Most attributes, values, events and links of one record, of a resource or of a scope, nested ones counted: each takes
+/// many times the two bytes that it may be long.
+pub const VALUES_MAX: usize = 4_096;
+
+/// How many of [`VALUES_MAX`] may still come.
+#[derive(Debug)]
+pub struct Left(std::cell::Cell<usize>);
+
+impl Default for Left {
+    fn default() -> Left {
+        Left(std::cell::Cell::new(VALUES_MAX))
+    }
+}
+
+impl Left {
+    /// One more.
+    fn take(&self) -> Result<(), Fault> {
+        let left = self.0.get().checked_sub(1).ok_or(Fault::new(0, "more values than the bound"))?;
+        self.0.set(left);
+        Ok(())
+    }
+}
+
 /// A record that knows its Protobuf form. Sealed: only this crate's records.
 pub trait Coded {
     #[doc(hidden)]
-    fn read(bytes: &[u8]) -> Result<Self, Fault>
+    fn read(bytes: &[u8], left: &Left) -> Result<Self, Fault>
     where
         Self: Sized;
     #[doc(hidden)]
@@ -75,7 +98,7 @@ fn group<T: Item>(bytes: &[u8]) -> Result<Group<T>, Fault> {
         Group { resource: None, scopes: Vec::new(), schema_url: String::new(), unknown: Vec::new() };
     group.unknown = each(bytes, |number, wire| {
         match number {
-            1 => group.resource = Some(Resource::read(wire.bytes())?),
+            1 => group.resource = Some(Resource::read(wire.bytes(), &Left::default())?),
             2 => group.scopes.push(scoped(wire.bytes())?),
             3 => group.schema_url = wire.text().into_owned(),
             _ => return Ok(false),
@@ -90,8 +113,8 @@ fn scoped<T: Item>(bytes: &[u8]) -> Result<Scoped<T>, Fault> {
         Scoped { scope: None, items: Vec::new(), schema_url: String::new(), unknown: Vec::new() };
     scoped.unknown = each(bytes, |number, wire| {
         match number {
-            1 => scoped.scope = Some(Scope::read(wire.bytes())?),
-            2 => scoped.items.push(T::read(wire.bytes())?),
+            1 => scoped.scope = Some(Scope::read(wire.bytes(), &Left::default())?),
+            2 => scoped.items.push(T::read(wire.bytes(), &Left::default())?),
             3 => scoped.schema_url = wire.text().into_owned(),
             _ => return Ok(false),
         }
@@ -100,7 +123,8 @@ fn scoped<T: Item>(bytes: &[u8]) -> Result<Scoped<T>, Fault> {
     Ok(scoped)
 }
 
-fn any(bytes: &[u8], depth: usize) -> Result<Any, Fault> {
+fn any(bytes: &[u8], depth: usize, left: &Left) -> Result<Any, Fault> {
+    left.take()?;
     if depth > VALUE_DEPTH_MAX {
         return Err(Fault::new(0, "a value is nested deeper than the bound"));
     }
@@ -111,8 +135,8 @@ fn any(bytes: &[u8], depth: usize) -> Result<Any, Fault> {
             2 => Any::Bool(wire.uint() != 0),
             3 => Any::Int(wire.int()),
             4 => Any::Double(wire.double()),
-            5 => Any::Array(list(wire.bytes(), |one| any(one, depth + 1))?),
-            6 => Any::Map(list(wire.bytes(), |one| pair(one, depth + 1))?),
+            5 => Any::Array(list(wire.bytes(), |one| any(one, depth + 1, left))?),
+            6 => Any::Map(list(wire.bytes(), |one| pair(one, depth + 1, left))?),
             7 => Any::Bytes(wire.bytes().to_vec()),
             _ => return Ok(false),
         };
@@ -133,12 +157,13 @@ fn list<T>(bytes: &[u8], mut one: impl FnMut(&[u8]) -> Result<T, Fault>) -> Resu
     Ok(out)
 }
 
-fn pair(bytes: &[u8], depth: usize) -> Result<Pair, Fault> {
+fn pair(bytes: &[u8], depth: usize, left: &Left) -> Result<Pair, Fault> {
+    left.take()?;
     let mut pair = Pair::default();
     each(bytes, |number, wire| {
         match number {
             1 => pair.key = wire.text().into_owned(),
-            2 => pair.value = Some(any(wire.bytes(), depth)?),
+            2 => pair.value = Some(any(wire.bytes(), depth, left)?),
             _ => return Ok(false),
         }
         Ok(true)
@@ -173,11 +198,11 @@ fn write_pairs(number: u32, pairs: &[Pair], out: &mut Writer) {
 }
 
 impl Coded for Resource {
-    fn read(bytes: &[u8]) -> Result<Resource, Fault> {
+    fn read(bytes: &[u8], left: &Left) -> Result<Resource, Fault> {
         let mut resource = Resource::default();
         resource.unknown = each(bytes, |number, wire| {
             match number {
-                1 => resource.attributes.push(pair(wire.bytes(), 0)?),
+                1 => resource.attributes.push(pair(wire.bytes(), 0, left)?),
                 2 => resource.dropped = wire.uint() as u32,
                 _ => return Ok(false),
             }
@@ -193,13 +218,13 @@ impl Coded for Resource {
 }
 
 impl Coded for Scope {
-    fn read(bytes: &[u8]) -> Result<Scope, Fault> {
+    fn read(bytes: &[u8], left: &Left) -> Result<Scope, Fault> {
         let mut scope = Scope::default();
         scope.unknown = each(bytes, |number, wire| {
             match number {
                 1 => scope.name = wire.text().into_owned(),
                 2 => scope.version = wire.text().into_owned(),
-                3 => scope.attributes.push(pair(wire.bytes(), 0)?),
+                3 => scope.attributes.push(pair(wire.bytes(), 0, left)?),
                 4 => scope.dropped = wire.uint() as u32,
                 _ => return Ok(false),
             }
@@ -217,15 +242,15 @@ impl Coded for Scope {
 }
 
 impl Coded for LogRecord {
-    fn read(bytes: &[u8]) -> Result<LogRecord, Fault> {
+    fn read(bytes: &[u8], left: &Left) -> Result<LogRecord, Fault> {
         let mut log = LogRecord::default();
         log.unknown = each(bytes, |number, wire| {
             match number {
                 1 => log.time = wire.uint(),
                 2 => log.severity = wire.int() as i32,
                 3 => log.severity_text = wire.text().into_owned(),
-                5 => log.body = Some(any(wire.bytes(), 0)?),
-                6 => log.attributes.push(pair(wire.bytes(), 0)?),
+                5 => log.body = Some(any(wire.bytes(), 0, left)?),
+                6 => log.attributes.push(pair(wire.bytes(), 0, left)?),
                 7 => log.dropped = wire.uint() as u32,
                 8 => log.flags = wire.uint() as u32,
                 9 => log.trace = wire.bytes().to_vec(),
@@ -257,7 +282,7 @@ impl Coded for LogRecord {
 }
 
 impl Coded for Span {
-    fn read(bytes: &[u8]) -> Result<Span, Fault> {
+    fn read(bytes: &[u8], left: &Left) -> Result<Span, Fault> {
         let mut span = Span::default();
         span.unknown = each(bytes, |number, wire| {
             match number {
@@ -269,13 +294,13 @@ impl Coded for Span {
                 6 => span.kind = wire.int() as i32,
                 7 => span.start = wire.uint(),
                 8 => span.end = wire.uint(),
-                9 => span.attributes.push(pair(wire.bytes(), 0)?),
+                9 => span.attributes.push(pair(wire.bytes(), 0, left)?),
                 10 => span.dropped = wire.uint() as u32,
-                11 => span.events.push(SpanEvent::read(wire.bytes())?),
+                11 => span.events.push(SpanEvent::read(wire.bytes(), left)?),
                 12 => span.dropped_events = wire.uint() as u32,
-                13 => span.links.push(Link::read(wire.bytes())?),
+                13 => span.links.push(Link::read(wire.bytes(), left)?),
                 14 => span.dropped_links = wire.uint() as u32,
-                15 => span.status = Some(Status::read(wire.bytes())?),
+                15 => span.status = Some(Status::read(wire.bytes(), left)?),
                 16 => span.flags = wire.uint() as u32,
                 _ => return Ok(false),
             }
@@ -307,13 +332,14 @@ impl Coded for Span {
 }
 
 impl Coded for SpanEvent {
-    fn read(bytes: &[u8]) -> Result<SpanEvent, Fault> {
+    fn read(bytes: &[u8], left: &Left) -> Result<SpanEvent, Fault> {
+        left.take()?;
         let mut event = SpanEvent::default();
         event.unknown = each(bytes, |number, wire| {
             match number {
                 1 => event.time = wire.uint(),
                 2 => event.name = wire.text().into_owned(),
-                3 => event.attributes.push(pair(wire.bytes(), 0)?),
+                3 => event.attributes.push(pair(wire.bytes(), 0, left)?),
                 4 => event.dropped = wire.uint() as u32,
                 _ => return Ok(false),
             }
@@ -331,14 +357,15 @@ impl Coded for SpanEvent {
 }
 
 impl Coded for Link {
-    fn read(bytes: &[u8]) -> Result<Link, Fault> {
+    fn read(bytes: &[u8], left: &Left) -> Result<Link, Fault> {
+        left.take()?;
         let mut link = Link::default();
         link.unknown = each(bytes, |number, wire| {
             match number {
                 1 => link.trace = wire.bytes().to_vec(),
                 2 => link.span = wire.bytes().to_vec(),
                 3 => link.state = wire.text().into_owned(),
-                4 => link.attributes.push(pair(wire.bytes(), 0)?),
+                4 => link.attributes.push(pair(wire.bytes(), 0, left)?),
                 5 => link.dropped = wire.uint() as u32,
                 6 => link.flags = wire.uint() as u32,
                 _ => return Ok(false),
@@ -359,7 +386,7 @@ impl Coded for Link {
 }
 
 impl Coded for Status {
-    fn read(bytes: &[u8]) -> Result<Status, Fault> {
+    fn read(bytes: &[u8], _: &Left) -> Result<Status, Fault> {
         let mut status = Status::default();
         status.unknown = each(bytes, |number, wire| {
             match number {

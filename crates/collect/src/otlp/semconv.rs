@@ -1,7 +1,6 @@
 //! What attributes mean: one table of names, the stable semantic conventions first, then what they were called
 //! before (OpenTelemetry semantic conventions 1.37, and the migration guides for HTTP, RPC, database, messaging).
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
 
 /// What an attribute sets. [`super::map`] has one arm for each.
@@ -209,12 +208,29 @@ pub(super) const TABLE: &[(&str, Sets)] = &[
     ("exception.message", ErrorText),
 ];
 
-static RANKS: LazyLock<HashMap<&'static str, usize>> =
-    LazyLock::new(|| TABLE.iter().enumerate().map(|(rank, (name, _))| (*name, rank)).collect());
+/// Lists of [`RANKS`].
+const LISTS: usize = 1 << 10;
+
+/// Places in the table, by length and last letter of the name: a list holds one or two.
+static RANKS: LazyLock<Vec<Vec<usize>>> = LazyLock::new(|| {
+    let mut lists = vec![Vec::new(); LISTS];
+    for (rank, (name, _)) in TABLE.iter().enumerate() {
+        if let Some(list) = lists.get_mut(list(name)) {
+            list.push(rank);
+        }
+    }
+    lists
+});
+
+fn list(name: &str) -> usize {
+    let last = name.as_bytes().last().map_or(0, |last| usize::from(last % 32));
+    (name.len() * 32 + last) % LISTS
+}
 
 /// Place in the table of the attribute `name`.
 pub(super) fn rank(name: &str) -> Option<usize> {
-    RANKS.get(name).copied()
+    let list = RANKS.get(list(name))?;
+    list.iter().copied().find(|rank| TABLE.get(*rank).is_some_and(|(known, _)| *known == name))
 }
 
 #[cfg(test)]
@@ -223,7 +239,10 @@ mod tests {
 
     #[test]
     fn each_name_has_one_meaning_and_names_of_one_meaning_stand_in_order_of_age() {
-        assert_eq!(RANKS.len(), TABLE.len(), "a name stands twice");
+        for (at, (name, _)) in TABLE.iter().enumerate() {
+            assert_eq!(rank(name), Some(at), "{name} stands twice");
+        }
+        assert_eq!((rank(""), rank("http.metho"), rank("HTTP.method")), (None, None, None));
         for old in ["http.method", "http.status_code", "net.peer.ip", "db.statement", "enduser.id"] {
             let rank = rank(old).unwrap();
             assert!(

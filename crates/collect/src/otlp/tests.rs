@@ -217,3 +217,17 @@ fn a_large_resource_before_many_records_does_not_unfold_without_end() {
     assert!(split(Signal::Logs, &to_protobuf(&request)).is_err());
     assert!(split(Signal::Logs, to_json(&request).as_bytes()).is_err());
 }
+
+#[test]
+fn a_record_of_very_many_values_is_refused_and_one_at_the_bound_is_read() {
+    let read = |attributes: usize| {
+        let attributes = vec![Pair::default(); attributes];
+        let items = vec![LogRecord { attributes, ..LogRecord::default() }];
+        let scoped = Scoped { scope: None, items, schema_url: String::new(), unknown: Vec::new() };
+        let group =
+            Group { resource: None, scopes: vec![scoped], schema_url: String::new(), unknown: Vec::new() };
+        from_protobuf::<LogRecord>(&to_protobuf(&Request { groups: vec![group] }))
+    };
+    assert!(read(VALUES_MAX).is_ok());
+    assert_eq!(read(VALUES_MAX + 1).unwrap_err().rule, "more values than the bound");
+}

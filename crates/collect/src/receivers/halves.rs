@@ -10,12 +10,10 @@
 //! Invariant: what an event was already made of is not given back, so nothing is told twice; where that is not seen
 //! here (the event is older than what was read), the intake's memory of repeats knows the event by its id.
 
+use crate::otlp::HALF;
 use crate::spans::PENDING_MAX;
 use countersign_event::{CaptureMode, Event, Rec, Unmapped};
 use std::collections::{BTreeMap, HashMap};
-
-/// Behind the source id of a half: the event of the call has the span's own.
-pub(super) const HALF: &str = "#half";
 
 /// See the module. Give it every event of the input, oldest first.
 #[derive(Clone, Debug, Default)]

@@ -7,27 +7,24 @@
 //! refused. Repeats are known by content, spans also by their id.
 
 use super::grpc::{self, Code};
-use super::halves::{self, Halves};
+use super::halves::Halves;
 use super::http::{Push, Reply, again, bytes, come_again, json};
 use super::port::{self, Deliverer, Port};
 use crate::draft::json_text;
 use crate::intake::{Receipt, Refusal};
-use crate::otlp::map::{SPAN_FORMAT, observe_log, observe_span, source_id};
-use crate::otlp::{Signal, split_json, split_protobuf};
+use crate::otlp::map::observe_span;
+use crate::otlp::{self, Batch, Signal, half_id, split_json, split_protobuf};
 use crate::proto::Writer;
-use crate::spans::{PENDING_MAX, Spans, WINDOW};
-use crate::{Draft, Fault, Input};
-use countersign_event::{CaptureMode, Event, Rec, Verified, import_eid};
+use crate::spans::{PENDING_MAX, SpanRecord, Spans, WINDOW};
+use crate::{Fault, Input};
+use countersign_event::{CaptureMode, Event, Verified, import_eid};
 use http::{HeaderValue, StatusCode};
-use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 /// How often the window of waiting spans is looked at, and a ledger that was busy is asked again.
 const TICK: Duration = Duration::from_secs(1);
-/// Why a waiting half is partial.
-const HALF: &str = "one half of a call; the event of the call follows";
 
 /// How a request came, and is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,10 +138,6 @@ impl Desk {
     }
 }
 
-fn half_id(source_id: &str) -> String {
-    format!("{source_id}{}", halves::HALF)
-}
-
 pub(super) async fn receive(push: Push, signal: Signal) -> Reply {
     let Push { port, desk, deliverer, headers, body, .. } = push;
     let kind = headers.get("content-type").map(HeaderValue::as_bytes).unwrap_or_default();
@@ -191,8 +184,7 @@ async fn logs(
     size: usize,
 ) -> Result<Receipt, Refusal> {
     let (input, now) = (port.input_of(deliverer), port::now());
-    let events = records.iter().map(|record| observe_log(record, &input, &port.keeper, now)).collect();
-    port.deliver(events, size, true).await
+    port.deliver(otlp::logs(records, &input, &port.keeper, now), size, true).await
 }
 
 async fn traces(
@@ -206,35 +198,12 @@ async fn traces(
         return Err(Refusal::Busy("joined spans wait for the ledger"));
     }
     let (input, now) = (port.input_of(deliverer), port::now());
-    let mut batch = Spans::new(port.intake.agent(), WINDOW);
-    let (mut events, mut by_id, mut repeated) = (Vec::new(), HashMap::new(), 0);
-    for record in records {
-        match observe_span(record, &input, &port.keeper, now) {
-            // What is known there is durable.
-            Ok(span) if desk.spans().has(&span) => repeated += 1,
-            Ok(span) => {
-                if let Some(id) = span.facts.id {
-                    by_id.entry(id).or_insert(record);
-                }
-                batch.offer(span, now, &mut events);
-            }
-            Err(raw) => events.push(*raw),
-        }
-    }
-    for span in batch.waiting() {
-        let Some((id, record)) = span.facts.id.and_then(|id| Some((id, by_id.get(&id)?))) else { continue };
-        let mut draft = Draft::new();
-        draft.event.core.rec = Some(Rec::Progress);
-        (draft.event.core.t_event, draft.event.core.t_basis) =
-            (span.event.core.t_event, span.event.core.t_basis);
-        draft.event.links.clone_from(&span.event.links);
-        draft.source_id = half_id(&source_id(&id.0, &id.1));
-        draft.partial(HALF);
-        events.push(crate::seal(draft, SPAN_FORMAT, record, &input, &port.keeper, now));
-    }
+    let known = |span: &SpanRecord| desk.spans().has(span);
+    let Batch { events, waiting, repeated } =
+        otlp::spans(records, known, port.intake.agent(), &input, &port.keeper, now);
     let receipt = port.deliver(events, size, true).await?;
-    port.intake.repeated(repeated + batch.counts().duplicates);
-    desk.settle(batch, now, port.intake.agent());
+    port.intake.repeated(repeated + waiting.counts().duplicates);
+    desk.settle(waiting, now, port.intake.agent());
     Ok(receipt)
 }
 

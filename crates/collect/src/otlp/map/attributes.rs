@@ -10,7 +10,8 @@ const MEANINGS: usize = Sets::ErrorText as usize + 1;
 
 pub(super) struct Attributes<'a> {
     list: &'a [Pair],
-    used: Vec<Cell<bool>>,
+    /// What each means, and whether it was taken.
+    used: Vec<(Option<Sets>, Cell<bool>)>,
     /// For each meaning the place of the attribute with the name that counts most.
     by_meaning: [Option<u32>; MEANINGS],
 }
@@ -18,17 +19,19 @@ pub(super) struct Attributes<'a> {
 impl<'a> Attributes<'a> {
     pub(super) fn new(list: &'a [Pair]) -> Attributes<'a> {
         let mut best: [Option<(usize, u32)>; MEANINGS] = [None; MEANINGS];
+        let mut used = Vec::with_capacity(list.len());
         for (at, pair) in list.iter().enumerate() {
-            let Some(rank) = rank(&pair.key) else { continue };
-            let Some((_, sets)) = TABLE.get(rank) else { continue };
-            if let Some(place) = best.get_mut(*sets as usize)
+            let meaning = rank(&pair.key).and_then(|rank| Some((rank, TABLE.get(rank)?.1)));
+            used.push((meaning.map(|(_, sets)| sets), Cell::new(false)));
+            let Some((rank, sets)) = meaning else { continue };
+            if let Some(place) = best.get_mut(sets as usize)
                 && place.is_none_or(|(known, _)| rank < known)
             {
                 *place = Some((rank, at as u32));
             }
         }
         let by_meaning = best.map(|found| found.map(|(_, at)| at));
-        Attributes { list, used: vec![Cell::new(false); list.len()], by_meaning }
+        Attributes { list, used, by_meaning }
     }
 
     fn find(&self, sets: Sets) -> Option<(usize, &'a Any)> {
@@ -37,7 +40,7 @@ impl<'a> Attributes<'a> {
     }
 
     fn mark(&self, at: usize) {
-        if let Some(used) = self.used.get(at) {
+        if let Some((_, used)) = self.used.get(at) {
             used.set(true);
         }
     }
@@ -135,15 +138,14 @@ impl<'a> Attributes<'a> {
 
     /// Those that nobody took. One with an older name that says the same as the one taken is said already.
     pub(super) fn rest(&self, mut keep: impl FnMut(&Pair)) {
-        for (at, pair) in self.list.iter().enumerate() {
-            if self.used.get(at).is_some_and(Cell::get) {
+        let taken = |at: usize| self.used.get(at).is_some_and(|(_, used)| used.get());
+        for (at, (pair, (meaning, used))) in self.list.iter().zip(&self.used).enumerate() {
+            if used.get() {
                 continue;
             }
-            let said = rank(&pair.key).and_then(|rank| TABLE.get(rank)).is_some_and(|(_, sets)| {
-                self.find(*sets).is_some_and(|(of, value)| {
-                    of != at && self.used.get(of).is_some_and(Cell::get) && pair.value.as_ref() == Some(value)
-                })
-            });
+            let said = meaning
+                .and_then(|sets| self.find(sets))
+                .is_some_and(|(of, value)| of != at && taken(of) && pair.value.as_ref() == Some(value));
             if !said {
                 keep(pair);
             }

@@ -88,7 +88,7 @@ impl Mapper<'_> {
         if self.side == Side::Callee {
             event.target.region = region;
         } else if !region.is_empty() {
-            self.draft.token("/resource/attributes/cloud.region", &crate::draft::json_text(&region));
+            self.draft.said("/resource/attributes/cloud.region", &region);
         }
     }
 
@@ -121,10 +121,10 @@ impl Mapper<'_> {
         if self.side == Side::Callee {
             own.0.clone_into(&mut event.target.svc);
             if !own.2.is_empty() {
-                self.draft.token("/resource/attributes/service.instance.id", &crate::draft::json_text(own.2));
+                self.draft.said("/resource/attributes/service.instance.id", own.2);
             }
             if !own.1.is_empty() {
-                self.draft.token("/resource/attributes/service.namespace", &crate::draft::json_text(own.1));
+                self.draft.said("/resource/attributes/service.namespace", own.1);
             }
             if let Some(caller) = principal(peer, "", "", self.realm) {
                 called_by(&mut self.draft.event, caller);

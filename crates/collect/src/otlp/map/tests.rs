@@ -1,7 +1,7 @@
 //! What records mean, from requests in JSON as an SDK would send them.
 
 use super::*;
-use countersign_event::{Class, Event, Kind, Outcome, StatusSpace, Verified};
+use countersign_event::{Class, Event, Kind, Outcome, StatusSpace, Unmapped, Verified};
 
 fn attribute(name: &str, value: &str) -> String {
     let value = match value.parse::<i64>() {
