@@ -1,0 +1,55 @@
+//! Sigma: rules, filters and correlations, the format in which detection is shared.
+//!
+//! [`RuleSet::compile`] takes texts and gives a set that runs and a list of what does not, with reasons;
+//! [`RuleSet::evaluate`] takes batches of committed events and gives matches. No I/O and no clock.
+//! `docs/reference/sigma.md` says what each construct means, and where implementations differ.
+//!
+//! How text becomes a match: `yaml` → documents; `read` → `ast`; `compile` → expressions over tests, each
+//! distinct test once (`plan`); `evaluate` → bitmaps of rows; `correlate` and `window` → groups over time.
+
+mod ast;
+mod bitmap;
+mod clock;
+mod compile;
+mod condition;
+mod correlate;
+mod evaluate;
+mod fields;
+mod link;
+mod pattern;
+mod plan;
+mod read;
+mod refused;
+mod route;
+mod rules;
+mod test;
+mod value;
+mod window;
+mod yaml;
+
+pub use ast::{CorrelationKind, Level, Meta};
+pub use clock::{AHEAD_MAX_NS, GRACE_NS, LATENESS_NS};
+pub use compile::{EXPANDED_MAX, Placeholders, TESTS_MAX};
+pub use condition::{CONDITION_MAX_BYTES, DEPTH_MAX};
+pub use correlate::{CHAIN_MAX, CorrelationStats, GROUPS_MAX, GROUPS_RULE_MAX, MEMBERS_MAX};
+pub use evaluate::{BATCH_MAX, CACHE_MAX_BYTES};
+pub use fields::names as field_names;
+pub use read::TIMESPAN_MAX_SECONDS;
+pub use refused::{Refused, Warning};
+pub use rules::{Compiled, Correlated, Match, Options, RULES_MAX, RuleInfo, RuleSet, RuleStats, RuleText};
+pub use test::{REGEX_CACHE_MAX_BYTES, REGEX_COMPILED_MAX_BYTES, REGEX_MAX_BYTES};
+pub use value::Cell;
+pub use window::{HITS_MAX, LATE_WINDOWS_MAX, VALUES_MAX};
+pub use yaml::{ALIASES_MAX, DOCUMENTS_MAX, NESTING_MAX, OPEN_MAX, TEXT_MAX_BYTES};
+
+use countersign_event::Event;
+
+/// What an event has in the field that a rule without a log source would call `name`.
+pub fn field<'e>(name: &str, event: &'e Event) -> Cell<'e> {
+    fields::find(name, &ast::LogSource::default()).take(event)
+}
+
+/// What rules without a field look into.
+pub fn searched(event: &Event) -> Cell<'_> {
+    fields::Source::Keywords.take(event)
+}
