@@ -11,6 +11,7 @@ mod edges;
 mod explain;
 mod finding;
 mod first_seen;
+pub mod fuzz;
 pub mod sigma;
 
 use countersign_event::Event;

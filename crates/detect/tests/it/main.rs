@@ -1,5 +1,7 @@
 //! The detectors from the outside: streams of events in, findings out.
 
+mod sigma;
+
 use countersign_detect::{Detector, Edge, FirstSeen, FirstSeenConfig, Flag, Hmac, detail, explain};
 use countersign_event::{Event, IdentityFrom, Kind, Principal, Rec, Severity, Verified};
 use proptest::prelude::*;

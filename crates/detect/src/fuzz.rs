@@ -1,0 +1,47 @@
+//! Fuzz bodies: arbitrary bytes in, a panic only where an invariant is broken. `fuzz/` wraps them for
+//! `cargo fuzz`; stable tests run them from seeds.
+
+use crate::Hmac;
+use crate::sigma::{Options, RuleSet, RuleText};
+use countersign_event::{Event, Kind, Rec};
+use std::sync::Arc;
+
+/// Any text as a rule file: each document runs or is refused, and what runs gives the same matches in one batch
+/// and event by event.
+///
+/// # Panics
+/// When it does not: that is a bug.
+pub fn sigma_rules(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let hmac: Hmac = Arc::new(|bytes: &[u8]| {
+        let mut out = [0; 32];
+        bytes.iter().enumerate().for_each(|(at, byte)| {
+            if let Some(slot) = out.get_mut(at % 32) {
+                *slot ^= byte;
+            }
+        });
+        out
+    });
+    let options = Options { placeholders: Default::default(), hmac };
+    let compile = || RuleSet::compile(&[RuleText { source: "fuzz.yml", text }], &options);
+    let (whole, single) = (compile(), compile());
+    for refused in &whole.refused {
+        assert!(!refused.what.is_empty(), "a refusal says why");
+    }
+    let events: Vec<Event> = ["", "sel", "SELECT * FROM a -- x", "10.0.0.1", "5"].map(sample).into();
+    let stream: Vec<(u64, u64, &Event)> =
+        events.iter().enumerate().map(|(at, event)| (at as u64, at as u64 * 1_000_000_000, event)).collect();
+    let (mut whole, mut single) = (whole.rules, single.rules);
+    let at_once = whole.evaluate(&stream);
+    let one_by_one: Vec<_> = stream.chunks(1).flat_map(|event| single.evaluate(event)).collect();
+    assert_eq!(at_once, one_by_one, "the cut into batches changes nothing");
+}
+
+fn sample(text: &str) -> Event {
+    let mut event = Event::default();
+    (event.core.rec, event.core.kind) = (Some(Rec::Interaction), Some(Kind::Sql));
+    event.core.op = text.to_owned();
+    event.content.stmt = text.to_owned();
+    event.content.unmapped.insert("/a".to_owned(), countersign_event::Unmapped::Token(format!("{text:?}")));
+    event
+}
