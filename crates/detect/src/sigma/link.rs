@@ -49,7 +49,7 @@ pub(crate) fn link(
     if chain > CHAIN_MAX {
         return Err(inner(Fault::new("rules", format!("a chain of more than {CHAIN_MAX} correlations"))));
     }
-    for alias in written.aliases.keys().filter(|alias| !written.group_by.contains(alias)) {
+    if let Some(alias) = written.aliases.keys().find(|alias| !written.group_by.contains(alias)) {
         return Err(inner(Fault::new("aliases", format!("`{alias}` is not in `group-by`"))));
     }
     for (alias, fields) in &written.aliases {

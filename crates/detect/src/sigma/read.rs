@@ -21,9 +21,9 @@ const VERSION: u64 = 2;
 type Read<T> = Result<T, Fault>;
 
 /// Reads one document. With a fault comes what is known of the document by then.
-pub(crate) fn document(mapping: &Mapping) -> Result<Document, (Meta, Fault)> {
+pub(crate) fn document(mapping: &Mapping) -> Result<Document, Box<(Meta, Fault)>> {
     let mut meta = Meta::default();
-    read_meta(mapping, &mut meta).and_then(|()| body(mapping, &meta)).map_err(|fault| (meta, fault))
+    read_meta(mapping, &mut meta).and_then(|()| body(mapping, &meta)).map_err(|fault| Box::new((meta, fault)))
 }
 
 fn body(mapping: &Mapping, meta: &Meta) -> Read<Document> {

@@ -248,7 +248,10 @@ impl Loader {
                 Ok(Document::Correlation(written)) => {
                     self.correlations.push(Loaded { source, document, hash, written });
                 }
-                Err((meta, fault)) => self.refused.push(refused(&source, document, &meta, fault)),
+                Err(fault) => {
+                    let (meta, fault) = *fault;
+                    self.refused.push(refused(&source, document, &meta, fault));
+                }
             }
         }
     }

@@ -228,7 +228,8 @@ mod tests {
     #[test]
     fn a_time_is_read_in_the_usual_forms() {
         let at = |text: &str| time(&Cell::Text(text.into()));
-        let noon = Some(1_767_268_800_000_000_000);
+        let at_noon = 1_767_268_800_000_000_000;
+        let noon = Some(at_noon);
         assert_eq!(at("2026-01-01T12:00:00Z"), noon);
         assert_eq!(at("2026-01-01T13:00:00+01:00"), noon);
         assert_eq!(at("2026-01-01 12:00:00"), noon);
@@ -236,7 +237,7 @@ mod tests {
         assert_eq!(time(&Cell::Int(1_767_268_800)), noon);
         assert_eq!(time(&Cell::Int(1_767_268_800_000)), noon);
         assert_eq!((at("yesterday"), at(""), time(&Cell::Int(i64::MAX))), (None, None, None));
-        let part = |part: TimePart| part.of(noon.unwrap()).unwrap();
+        let part = |part: TimePart| part.of(at_noon).unwrap();
         assert_eq!((part(TimePart::Hour), part(TimePart::Week), part(TimePart::Year)), (12, 1, 2026));
     }
 

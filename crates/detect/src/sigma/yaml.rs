@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn what_would_grow_or_nest_without_end_is_refused() {
         let mut bomb = String::from("a: &a [x, x, x, x, x, x, x, x, x, x]\n");
-        for (from, to) in ('a'..'z').zip('b'..) {
+        for (from, to) in ('a'..='y').zip('b'..) {
             let again = format!("*{from}, ").repeat(9);
             bomb.push_str(&format!("{to}: &{to} [{again}*{from}]\n"));
         }

@@ -1,10 +1,13 @@
 //! The Sigma engine from the outside: rule text and events in, matches and refusals out.
 
 mod correlations;
+#[allow(dead_code, reason = "shared with `crates/detect/oracle`")]
 mod generate;
 mod meaning;
+mod oracle;
 mod refused;
 mod stable;
+#[allow(dead_code, reason = "shared with `crates/detect/oracle`")]
 mod vectors;
 
 use countersign_detect::Hmac;

@@ -36,13 +36,18 @@ pub(crate) const KINDS: [&str; 8] = [
     "value_median",
 ];
 const RULES: usize = 3;
-const CONDITIONS: [(&str, fn(f64, f64) -> bool); 4] = [
+/// A condition's word, and whether a value satisfies it.
+type Bound = (&'static str, fn(f64, f64) -> bool);
+/// An expression, and whether it holds when these rules were hit.
+type Expression = (&'static str, fn([bool; 3]) -> bool);
+
+const CONDITIONS: [Bound; 4] = [
     ("gte", |value, bound| value >= bound),
     ("gt", |value, bound| value > bound),
     ("eq", |value, bound| value == bound),
     ("range", |value, bound| value >= bound && value <= bound + 2.0),
 ];
-const EXPRESSIONS: [(&str, fn([bool; 3]) -> bool); 4] = [
+const EXPRESSIONS: [Expression; 4] = [
     ("r0 and r1", |[a, b, _]| a && b),
     ("r0 and (r1 or r2)", |[a, b, c]| a && (b || c)),
     ("r2 and not r0", |[a, _, c]| c && !a),
@@ -121,7 +126,7 @@ fn condition(rng: &mut Rng, kind: &str) -> (String, Holds) {
             let hit = |window: &[&Seen], rule| window.iter().any(|s| s.rule == rule);
             (format!("  condition: {text}\n"), Box::new(move |w| holds([hit(w, 0), hit(w, 1), hit(w, 2)])))
         }
-        "temporal_ordered" => (String::new(), Box::new(|window| ordered(window))),
+        "temporal_ordered" => (String::new(), Box::new(ordered)),
         _ => {
             let (op, holds) = rng.pick(&CONDITIONS);
             let bound = (1 + rng.below(if kind == "value_sum" { 20 } else { 3 })) as f64;

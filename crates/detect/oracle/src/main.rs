@@ -1,0 +1,318 @@
+//! Our Sigma engine and `rsigma-eval` on the same rules and events: which (event, rule) pairs does each find?
+//!
+//! `countersign-detect-oracle compare RULES EVENTS VECTORS` compares and ends with 1 at any difference;
+//! `… bench RULES EVENTS` prints the events a second of both, one core each, runs interleaved. Rules, events and
+//! vectors come from the generators of `tests/it/sigma`, seeded; nothing is read and nothing is written.
+
+#[path = "../../tests/it/sigma/generate.rs"]
+#[allow(dead_code, reason = "shared with the tests")]
+mod generate;
+#[path = "../../tests/it/sigma/vectors.rs"]
+#[allow(dead_code, reason = "shared with the tests")]
+mod vectors;
+
+use countersign_detect::Hmac;
+use countersign_detect::sigma::{self, Cell, Options, RuleSet, RuleText};
+use countersign_event::Event;
+use generate::{BEGIN, PLACEHOLDERS, Pair, Rng, SECOND};
+use rsigma_eval::event::{Event as TheirEvent, EventValue};
+use rsigma_eval::{
+    CorrelationConfig, CorrelationEngine, Engine, JsonEvent, LogSourceExtractor, TimestampFallback,
+};
+use serde_json::{Map, Value};
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Events looked at together.
+const BATCH: usize = 1000;
+/// Seeds of the rules, the events and the vectors.
+const SEEDS: [u64; 3] = [11, 12, 13];
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let number = |at: usize| args.get(at).and_then(|n| n.parse().ok()).unwrap_or(0);
+    let same = match args.first().map(String::as_str) {
+        Some("compare") => {
+            let (rules, vectors) = (compare_rules(number(1), number(2)), compare_vectors(number(3)));
+            rules && vectors
+        }
+        Some("bench") => {
+            bench(number(1), number(2));
+            true
+        }
+        _ => {
+            eprintln!("usage: compare RULES EVENTS VECTORS | bench RULES EVENTS");
+            false
+        }
+    };
+    if same { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn options() -> Options {
+    use sha2::{Digest, Sha256};
+    let hmac: Hmac = Arc::new(|bytes: &[u8]| Sha256::digest(bytes).into());
+    let values =
+        |(name, values): &(&str, &[&str])| (name.to_string(), values.iter().map(|v| v.to_string()).collect());
+    Options { placeholders: PLACEHOLDERS.iter().map(values).collect(), hmac }
+}
+
+fn pairs(count: usize) -> Vec<Pair> {
+    let mut rng = Rng(SEEDS[0]);
+    (0..count).map(|at| generate::rule(&mut rng, at)).collect()
+}
+
+fn ours(pairs: &[Pair]) -> RuleSet {
+    let texts: Vec<RuleText<'_>> = pairs.iter().map(|p| RuleText { source: &p.id, text: &p.ours }).collect();
+    let compiled = RuleSet::compile(&texts, &options());
+    assert!(compiled.refused.is_empty(), "{}", compiled.refused[0]);
+    compiled.rules
+}
+
+fn theirs(pairs: &[Pair]) -> Engine {
+    let mut all = rsigma_parser::SigmaCollection::new();
+    for pair in pairs {
+        let one = rsigma_parser::parse_sigma_yaml(&pair.theirs).expect("YAML");
+        assert!(one.errors.is_empty(), "{:?}\n{}", one.errors, pair.theirs);
+        all.rules.extend(one.rules);
+        all.filters.extend(one.filters);
+    }
+    let mut engine = Engine::new();
+    engine.set_logsource_extractor(Some(
+        LogSourceExtractor::new().with_field_names("product", "none", "category"),
+    ));
+    engine.add_collection(&all).expect("rules that they take");
+    engine
+}
+
+fn compare_rules(rules: usize, events: usize) -> bool {
+    let pairs = pairs(rules);
+    let (mut ours, theirs) = (ours(&pairs), theirs(&pairs));
+    let ids: Vec<String> = ours.rules().iter().map(|info| info.meta.id.clone()).collect();
+    let mut rng = Rng(SEEDS[1]);
+    let mut hit = BTreeSet::new();
+    let (mut same, mut found) = (true, 0usize);
+    for begin in (0..events).step_by(BATCH) {
+        let events: Vec<Event> =
+            (begin..events.min(begin + BATCH)).map(|_| generate::event(&mut rng)).collect();
+        let stream: Vec<(u64, u64, &Event)> =
+            events.iter().enumerate().map(|(at, e)| (at as u64, 0, e)).collect();
+        let mut a: BTreeSet<(u64, &str)> = BTreeSet::new();
+        for one in ours.evaluate(&stream) {
+            a.insert((one.index, &ids[one.rule]));
+        }
+        let mut b = BTreeSet::new();
+        for (at, event) in events.iter().enumerate() {
+            for result in theirs.evaluate(&Seen::new(event)) {
+                b.insert((at as u64, result.header.rule_id.unwrap_or_default()));
+            }
+        }
+        found += a.len();
+        hit.extend(a.iter().map(|(_, id)| id.to_string()));
+        let b: BTreeSet<(u64, &str)> = b.iter().map(|(at, id)| (*at, id.as_str())).collect();
+        for (at, id) in a.symmetric_difference(&b).take(if same { 3 } else { 0 }) {
+            let who = if a.contains(&(*at, id)) { "only ours" } else { "only theirs" };
+            let text = pairs.iter().find(|p| p.id == **id).map_or("", |p| p.ours.as_str());
+            println!("{who}: event {}\n{text}{}\n", begin as u64 + at, Seen::new(&events[*at as usize]).json);
+        }
+        same &= a == b;
+    }
+    println!(
+        "rules: {rules} on {events} events: {found} pairs, {} rules with at least one, {}",
+        hit.len(),
+        word(same)
+    );
+    same
+}
+
+fn compare_vectors(count: usize) -> bool {
+    let mut rng = Rng(SEEDS[2]);
+    let (mut same, mut fired) = (0, 0);
+    for at in 0..count {
+        let vector = vectors::vector(&mut rng, at);
+        let a = correlate(&vector);
+        // Without a condition they take one rule for all of them: it is said in so many words.
+        let theirs = match (vector.kind, vector.text.contains("  condition:\n")) {
+            ("temporal", false) if !vector.text.contains("condition: r") => {
+                format!("{}  condition: {{gte: 3}}\n", vector.text)
+            }
+            _ => vector.text.clone(),
+        };
+        let b = their_correlate(&theirs, &vector);
+        let agree = match vector.kind {
+            // They compute a percentile and fire whatever it is: the values are compared.
+            "value_percentile" => {
+                a.iter().all(|(at, value)| b.iter().any(|(t, v)| t == at && (v - value).abs() < 1e-9))
+            }
+            _ => a.iter().map(|(at, _)| at).eq(b.iter().map(|(at, _)| at)),
+        };
+        let here: Vec<usize> = a.iter().map(|(at, _)| *at).collect();
+        if agree && here == vector.expected {
+            same += 1;
+            fired += a.len();
+        } else {
+            println!(
+                "vector {at}: ours {a:?}, theirs {b:?}, specification {:?}\n{}",
+                vector.expected, vector.text
+            );
+        }
+    }
+    println!("correlations: {count} vectors, {same} the same in both and in the model, {fired} times fired");
+    same == count
+}
+
+/// The events at which the correlation holds, and the value of its window.
+fn correlate(vector: &vectors::Vector) -> Vec<(usize, f64)> {
+    let compiled = RuleSet::compile(&[RuleText { source: "vector", text: &vector.text }], &options());
+    assert!(compiled.refused.is_empty(), "{}", compiled.refused[0]);
+    let mut rules = compiled.rules;
+    let stream: Vec<(u64, u64, &Event)> = vector
+        .events
+        .iter()
+        .enumerate()
+        .map(|(at, (seconds, event))| (at as u64, ((BEGIN + seconds) * SECOND) as u64, event))
+        .collect();
+    let value = |one: &sigma::Match| one.correlation.as_ref().map_or(0.0, |found| found.value);
+    rules.evaluate(&stream).iter().map(|one| (one.index as usize, value(one))).collect()
+}
+
+fn their_correlate(text: &str, vector: &vectors::Vector) -> Vec<(usize, f64)> {
+    let collection = rsigma_parser::parse_sigma_yaml(text).expect("YAML");
+    assert!(collection.errors.is_empty(), "{:?}\n{text}", collection.errors);
+    let mut engine = CorrelationEngine::new(CorrelationConfig {
+        timestamp_fallback: TimestampFallback::Skip,
+        emit_detections: false,
+        ..CorrelationConfig::default()
+    });
+    engine.add_collection(&collection).expect("rules that they take");
+    let mut fired = Vec::new();
+    for (at, (seconds, event)) in vector.events.iter().enumerate() {
+        let results = engine.process_event_at(&Seen::new(event), BEGIN + seconds);
+        for result in results.iter().filter(|result| result.header.rule_id.as_deref() == Some("c")) {
+            fired.extend(result.as_correlation().map(|body| (at, body.aggregated_value)));
+        }
+    }
+    fired
+}
+
+fn word(same: bool) -> &'static str {
+    if same { "the same in both" } else { "DIFFERENT" }
+}
+
+/// An event as the other engine sees it: flat JSON of the fields that generated rules name.
+struct Seen {
+    json: Value,
+    searched: Vec<String>,
+}
+
+const NAMES: &[&str] = &[
+    "op",
+    "service",
+    "target.raw",
+    "who",
+    "statement",
+    "src.ip",
+    "status",
+    "duration",
+    "rsp.size",
+    "label",
+    "time",
+    "app.name",
+    "app.cmd",
+    "app.n",
+    "app.flag",
+    "app.nul",
+    "app.when",
+    "app.b64",
+    "app.list",
+    "rule",
+    "g",
+    "g1",
+    "h",
+    "v",
+];
+
+impl Seen {
+    fn new(event: &Event) -> Seen {
+        let mut json = Map::new();
+        json.insert("product".into(), "countersign".into());
+        if let Some(kind) = event.core.kind {
+            json.insert("category".into(), kind.word().into());
+        }
+        for name in NAMES {
+            if let Some(value) = value(&sigma::field(name, event)) {
+                json.insert((*name).to_owned(), value);
+            }
+        }
+        let searched =
+            sigma::searched(event).each().filter_map(|c| c.as_text().map(Cow::into_owned)).collect();
+        Seen { json: Value::Object(json), searched }
+    }
+}
+
+fn value(cell: &Cell<'_>) -> Option<Value> {
+    Some(match cell {
+        Cell::Missing => return None,
+        Cell::Null => Value::Null,
+        Cell::Int(n) => (*n).into(),
+        Cell::Float(n) => (*n).into(),
+        Cell::Bool(b) => (*b).into(),
+        Cell::Text(_) | Cell::Time(_) => Value::String(cell.as_text()?.into_owned()),
+        Cell::List(cells) => cells.iter().filter_map(value).collect(),
+    })
+}
+
+impl TheirEvent for Seen {
+    fn get_field(&self, path: &str) -> Option<EventValue<'_>> {
+        self.json.get(path).map(EventValue::from)
+    }
+    fn any_string_value(&self, pred: &dyn Fn(&str) -> bool) -> bool {
+        self.searched.iter().any(|text| pred(text))
+    }
+    fn all_string_values(&self) -> Vec<Cow<'_, str>> {
+        self.searched.iter().map(|text| Cow::Borrowed(text.as_str())).collect()
+    }
+    fn to_json(&self) -> Value {
+        self.json.clone()
+    }
+    fn top_level_keys(&self) -> Option<Vec<Cow<'_, str>>> {
+        self.json.as_object().map(|map| map.keys().map(|key| Cow::Borrowed(key.as_str())).collect())
+    }
+}
+
+/// Both engines on the same events in memory, five times in turn.
+fn bench(rules: usize, events: usize) {
+    let pairs = pairs(rules);
+    let (mut ours, theirs) = (ours(&pairs), theirs(&pairs));
+    let mut rng = Rng(SEEDS[1]);
+    let events: Vec<Event> = (0..events).map(|_| generate::event(&mut rng)).collect();
+    let stream: Vec<(u64, u64, &Event)> =
+        events.iter().enumerate().map(|(at, e)| (at as u64, 0, e)).collect();
+    let json: Vec<Value> = events.iter().map(|event| Seen::new(event).json).collect();
+    let rate = |begin: Instant| (events.len() as f64 / begin.elapsed().as_secs_f64()) as u64;
+    let (mut a, mut b) = (Vec::new(), Vec::new());
+    for _ in 0..5 {
+        let begin = Instant::now();
+        let found: usize = stream.chunks(BATCH).map(|chunk| ours.evaluate(chunk).len()).sum();
+        a.push(rate(begin));
+        let begin = Instant::now();
+        let other: usize = json.iter().map(|event| theirs.evaluate(&JsonEvent::borrow(event)).len()).sum();
+        b.push(rate(begin));
+        println!(
+            "ours {} events/s, {found} matches; rsigma-eval {} events/s, {other} matches",
+            a[a.len() - 1],
+            b[b.len() - 1]
+        );
+    }
+    a.sort_unstable();
+    b.sort_unstable();
+    println!(
+        "median of 5: ours {}, rsigma-eval {}: {:.1} times; {rules} rules, seed {}",
+        a[2],
+        b[2],
+        a[2] as f64 / b[2] as f64,
+        SEEDS[0]
+    );
+}
