@@ -9,7 +9,7 @@ pub(crate) use fit::clipped;
 
 use crate::formats::Format;
 use crate::formats::own::Own;
-use crate::{Draft, Fault};
+use crate::{Draft, Fault, Over};
 use countersign_event::fields::bound;
 use countersign_event::{
     Capture, CaptureConf, CaptureMode, DigestAlg, Event, Principal, RawBytes, Rec, TimeBasis, Unmapped,
@@ -304,7 +304,7 @@ pub(crate) fn add_unmapped(
     for (name, value) in std::mem::take(&mut beside.content.unmapped) {
         event.content.unmapped.entry(name).or_insert(value);
     }
-    fit(event);
+    fit::fit(event, Over::default());
 }
 
 /// What stands in `unmapped` under the name of a secret. Apart from its name, a value may look like any other.
