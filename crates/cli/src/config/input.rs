@@ -1,5 +1,6 @@
 //! Inputs of the collector: from declared keys to types.
 
+use super::nats::Nats;
 use super::{ConfigError, Reader};
 use countersign_collect::KeepRaw;
 use countersign_collect::files::glob::Pattern;
@@ -55,6 +56,8 @@ pub(crate) enum Protocol {
     Edge(SocketAddr),
     /// Nothing: it reads files.
     Files(Files),
+    /// NATS, towards servers that it fetches from.
+    Nats(Nats),
 }
 
 impl Protocol {
@@ -64,7 +67,7 @@ impl Protocol {
             Protocol::Http(at) | Protocol::Syslog(at) | Protocol::Fluent(at) | Protocol::Edge(at) => {
                 Some(*at)
             }
-            Protocol::Files(_) => None,
+            Protocol::Files(_) | Protocol::Nats(_) => None,
         }
     }
 }
@@ -81,6 +84,10 @@ pub(crate) struct Files {
     /// What proves CloudTrail's files.
     pub(crate) trail: Option<TrailSettings>,
 }
+
+/// Keys that an input which fetches cannot have.
+const NOT_FETCHED: [&str; 7] =
+    ["listen", "credential", "paths", "exclude", "frame", "cloudtrail_keys", "cloudtrail_digests"];
 
 /// TLS of an input.
 #[derive(Clone, Debug)]
@@ -216,6 +223,22 @@ impl Reader<'_> {
                 );
             }
             return self.files(at).map(Protocol::Files);
+        }
+        if word == "nats" {
+            if let Some(key) = NOT_FETCHED.iter().find(given) {
+                let what =
+                    "belongs to an input that listens or reads files; this one fetches, see [input.nats]";
+                return refuse(key, format!("`{key}` {what}"));
+            }
+            if tls {
+                let what = "[input.tls] belongs to an input that listens; `ca`, `cert` and `key` in [input.nats] are \
+                            for the servers";
+                return refuse("tls", what.into());
+            }
+            return self.nats(at).map(Protocol::Nats);
+        }
+        if self.settings.has_table(&format!("{at}.nats")) {
+            return refuse("nats", "[input.nats] needs `protocol = \"nats\"`".to_owned());
         }
         if let Some(key) =
             ["paths", "exclude", "frame", "cloudtrail_keys", "cloudtrail_digests"].iter().find(given)

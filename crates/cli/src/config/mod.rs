@@ -12,6 +12,7 @@ mod keys;
 mod limits;
 mod listener;
 pub(crate) mod load;
+pub(crate) mod nats;
 pub(crate) mod own;
 mod route;
 pub(crate) mod schema;

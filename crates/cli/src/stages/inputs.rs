@@ -119,6 +119,9 @@ pub(crate) fn start(
         inputs.ports.push(Arc::clone(&port));
         if let Protocol::Files(files) = &input.protocol {
             follow(&mut inputs, &runtime, port, files, &config.data)?;
+        } else if let Protocol::Nats(nats) = &input.protocol {
+            let task = super::fetch::nats(&runtime, port, nats, inputs.stop.subscribe())?;
+            inputs.tasks.push(task);
         } else {
             let audit = input.audit.then(|| Audit { proofs: input.audit_proofs.clone() });
             let edges = matches!(input.protocol, Protocol::Edge(_))
@@ -143,6 +146,8 @@ fn spoken(input: &Input) -> &'static str {
         (Protocol::Syslog(_), None) => "syslog, UDP and TCP",
         (Protocol::Syslog(_), Some(_)) => "syslog, TLS",
         (Protocol::Files(_), _) => "files that are followed",
+        (Protocol::Nats(nats), _) if nats.tls.is_none() => "nats, messages that are fetched",
+        (Protocol::Nats(_), _) => "nats, messages that are fetched, TLS",
     }
 }
 
@@ -153,6 +158,7 @@ fn place(input: &Input) -> String {
             at.to_string()
         }
         Protocol::Files(files) => format!("{} pattern(s)", files.paths.len()),
+        Protocol::Nats(nats) => format!("stream {}", nats.stream),
     }
 }
 
@@ -208,7 +214,7 @@ fn bind(input: &Input, key: Option<SharedKey>) -> std::io::Result<Sockets> {
     match &input.protocol {
         Protocol::Http(_) | Protocol::Edge(_) => return Ok(Sockets::Http(tcp)),
         Protocol::Fluent(_) => return Ok(Sockets::Fluent(tcp, key)),
-        Protocol::Syslog(_) | Protocol::Files(_) => {}
+        Protocol::Syslog(_) | Protocol::Files(_) | Protocol::Nats(_) => {}
     }
     // Port 0 = any: both get the same one.
     let udp = if input.tls.is_none() { Some(UdpSocket::bind(tcp.local_addr()?)?) } else { None };
@@ -269,6 +275,7 @@ fn port(
             level: if input.asserted { Verified::Asserted } else { Verified::Claimed },
             mode: match input.protocol {
                 Protocol::Files(_) => CaptureMode::File,
+                Protocol::Nats(_) => CaptureMode::Pull,
                 _ => CaptureMode::Push,
             },
             keep_raw: input.keep_raw,

@@ -3,6 +3,7 @@
 pub(crate) mod alerts;
 pub(crate) mod control;
 pub(crate) mod downstream;
+mod fetch;
 pub(crate) mod follow;
 pub(crate) mod gateway;
 pub(crate) mod inputs;

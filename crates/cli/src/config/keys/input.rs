@@ -12,15 +12,21 @@ pub(super) const KEYS: &[Key] = &[
          three on loopback: push (http, port 4318), otlp (http, port 4317, where senders of gRPC look for it) and syslog \
          (port 5514).",
     ),
-    key("input[].listen", Kind::Address, "", "Where senders connect. Every input but one of files needs it."),
+    key(
+        "input[].listen",
+        Kind::Address,
+        "",
+        "Where senders connect. Every input needs it that neither reads files nor fetches.",
+    ),
     key(
         "input[].protocol",
-        Kind::Word(&["http", "syslog", "fluent", "edge", "file"]),
+        Kind::Word(&["http", "syslog", "fluent", "edge", "file", "nats"]),
         "\"http\"",
         "http: all push protocols by their paths, HTTP/1.1 and HTTP/2. syslog: RFC 5424 and 3164 over UDP and TCP on \
          one port number, with [input.tls] over TLS alone. fluent: the forward protocol of Fluentd and Fluent Bit over \
          TCP, with [input.tls] over TLS. edge: records of the edges that [[input.edge]] names, over mutual TLS alone. \
-         file: nothing is spoken, the files of `paths` are followed.",
+         file: nothing is spoken, the files of `paths` are followed. nats: messages of a stream are fetched from the \
+         servers that [input.nats] names.",
     ),
     key(
         "input[].shared_key",
@@ -97,7 +103,8 @@ pub(super) const KEYS: &[Key] = &[
         "\"claimed\"",
         "How far identities in the records are believed, at most: asserted needs a sender that shows a credential \
          which was checked; what is delivered without one stays claimed. Of files: say it of those that only the \
-         service which logs can write; a file that everybody may write to stays claimed.",
+         service which logs can write; a file that everybody may write to stays claimed. Of what is fetched: it holds \
+         over TLS alone.",
     ),
     key(
         "input[].credential",
@@ -122,8 +129,55 @@ pub(super) const KEYS: &[Key] = &[
         "input[].plaintext",
         Kind::Bool,
         "false",
-        "Allows an address off loopback without [input.tls]: everybody on the way can read and change what is sent.",
+        "Allows an address off loopback without [input.tls]: everybody on the way can read and change what is sent. \
+         With protocol nats: allows nats:// off loopback.",
     ),
+    required(
+        "input[].nats.servers",
+        Kind::Texts,
+        "Servers of one cluster, tried in turn: tls://HOST:PORT, or nats://HOST:PORT without TLS; port 4222 where none \
+         is given. No login stands in them.",
+    ),
+    required(
+        "input[].nats.stream",
+        Kind::Text,
+        "Name of the stream of JetStream whose messages are records.",
+    ),
+    required(
+        "input[].nats.consumer",
+        Kind::Text,
+        "Name of the durable consumer: pulled, each message acknowledged by itself, none given up. The server keeps \
+         by it how far this input is; give it to no other.",
+    ),
+    key("input[].nats.create", Kind::Bool, "false", "Whether the consumer is made where there is none."),
+    key(
+        "input[].nats.subject",
+        Kind::Text,
+        "",
+        "For a consumer that is made: the subjects it chooses (orders.>); none = all of the stream.",
+    ),
+    key(
+        "input[].nats.login",
+        Kind::Word(&["none", "password", "token", "nkey", "creds"]),
+        "\"none\"",
+        "What login_file holds: the password of `user`, a token, the seed of a user's nkey, or a credentials file as \
+         nsc writes it. none: nothing is shown, or the certificate alone.",
+    ),
+    key(
+        "input[].nats.login_file",
+        Kind::Path,
+        "",
+        "File with that secret; it is read anew for every connection.",
+    ),
+    key("input[].nats.user", Kind::Text, "", "The user of login password."),
+    key(
+        "input[].nats.ca",
+        Kind::Path,
+        "",
+        "PEM with the authorities that the servers' certificates must come from; none = the system's.",
+    ),
+    key("input[].nats.cert", Kind::Path, "", "PEM certificate chain that is shown to the servers."),
+    key("input[].nats.key", Kind::Path, "", "PEM private key of the certificate."),
     required("input[].tls.cert", Kind::Path, "PEM certificate chain that senders see."),
     required("input[].tls.key", Kind::Path, "PEM private key of the certificate."),
     key(
