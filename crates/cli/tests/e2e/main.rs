@@ -15,6 +15,7 @@ mod edge_ship;
 mod logs;
 mod mcp_wrap;
 mod proofs;
+mod queues;
 mod secrets;
 mod status;
 mod support;
