@@ -31,6 +31,9 @@ pub struct Meta {
     pub references: Vec<String>,
     /// `falsepositives`.
     pub falsepositives: Vec<String>,
+    /// `explain`, ours: one sentence for a finding, in which `{field}` stands for the value of that field of the
+    /// event, and in a correlation `{value}` and `{count}` for what it found.
+    pub explain: String,
 }
 
 /// How bad a match is.

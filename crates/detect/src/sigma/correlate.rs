@@ -16,6 +16,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 pub const GROUPS_RULE_MAX: usize = 100_000;
 /// Most open groups of all correlations.
 pub const GROUPS_MAX: usize = 1_000_000;
+/// Most hits in all groups of all correlations: 320 MB.
+pub const HITS_ALL_MAX: usize = 8_000_000;
 /// Most rules that one correlation names.
 pub const MEMBERS_MAX: usize = 64;
 /// Most correlations in a chain of correlations.
@@ -93,6 +95,7 @@ pub(crate) struct Correlator {
     counted_by: HashMap<usize, Vec<(usize, usize)>>,
     /// Correlations that look for too little.
     absences: Vec<usize>,
+    bounds: Bounds,
     hmac: Hmac,
     /// The members of `Clock` that matter: up to here windows are decided, and up to there all is too late.
     watermark_ns: i64,
@@ -105,6 +108,22 @@ struct State {
     groups: HashMap<Key, Group>,
     /// Groups by their newest hit; with absence by their oldest, whose window is decided first.
     order: BTreeSet<Rank>,
+    /// Hits in all groups.
+    hits: usize,
+}
+
+/// The bounds of state; smaller in tests.
+#[derive(Clone, Copy)]
+pub(crate) struct Bounds {
+    groups_rule: usize,
+    groups: usize,
+    hits: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Bounds {
+        Bounds { groups_rule: GROUPS_RULE_MAX, groups: GROUPS_MAX, hits: HITS_ALL_MAX }
+    }
 }
 
 /// Time and index of the hit by which a group is ordered.
@@ -114,7 +133,7 @@ type Work = BTreeMap<(usize, usize), Vec<Input>>;
 
 impl Correlator {
     /// Correlations must stand after those that they count.
-    pub(crate) fn new(correlations: Vec<Correlation>, hmac: Hmac) -> Correlator {
+    pub(crate) fn new(correlations: Vec<Correlation>, bounds: Bounds, hmac: Hmac) -> Correlator {
         let mut counted_by: HashMap<usize, Vec<(usize, usize)>> = HashMap::new();
         for (at, correlation) in correlations.iter().enumerate() {
             for (place, member) in correlation.members.iter().enumerate() {
@@ -125,7 +144,17 @@ impl Correlator {
         let (watermark_ns, too_late_ns, stats) = (i64::MIN, i64::MIN, CorrelationStats::default());
         let absent = |(_, correlation): &(usize, &Correlation)| correlation.measure.wants_absence();
         let absences = correlations.iter().enumerate().filter(absent).map(|(at, _)| at).collect();
-        Correlator { correlations, states, counted_by, absences, hmac, watermark_ns, too_late_ns, stats }
+        Correlator {
+            correlations,
+            states,
+            counted_by,
+            absences,
+            bounds,
+            hmac,
+            watermark_ns,
+            too_late_ns,
+            stats,
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -271,7 +300,7 @@ impl Correlator {
         let measure = &correlation.measure;
         let absence = measure.wants_absence();
         let group = state.groups.entry(key.clone()).or_default();
-        let before = group.rank(absence);
+        let (before, held) = (group.rank(absence), group.len());
         if let Some((newest, _)) = group.newest().filter(|_| !absence) {
             // The newest stays, and with it the group's place in the order.
             group.expire(self.too_late_ns.saturating_sub(measure.timespan_ns).min(newest - 1));
@@ -285,6 +314,7 @@ impl Correlator {
             None => None,
         };
         let after = group.rank(absence);
+        state.hits = state.hits + group.len() - held;
         state.rank(key.clone(), before, after);
         Some(Fired { correlation: at, found: found?, values: input.values, key })
     }
@@ -304,33 +334,36 @@ impl Correlator {
         let (ns, index, key) = first.clone();
         let group = state.groups.get_mut(&key)?;
         let found = group.look_after(measure)?;
+        state.hits -= 1;
         let after = group.rank(true);
         state.rank(key.clone(), Some((ns, index)), after);
         Some(found.map(|found| Fired { correlation: at, found, values: Vec::new(), key }))
     }
 
-    /// Before a new group: forgets those that no hit can reach any more, and closes the oldest if there are
-    /// still too many.
+    /// Before a hit: forgets groups that no hit can reach any more, and closes the oldest where there is still
+    /// too much.
     fn make_room(&mut self, at: usize, key: &Key) {
         let (Some(correlation), Some(state)) = (self.correlations.get(at), self.states.get_mut(at)) else {
             return;
         };
-        if state.groups.contains_key(key) {
-            return;
-        }
-        if !correlation.measure.wants_absence() {
+        let new = !state.groups.contains_key(key);
+        if new && !correlation.measure.wants_absence() {
             let over_ns = self.too_late_ns.saturating_sub(correlation.measure.timespan_ns);
             while state.order.first().is_some_and(|(ns, ..)| *ns <= over_ns) {
                 state.close_oldest();
             }
         }
-        let here = state.groups.len();
-        let all: usize = self.states.iter().map(|state| state.groups.len()).sum();
-        if here < GROUPS_RULE_MAX && all < GROUPS_MAX {
-            return;
-        }
-        if let Some(state) = self.states.get_mut(at)
+        let mut full = new && state.groups.len() >= self.bounds.groups_rule;
+        full |=
+            new && self.states.iter().map(|state| state.groups.len()).sum::<usize>() >= self.bounds.groups;
+        if let Some(state) = self.states.get_mut(at).filter(|_| full)
             && state.close_oldest()
+        {
+            self.stats.evicted += 1;
+        }
+        if self.states.iter().map(|state| state.hits).sum::<usize>() >= self.bounds.hits
+            && let Some(largest) = self.states.iter_mut().max_by_key(|state| state.hits)
+            && largest.close_oldest()
         {
             self.stats.evicted += 1;
         }
@@ -354,7 +387,9 @@ impl State {
 
     fn close_oldest(&mut self) -> bool {
         let oldest = self.order.pop_first();
-        oldest.is_some_and(|(.., key)| self.groups.remove(&key).is_some())
+        let closed = oldest.and_then(|(.., key)| self.groups.remove(&key));
+        self.hits -= closed.as_ref().map_or(0, Group::len);
+        closed.is_some()
     }
 }
 
@@ -363,4 +398,70 @@ fn joined(cell: &Cell<'_>) -> Option<String> {
     let mut texts = cell.each().filter_map(Cell::as_text);
     let first = texts.next()?.into_owned();
     Some(texts.fold(first, |all, next| all + "\u{1f}" + &next))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ast::{CorrelationKind, LogSource, Op};
+    use super::super::clock::Clock;
+    use super::super::fields;
+    use super::*;
+    use std::sync::Arc;
+
+    fn correlator(kind: CorrelationKind, bounds: Bounds, least: f64) -> Correlator {
+        let hmac: Hmac = Arc::new(|bytes: &[u8]| {
+            use sha2::{Digest, Sha256};
+            Sha256::digest(bytes).into()
+        });
+        let measure = Measure {
+            kind,
+            timespan_ns: 1_000_000_000_000,
+            bounds: vec![(Op::Gte, least)],
+            percentile: 50.0,
+            rules: 1,
+            expression: None,
+        };
+        let who = || fields::find("who.id", &LogSource::default());
+        let member = Member { rule: 0, group: vec![Part::Field(who())], fields: vec![who()] };
+        let correlation =
+            Correlation { rule: 1, measure, group_by: vec!["who".into()], members: vec![member] };
+        Correlator::new(vec![correlation], bounds, hmac)
+    }
+
+    fn feed(correlator: &mut Correlator, index: u64, who: &str) -> Vec<Fired> {
+        let mut event = Event::default();
+        event.who.who = Some(countersign_event::Principal::new(who, countersign_event::Verified::Claimed));
+        event.core.t_event = Some(index as i64 * 1_000_000);
+        let mut clock = Clock::new();
+        let ns = clock.advance(index * 1_000_000, &event);
+        correlator.advance(clock, index);
+        correlator.feed(index, ns, &event, &[0])
+    }
+
+    #[test]
+    fn a_flood_of_names_closes_the_oldest_groups_and_is_counted() {
+        let bounds = Bounds { groups_rule: 100, ..Bounds::default() };
+        let mut correlator = correlator(CorrelationKind::EventCount, bounds, 2.0);
+        for n in 0..1000 {
+            assert!(feed(&mut correlator, n, &format!("id:{n}")).is_empty());
+        }
+        let stats = correlator.stats();
+        assert_eq!((stats.groups, stats.evicted), (100, 900));
+        assert_eq!(feed(&mut correlator, 1000, "id:999").len(), 1, "a young group is still there");
+        assert!(feed(&mut correlator, 1001, "id:1").is_empty(), "an old one begins anew");
+    }
+
+    #[test]
+    fn a_flood_of_hits_stays_within_its_bound() {
+        let bounds = Bounds { hits: 500, ..Bounds::default() };
+        let mut correlator = correlator(CorrelationKind::ValueCount, bounds, 1000.0);
+        for n in 0..5000 {
+            feed(&mut correlator, n, &format!("id:{}", n % 50));
+            let held: usize = correlator.states[0].groups.values().map(Group::len).sum();
+            assert_eq!(held, correlator.states[0].hits);
+            assert!(held <= 500);
+            assert_eq!(correlator.states[0].groups.len(), correlator.states[0].order.len());
+        }
+        assert!(correlator.stats().evicted > 0);
+    }
 }

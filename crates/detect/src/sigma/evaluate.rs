@@ -15,7 +15,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// Most events looked at together.
-pub const BATCH_MAX: usize = 65_536;
+pub const BATCH_MAX: usize = 8_192;
 /// Most bytes of values whose answers are kept, all fields together.
 pub const CACHE_MAX_BYTES: usize = 64 << 20;
 /// Longest text whose answers are kept, in bytes.
@@ -67,6 +67,11 @@ impl Evaluator {
         Evaluator { answers, scratch: Vec::new(), forgotten: 0 }
     }
 
+    /// Lets go of all values: an erasure must reach them too.
+    pub(crate) fn forget(&mut self) {
+        self.answers.iter_mut().for_each(|answers| *answers = Answers::default());
+    }
+
     pub(crate) fn forgotten(&self) -> u64 {
         self.forgotten
     }
@@ -76,7 +81,7 @@ impl Evaluator {
         let mut tests = vec![None; plan.tests];
         let room = CACHE_MAX_BYTES / plan.columns.len().max(1);
         for (column, answers) in plan.columns.iter().zip(&mut self.answers) {
-            if answers.bytes > room {
+            if answers.bytes >= room {
                 *answers = Answers::default();
                 self.forgotten += 1;
             }
@@ -97,7 +102,7 @@ impl Evaluator {
                     cell => {
                         mark(row, column.index.of_any());
                         for single in cell.each() {
-                            mark(row, answers.of(column, single, &mut self.scratch));
+                            mark(row, answers.of(column, single, room, &mut self.scratch));
                         }
                     }
                 }
@@ -118,8 +123,14 @@ impl Evaluator {
 }
 
 impl Answers {
-    /// The tests of the column that hold for a single value.
-    fn of<'a>(&'a mut self, column: &Column, cell: &Cell<'_>, scratch: &'a mut Vec<u32>) -> &'a [u32] {
+    /// The tests of the column that hold for a single value. Beyond `room` bytes nothing more is kept.
+    fn of<'a>(
+        &'a mut self,
+        column: &Column,
+        cell: &Cell<'_>,
+        room: usize,
+        scratch: &'a mut Vec<u32>,
+    ) -> &'a [u32] {
         let number = match cell {
             Cell::Text(text) if text.len() > CACHED_MAX_BYTES => {
                 column.index.answer(cell, scratch);
@@ -138,6 +149,10 @@ impl Answers {
         };
         let at = match known {
             Some(at) => *at,
+            None if self.bytes >= room => {
+                column.index.answer(cell, scratch);
+                return scratch;
+            }
             None => {
                 column.index.answer(cell, scratch);
                 let at = self.all.len() as u32;

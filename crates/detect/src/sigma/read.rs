@@ -72,6 +72,8 @@ fn read_meta(mapping: &Mapping, meta: &mut Meta) -> Read<()> {
     meta.tags = texts_of(mapping, "tags")?;
     meta.references = texts_of(mapping, "references")?;
     meta.falsepositives = texts_of(mapping, "falsepositives")?;
+    meta.explain = text_of(mapping, "explain")?;
+    super::sentence::check(&meta.explain, mapping.contains_key("correlation"))?;
     let level = text_of(mapping, "level")?;
     meta.level = Level::from_word(&level);
     if meta.level.is_none() && !level.is_empty() {

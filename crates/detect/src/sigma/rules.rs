@@ -3,7 +3,7 @@
 use super::ast::{self, Document, Filter, LogSource, Meta};
 use super::clock::Clock;
 use super::compile::{Compiler, Placeholders};
-use super::correlate::{CorrelationStats, Correlator, Fired};
+use super::correlate::{Bounds, CorrelationStats, Correlator, Fired};
 use super::evaluate::{BATCH_MAX, Evaluator, Rows};
 use super::link::{self, Named, Names};
 use super::plan::{Expr, Plan, Planner};
@@ -48,6 +48,14 @@ pub struct RuleInfo {
     pub reported: bool,
 }
 
+impl RuleInfo {
+    /// The values of [`Meta::explain`], by name, for a match at this event; fields that the event lacks are left
+    /// out. They come from the wire: escape them where they are shown.
+    pub fn values(&self, found: &Match, event: &Event) -> Vec<(String, String)> {
+        super::sentence::values(&self.meta.explain, found.correlation.as_deref(), event)
+    }
+}
+
 /// A rule that holds at an event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Match {
@@ -56,7 +64,7 @@ pub struct Match {
     /// Ledger index of the event at which it was decided.
     pub index: u64,
     /// What a correlation found; `None` for a rule of single events.
-    pub correlation: Option<Correlated>,
+    pub correlation: Option<Box<Correlated>>,
 }
 
 /// What a correlation found.
@@ -134,6 +142,11 @@ impl RuleSet {
         RuleStats { events: self.events, correlations, forgotten: self.evaluator.forgotten() }
     }
 
+    /// Lets go of the field values that are kept for speed, as an erasure wants. Matches are the same after it.
+    pub fn forget_values(&mut self) {
+        self.evaluator.forget();
+    }
+
     /// Looks at events in ledger order, `(index, ledger time in ns, event)`, ascending, each once. Matches come by
     /// event, then by rule, correlations after the rules that they count.
     pub fn evaluate(&mut self, events: &[(u64, u64, &Event)]) -> Vec<Match> {
@@ -206,7 +219,7 @@ impl RuleSet {
             count: found.count,
             evidence: found.evidence,
         };
-        Some(Match { rule: correlation.rule, index, correlation: Some(correlated) })
+        Some(Match { rule: correlation.rule, index, correlation: Some(Box::new(correlated)) })
     }
 }
 
@@ -297,7 +310,7 @@ impl Loader {
             Err(what) => return self.nothing(what, options),
         };
         let evaluator = Evaluator::new(&plan);
-        let correlator = Correlator::new(linked, options.hmac.clone());
+        let correlator = Correlator::new(linked, Bounds::default(), options.hmac.clone());
         let rules = RuleSet { infos, exprs, plan, evaluator, correlator, clock: Clock::new(), events: 0 };
         Compiled { rules, refused: self.refused, warnings }
     }
@@ -307,7 +320,7 @@ impl Loader {
         self.refused.push(refused("", 0, &Meta::default(), Fault::new("", what)));
         let plan = Plan { columns: Vec::new(), pairs: Vec::new(), routes: Vec::new(), tests: 0 };
         let evaluator = Evaluator::new(&plan);
-        let correlator = Correlator::new(Vec::new(), options.hmac.clone());
+        let correlator = Correlator::new(Vec::new(), Bounds::default(), options.hmac.clone());
         let (infos, exprs) = (Vec::new(), Vec::new());
         let rules = RuleSet { infos, exprs, plan, evaluator, correlator, clock: Clock::new(), events: 0 };
         Compiled { rules, refused: self.refused, warnings: Vec::new() }

@@ -119,6 +119,10 @@ struct Distinct {
 }
 
 impl Group {
+    pub(crate) fn len(&self) -> usize {
+        self.hits.len()
+    }
+
     /// Time and index of the newest hit.
     pub(crate) fn newest(&self) -> Option<(i64, u64)> {
         self.rank(false)

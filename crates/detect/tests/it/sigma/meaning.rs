@@ -226,3 +226,13 @@ fn a_filter_narrows_the_rules_it_names_and_changes_their_hash() {
     assert_eq!(found(&filter("any", "logsource: {product: aws}\n")), 2, "of another log source");
     assert_ne!(rules(&base).rules()[0].hash, rules(&filter("[r]", "")).rules()[0].hash);
 }
+
+#[test]
+fn forgetting_values_changes_no_match() {
+    let text = rule("f|contains: abc");
+    let mut set = rules(&text);
+    let events = stream(&[(0, event(&[("f", "\"xabcx\"")])), (1, event(&[("f", "\"abc\"")]))]);
+    let before = run(&mut set, &events);
+    set.forget_values();
+    assert_eq!(run(&mut set, &events), before);
+}
