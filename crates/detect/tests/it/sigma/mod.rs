@@ -5,6 +5,7 @@ mod correlations;
 mod generate;
 mod meaning;
 mod oracle;
+mod pack;
 mod refused;
 mod stable;
 #[allow(dead_code, reason = "shared with `crates/detect/oracle`")]
