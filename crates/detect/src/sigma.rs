@@ -51,6 +51,13 @@ pub fn field<'e>(name: &str, event: &'e Event) -> Cell<'e> {
     fields::find(name, &ast::LogSource::default()).take(event)
 }
 
+/// What an event has in the field that a rule of a log source (product, category, service; empty = not said)
+/// would call `name`.
+pub fn field_of<'e>(logsource: [&str; 3], name: &str, event: &'e Event) -> Cell<'e> {
+    let [product, category, service] = logsource.map(str::to_ascii_lowercase);
+    fields::find(name, &ast::LogSource { product, category, service }).take(event)
+}
+
 /// What rules without a field look into.
 pub fn searched(event: &Event) -> Cell<'_> {
     fields::Source::Keywords.take(event)

@@ -1,12 +1,15 @@
 //! Our Sigma engine and `rsigma-eval` on the same rules and events: which (event, rule) pairs does each find?
 //!
-//! `countersign-detect-oracle compare RULES EVENTS VECTORS` compares and ends with 1 at any difference;
-//! `… bench RULES EVENTS` prints the events a second of both, one core each, runs interleaved. Rules, events and
-//! vectors come from the generators of `tests/it/sigma`, seeded; nothing is read and nothing is written.
+//! `countersign-detect-oracle compare RULES EVENTS VECTORS` compares generated rules, correlation vectors and our own
+//! rules (`rules/`), and ends with 1 at any difference; `… bench RULES EVENTS` prints the events a second of both, one
+//! core each, runs interleaved. Generators and readers are those of `tests/it/sigma`, seeded; nothing is written.
 
 #[path = "../../tests/it/sigma/generate.rs"]
 #[allow(dead_code, reason = "shared with the tests")]
 mod generate;
+#[path = "../../tests/it/sigma/pack_files.rs"]
+#[allow(dead_code, reason = "shared with the tests")]
+mod pack_files;
 #[path = "../../tests/it/sigma/vectors.rs"]
 #[allow(dead_code, reason = "shared with the tests")]
 mod vectors;
@@ -37,7 +40,8 @@ fn main() -> ExitCode {
     let same = match args.first().map(String::as_str) {
         Some("compare") => {
             let (rules, vectors) = (compare_rules(number(1), number(2)), compare_vectors(number(3)));
-            rules && vectors
+            let pack = compare_pack(number(2));
+            rules && vectors && pack
         }
         Some("bench") => {
             bench(number(1), number(2));
@@ -197,6 +201,132 @@ fn their_correlate(text: &str, vector: &vectors::Vector) -> Vec<(usize, f64)> {
     fired
 }
 
+/// Our own rules: those of single events on generated events and on the events of all their tests, those with a
+/// correlation on the events of their own tests.
+fn compare_pack(generated: usize) -> bool {
+    let files = pack_files::files();
+    let mut rng = Rng(SEEDS[1]);
+    let mut events: Vec<Event> = (0..generated).map(|_| generate::event(&mut rng)).collect();
+    events.extend(
+        files.iter().flat_map(|file| pack_files::cases(file)).flat_map(|case| case.events).map(|(.., e)| e),
+    );
+    let (mut rules, mut found, mut same) = (0, 0, true);
+    for file in &files {
+        let text = std::fs::read_to_string(file).expect("a rule file");
+        let theirs = rsigma_parser::parse_sigma_yaml(&text).expect("YAML");
+        assert!(theirs.errors.is_empty(), "{}: {:?}", file.display(), theirs.errors);
+        rules += 1;
+        let (a, b) = if theirs.correlations.is_empty() {
+            (single(&text, &events), their_single(&theirs, &events))
+        } else {
+            let cases = || pack_files::cases(file).into_iter();
+            (
+                cases().flat_map(|case| pack_correlation(&text, &case)).collect(),
+                cases().flat_map(|case| their_pack(&theirs, &case)).collect(),
+            )
+        };
+        found += a.len();
+        if a != b {
+            println!(
+                "{}: ours {:?}, theirs {:?}",
+                file.display(),
+                &a[..a.len().min(9)],
+                &b[..b.len().min(9)]
+            );
+            same = false;
+        }
+    }
+    println!("our own {rules} rules on {} events: {found} pairs, {}", events.len(), word(same));
+    same
+}
+
+fn pack_rules(text: &str) -> RuleSet {
+    let compiled = RuleSet::compile(&[RuleText { source: "pack", text }], &options());
+    assert!(compiled.refused.is_empty(), "{}", compiled.refused[0]);
+    compiled.rules
+}
+
+fn single(text: &str, events: &[Event]) -> Vec<usize> {
+    let stream: Vec<(u64, u64, &Event)> =
+        events.iter().enumerate().map(|(at, e)| (at as u64, 0, e)).collect();
+    pack_rules(text).evaluate(&stream).iter().map(|one| one.index as usize).collect()
+}
+
+fn pack_correlation(text: &str, case: &pack_files::Case) -> Vec<usize> {
+    let stream: Vec<(u64, u64, &Event)> =
+        case.events.iter().map(|(index, ns, event)| (*index, *ns, event)).collect();
+    pack_rules(text).evaluate(&stream).iter().map(|one| one.index as usize).collect()
+}
+
+/// The events of a rule's log source, by our route, that their engine finds.
+fn their_single(rule: &rsigma_parser::SigmaCollection, events: &[Event]) -> Vec<usize> {
+    let mut engine = Engine::new();
+    engine.add_collection(rule).expect("a rule that they take");
+    let mut found = Vec::new();
+    for (at, event) in events.iter().enumerate().filter(|(_, event)| routed(rule, event)) {
+        if !engine.evaluate(&Seen::of(rule, event)).is_empty() {
+            found.push(at);
+        }
+    }
+    found
+}
+
+fn their_pack(rule: &rsigma_parser::SigmaCollection, case: &pack_files::Case) -> Vec<usize> {
+    let mut engine =
+        CorrelationEngine::new(CorrelationConfig { emit_detections: false, ..CorrelationConfig::default() });
+    engine.add_collection(rule).expect("a rule that they take");
+    let mut found = Vec::new();
+    for (index, ns, event) in case.events.iter().filter(|(.., event)| routed(rule, event)) {
+        let results = engine.process_event_at(&Seen::of(rule, event), *ns as i64 / SECOND);
+        if results.iter().any(|result| result.as_correlation().is_some()) {
+            found.push(*index as usize);
+        }
+    }
+    found
+}
+
+/// Whether an event is one of the rule's log source; written anew, for the log sources of the pack.
+fn routed(rule: &rsigma_parser::SigmaCollection, event: &Event) -> bool {
+    let logsource = &rule.rules[0].logsource;
+    let kind = event.core.kind.map_or("", |kind| kind.word());
+    let format = event.body.cap.as_ref().map_or("", |cap| cap.fmt.as_str());
+    match (logsource.product.as_deref(), logsource.category.as_deref()) {
+        (Some("kubernetes"), _) => kind == "k8s_api",
+        (Some("aws"), _) => format == "cloudtrail",
+        (_, Some(category)) => kind == category,
+        _ => true,
+    }
+}
+
+/// The names of the fields that a collection's rules look at.
+fn named(rule: &rsigma_parser::SigmaCollection) -> Vec<String> {
+    fn of(detection: &rsigma_parser::Detection, out: &mut Vec<String>) {
+        match detection {
+            rsigma_parser::Detection::AllOf(items) => {
+                out.extend(items.iter().filter_map(|item| item.field.name.clone()))
+            }
+            rsigma_parser::Detection::AnyOf(parts) | rsigma_parser::Detection::And(parts) => {
+                parts.iter().for_each(|part| of(part, out));
+            }
+            _ => {}
+        }
+    }
+    let mut out = Vec::new();
+    rule.rules
+        .iter()
+        .flat_map(|rule| rule.detection.named.values())
+        .for_each(|detection| of(detection, &mut out));
+    for correlation in &rule.correlations {
+        out.extend(correlation.group_by.iter().cloned());
+        if let rsigma_parser::CorrelationCondition::Threshold { field: Some(fields), .. } =
+            &correlation.condition
+        {
+            out.extend(fields.iter().cloned());
+        }
+    }
+    out
+}
+
 fn word(same: bool) -> &'static str {
     if same { "the same in both" } else { "DIFFERENT" }
 }
@@ -249,6 +379,22 @@ impl Seen {
         let searched =
             sigma::searched(event).each().filter_map(|c| c.as_text().map(Cow::into_owned)).collect();
         Seen { json: Value::Object(json), searched }
+    }
+}
+
+impl Seen {
+    /// An event with the fields that these rules name, by their log source.
+    fn of(rule: &rsigma_parser::SigmaCollection, event: &Event) -> Seen {
+        let logsource = &rule.rules[0].logsource;
+        let parts = [&logsource.product, &logsource.category, &logsource.service];
+        let parts = parts.map(|part| part.as_deref().unwrap_or_default());
+        let mut json = Map::new();
+        for name in named(rule) {
+            if let Some(value) = value(&sigma::field_of(parts, &name, event)) {
+                json.insert(name, value);
+            }
+        }
+        Seen { json: Value::Object(json), searched: Vec::new() }
     }
 }
 

@@ -6,6 +6,7 @@ mod generate;
 mod meaning;
 mod oracle;
 mod pack;
+mod pack_files;
 mod refused;
 mod stable;
 #[allow(dead_code, reason = "shared with `crates/detect/oracle`")]
