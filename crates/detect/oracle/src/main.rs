@@ -1,6 +1,6 @@
 //! Our Sigma engine and `rsigma-eval` on the same rules and events: which (event, rule) pairs does each find?
 //!
-//! `countersign-detect-oracle compare RULES EVENTS VECTORS` compares generated rules, correlation vectors and our own
+//! `countersign-detect-oracle compare RULES EVENTS VECTORS [SEED]` compares generated rules, correlation vectors and our own
 //! rules (`rules/`), and ends with 1 at any difference; `… bench RULES EVENTS` prints the events a second of both, one
 //! core each, runs interleaved. Generators and readers are those of `tests/it/sigma`, seeded; nothing is written.
 
@@ -39,7 +39,9 @@ fn main() -> ExitCode {
     let number = |at: usize| args.get(at).and_then(|n| n.parse().ok()).unwrap_or(0);
     let same = match args.first().map(String::as_str) {
         Some("compare") => {
-            let (rules, vectors) = (compare_rules(number(1), number(2)), compare_vectors(number(3)));
+            let seed = number(4) as u64;
+            let (rules, vectors) =
+                (compare_rules(number(1), number(2), seed), compare_vectors(number(3), seed));
             let pack = compare_pack(number(2));
             rules && vectors && pack
         }
@@ -48,7 +50,7 @@ fn main() -> ExitCode {
             true
         }
         _ => {
-            eprintln!("usage: compare RULES EVENTS VECTORS | bench RULES EVENTS");
+            eprintln!("usage: compare RULES EVENTS VECTORS [SEED] | bench RULES EVENTS");
             false
         }
     };
@@ -63,8 +65,8 @@ fn options() -> Options {
     Options { placeholders: PLACEHOLDERS.iter().map(values).collect(), hmac }
 }
 
-fn pairs(count: usize) -> Vec<Pair> {
-    let mut rng = Rng(SEEDS[0]);
+fn pairs(count: usize, seed: u64) -> Vec<Pair> {
+    let mut rng = Rng(SEEDS[0] + seed);
     (0..count).map(|at| generate::rule(&mut rng, at)).collect()
 }
 
@@ -91,11 +93,11 @@ fn theirs(pairs: &[Pair]) -> Engine {
     engine
 }
 
-fn compare_rules(rules: usize, events: usize) -> bool {
-    let pairs = pairs(rules);
+fn compare_rules(rules: usize, events: usize, seed: u64) -> bool {
+    let pairs = pairs(rules, seed);
     let (mut ours, theirs) = (ours(&pairs), theirs(&pairs));
     let ids: Vec<String> = ours.rules().iter().map(|info| info.meta.id.clone()).collect();
-    let mut rng = Rng(SEEDS[1]);
+    let mut rng = Rng(SEEDS[1] + seed);
     let mut hit = BTreeSet::new();
     let (mut same, mut found) = (true, 0usize);
     for begin in (0..events).step_by(BATCH) {
@@ -131,8 +133,8 @@ fn compare_rules(rules: usize, events: usize) -> bool {
     same
 }
 
-fn compare_vectors(count: usize) -> bool {
-    let mut rng = Rng(SEEDS[2]);
+fn compare_vectors(count: usize, seed: u64) -> bool {
+    let mut rng = Rng(SEEDS[2] + seed);
     let (mut same, mut fired) = (0, 0);
     for at in 0..count {
         let vector = vectors::vector(&mut rng, at);
@@ -430,7 +432,7 @@ impl TheirEvent for Seen {
 
 /// Both engines on the same events in memory, five times in turn.
 fn bench(rules: usize, events: usize) {
-    let pairs = pairs(rules);
+    let pairs = pairs(rules, 0);
     let (mut ours, theirs) = (ours(&pairs), theirs(&pairs));
     let mut rng = Rng(SEEDS[1]);
     let events: Vec<Event> = (0..events).map(|_| generate::event(&mut rng)).collect();

@@ -345,7 +345,8 @@ pub(crate) fn rule(rng: &mut Rng, at: usize) -> Pair {
             0 => {
                 let next = form + 1 + rng.below(FORMS - 1);
                 let (more, other) = item(rng, next);
-                let same = more.split(':').next() == ours.split(':').next();
+                let key = |item: &str| item.split(':').next().map(str::to_owned);
+                let same = key(&more) == key(&ours) || key(&other) == key(&theirs);
                 let line = |one: &str, two: &str| {
                     if same {
                         format!("  {name}:\n    {one}\n")
