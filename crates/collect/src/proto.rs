@@ -92,7 +92,8 @@ impl<'a> Fields<'a> {
     ///
     /// # Errors
     /// The offset and the rule broken; the message cannot be read further.
-    #[inline]
+    // Called for each field of each message; a call costs more than what it does.
+    #[inline(always)]
     pub fn read(&mut self) -> Result<Option<(u32, Wire<'a>)>, Fault> {
         loop {
             if self.at == self.bytes.len() {
@@ -231,6 +232,11 @@ impl Writer {
         Writer::default()
     }
 
+    /// An empty message, with room for so many bytes.
+    pub fn with_capacity(bytes: usize) -> Writer {
+        Writer { bytes: Vec::with_capacity(bytes) }
+    }
+
     /// The message.
     pub fn done(self) -> Vec<u8> {
         self.bytes
@@ -301,6 +307,12 @@ impl Writer {
         let mut inner = Writer::new();
         write(&mut inner);
         self.bytes_always(number, &inner.bytes);
+    }
+
+    /// The beginning of a message of `length` bytes, which the caller writes next.
+    pub fn open(&mut self, number: u32, length: usize) {
+        self.tag(number, 2);
+        self.varint(length as u64);
     }
 
     /// Fields as they were read by [`Fields::read_whole`].

@@ -22,7 +22,7 @@ static MEMORY: PeakAlloc = PeakAlloc;
 /// Bytes by which records are blown up: what fits beside a seed.
 const LENGTH: usize = RECORD_MAX - (16 << 10);
 /// Of the blown-up records one in so many is tried in the plain test, each in the whole one.
-const STEP: usize = 10;
+const STEP: usize = 4;
 /// What a record may take whatever its length, bytes: the items of a JSON text and the entries of `unmapped`, each of
 /// which has a number that it never exceeds (4,096 and 1,024).
 const FIXED: usize = 2 << 20;

@@ -43,7 +43,8 @@ pub trait Coded {
 /// # Errors
 /// The rule broken, at an offset inside the message that breaks it.
 pub fn from_protobuf<T: Item>(bytes: &[u8]) -> Result<Request<T>, Fault> {
-    let mut request = Request { groups: Vec::new() };
+    // Of each list below there is one member: a receiver has taken requests apart.
+    let mut request = Request { groups: Vec::with_capacity(1) };
     let mut fields = Fields::new(bytes);
     while let Some((number, wire)) = fields.read()? {
         if number == 1 {
@@ -94,8 +95,12 @@ fn each<'a>(
 }
 
 fn group<T: Item>(bytes: &[u8]) -> Result<Group<T>, Fault> {
-    let mut group =
-        Group { resource: None, scopes: Vec::new(), schema_url: String::new(), unknown: Vec::new() };
+    let mut group = Group {
+        resource: None,
+        scopes: Vec::with_capacity(1),
+        schema_url: String::new(),
+        unknown: Vec::new(),
+    };
     group.unknown = each(bytes, |number, wire| {
         match number {
             1 => group.resource = Some(Resource::read(wire.bytes(), &Left::default())?),
@@ -110,7 +115,7 @@ fn group<T: Item>(bytes: &[u8]) -> Result<Group<T>, Fault> {
 
 fn scoped<T: Item>(bytes: &[u8]) -> Result<Scoped<T>, Fault> {
     let mut scoped =
-        Scoped { scope: None, items: Vec::new(), schema_url: String::new(), unknown: Vec::new() };
+        Scoped { scope: None, items: Vec::with_capacity(1), schema_url: String::new(), unknown: Vec::new() };
     scoped.unknown = each(bytes, |number, wire| {
         match number {
             1 => scoped.scope = Some(Scope::read(wire.bytes(), &Left::default())?),

@@ -86,18 +86,24 @@ fn group(bytes: &[u8], out: &mut Vec<Vec<u8>>, unfolded: &mut usize) -> Result<(
     for scope in scopes {
         let (items, around_items) = seconds(scope)?;
         for item in items {
-            let mut one = Writer::new();
-            one.message(1, |of_resource| {
-                of_resource.whole(&around_scopes);
-                of_resource.message(2, |of_scope| {
-                    of_scope.whole(&around_items);
-                    of_scope.bytes_always(2, item);
-                });
-            });
+            let of_scope = around_items.len() + length(item.len());
+            let of_resource = around_scopes.len() + length(of_scope);
+            let mut one = Writer::with_capacity(length(of_resource));
+            one.open(1, of_resource);
+            one.whole(&around_scopes);
+            one.open(2, of_scope);
+            one.whole(&around_items);
+            one.bytes_always(2, item);
             push(out, one.done(), unfolded)?;
         }
     }
     Ok(())
+}
+
+/// Bytes of a field that holds so many: a tag of one byte, the length, and these.
+fn length(bytes: usize) -> usize {
+    let bits = (u64::BITS - (bytes as u64).leading_zeros()).max(1);
+    1 + bits.div_ceil(7) as usize + bytes
 }
 
 /// Of a request in JSON.

@@ -231,3 +231,18 @@ fn a_record_of_very_many_values_is_refused_and_one_at_the_bound_is_read() {
     assert!(read(VALUES_MAX).is_ok());
     assert_eq!(read(VALUES_MAX + 1).unwrap_err().rule, "more values than the bound");
 }
+
+#[test]
+fn a_request_of_one_record_is_that_record_whatever_its_length() {
+    for length in (0..300).chain(16_200..16_400) {
+        let body = Some(Any::Text("x".repeat(length)));
+        let items = vec![LogRecord { body, ..LogRecord::default() }];
+        let scoped = Scoped { scope: None, items, schema_url: String::new(), unknown: Vec::new() };
+        let group =
+            Group { resource: None, scopes: vec![scoped], schema_url: String::new(), unknown: Vec::new() };
+        let request = to_protobuf(&Request { groups: vec![group] });
+        let records = split_protobuf(&request).unwrap();
+        assert_eq!(records, [request], "{length}");
+        assert_eq!(records[0].len(), records[0].capacity(), "{length}");
+    }
+}
