@@ -27,10 +27,8 @@ pub(super) fn run() -> Result<(), XtaskError> {
     );
     for (row, source) in PEERS {
         progress(source);
-        let lines = output(
-            "bench_collect",
-            &mut Command::new(program("examples/bench_collect")?).args(["--lines", row]),
-        )?;
+        let lines =
+            output("bench_collect", Command::new(program("examples/bench_collect")?).args(["--lines", row]))?;
         let said = piped(Command::new(&peer).arg(source), &lines.stdout)?;
         println!("  {row:<14} {source:<55} {said}");
     }

@@ -7,7 +7,7 @@
 //!
 //! Each row is followed by where its time goes, every part measured by itself: `hash` is the floor that the formats of
 //! the ledger set (commitments and digest of the record, by blocks of SHA-256), `encode` the canonical encoding, `parse`
-//! all the rest, of which the scan for secrets is told apart. Names of rows as arguments measure these alone; `--lines NAME` prints a row's lines, for a peer;
+//! all the rest, of which the scan for secrets and the reading of JSON are told apart. Names of rows as arguments measure these alone; `--lines NAME` prints a row's lines, for a peer;
 //! `--only parse|scan|encode|hash|all` runs one part long enough for a profiler. Rates decide nothing here. What does: a record that
 //! is not understood ends the bench.
 
@@ -17,6 +17,7 @@ mod lines;
 mod otlp;
 mod timing;
 
+use countersign_collect::json::Doc;
 use countersign_collect::otlp::{logs, spans, split_protobuf};
 use countersign_collect::{Input, Keeper, formats, observe};
 use countersign_event::commit::{Salt, event_commitment};
@@ -180,8 +181,11 @@ fn measure(row: &Row<'_>, only: Option<&str>) {
     let hashed = (best(&apart, 1, &mut hashed).ns() - digested) * events;
     let scanned = best(&apart, 1, &mut |record| drop(black_box(scanner().find(record)))).ns();
     println!("{}", head(row, size, &whole));
+    let json = apart.first().is_some_and(|record| record.starts_with(b"{"));
+    let read = json.then(|| best(&apart, 1, &mut |record| drop(black_box(Doc::parse(record).unwrap()))));
+    let read = read.map_or(String::new(), |rate| format!(", JSON {:.0} = {:.0} MiB/s", rate.ns(), rate.mib));
     println!(
-        "  {:<14} of {:.0} ns: hash {:.0} ({blocks} blocks of commitments {:.0}, record {:.0}), encode {:.0}, parse {:.0} (scan {:.0})",
+        "  {:<14} of {:.0} ns: hash {:.0} ({blocks} blocks of commitments {:.0}, record {:.0}), encode {:.0}, parse {:.0} (scan {:.0}{read})",
         "",
         whole.ns(),
         hashed + digested,
