@@ -240,6 +240,40 @@ pub fn collect_files(bytes: &[u8]) {
     }
 }
 
+/// What a broker of Kafka gives: as record batches, where what is to be read next never goes back and each record lies
+/// before it; as every answer; and as a frame of LZ4.
+///
+/// # Panics
+/// When that does not hold: that is a bug.
+pub fn collect_kafka(bytes: &[u8]) {
+    use crate::consumers::kafka::batch::{Piece, read};
+    use crate::consumers::kafka::{lz4, wire};
+    const MOST: usize = 1 << 16;
+    let whole = bytes::Bytes::copy_from_slice(bytes);
+    for from in [0, 10] {
+        let taken = read(whole.clone(), from, &[(1, 0)]);
+        assert!(taken.next >= from, "it goes back");
+        for piece in taken.pieces {
+            if let Piece::Record(record) = piece {
+                assert!(
+                    (from..taken.next).contains(&record.offset),
+                    "{record:?} is not before {}",
+                    taken.next
+                );
+            }
+        }
+    }
+    assert!(lz4::unpack(bytes, MOST).unwrap_or_default().len() <= MOST, "more than the bound");
+    let _ = wire::read_metadata(whole.clone());
+    let _ = wire::coordinator(whole.clone());
+    let _ = wire::committed(whole.clone());
+    let _ = wire::commit_answer(whole.clone());
+    let _ = wire::offsets(whole.clone());
+    let _ = wire::fetched(whole.clone());
+    let _ = wire::sasl_mechanisms(whole.clone());
+    let _ = wire::sasl_answer(whole);
+}
+
 /// The first byte is the size of the pieces, the rest what a NATS server says: however it is split, it is the same,
 /// and headers of its messages are read within their bound.
 ///

@@ -11,6 +11,7 @@ pub mod http;
 pub mod http2;
 pub mod install;
 pub mod journal;
+pub mod kafka;
 pub mod mcp;
 pub mod nats;
 pub mod net;

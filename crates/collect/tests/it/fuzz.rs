@@ -144,6 +144,7 @@ proptest! {
         fuzz::collect_record(&bytes);
         fuzz::collect_files(&bytes);
         fuzz::collect_nats(&bytes);
+        fuzz::collect_kafka(&bytes);
     }
 
     #[test]

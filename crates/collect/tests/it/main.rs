@@ -15,6 +15,7 @@ mod fluent;
 mod fuzz;
 mod hec;
 mod hooks;
+mod kafka;
 mod kills;
 mod loki;
 mod mapping;

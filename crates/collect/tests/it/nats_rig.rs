@@ -1,7 +1,7 @@
-//! A ledger with an input that fetches from a real NATS server, and a relay between them that can lose
-//! acknowledgements.
+//! A ledger with an input that fetches from a broker, and a relay between it and NATS that can lose acknowledgements.
 
 use crate::push::StillDisk;
+use countersign_collect::consumers::kafka;
 use countersign_collect::consumers::nats::{Fetcher, Settings, run};
 use countersign_collect::intake::{Intake, IntakeLimits, Keys};
 use countersign_collect::receivers::{Access, Port};
@@ -63,16 +63,27 @@ impl Rig {
         Rig { ledger, port, disk, limits, _dir: dir, runtime, task: None, stop }
     }
 
-    /// A new process over the same ledger, which remembers what earlier ones recorded.
+    /// A new process over the same ledger, which remembers what earlier ones recorded, and fetches from NATS.
     pub(crate) fn start(&mut self, settings: Settings) {
+        self.renew();
+        let fetcher = Fetcher::new(Arc::clone(&self.port), settings).unwrap();
+        self.task = Some(self.runtime.spawn(run(fetcher, self.stop.subscribe())));
+    }
+
+    /// As [`Rig::start`], and fetches from Kafka.
+    pub(crate) fn start_kafka(&mut self, settings: kafka::Settings) {
+        self.renew();
+        let fetcher = kafka::Fetcher::new(Arc::clone(&self.port), settings).unwrap();
+        self.task = Some(self.runtime.spawn(kafka::run(fetcher, self.stop.subscribe())));
+    }
+
+    fn renew(&mut self) {
         self.port = port(&self.ledger, self.limits);
         let mut keys = Keys::default();
         for event in self.events() {
             keys.next(&event).into_iter().for_each(|key| self.port.intake.remember(key));
         }
         self.stop = watch::channel(false).0;
-        let fetcher = Fetcher::new(Arc::clone(&self.port), settings).unwrap();
-        self.task = Some(self.runtime.spawn(run(fetcher, self.stop.subscribe())));
     }
 
     /// Ends it in order.

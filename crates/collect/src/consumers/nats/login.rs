@@ -89,7 +89,8 @@ impl Login {
     }
 }
 
-fn read(path: &Path) -> Result<String, LoginError> {
+/// A small file with a secret.
+pub(crate) fn read(path: &Path) -> Result<String, LoginError> {
     use std::io::Read as _;
     let fail = |why: String| LoginError { path: path.to_owned(), why };
     let file = std::fs::File::open(path).map_err(|error| fail(error.to_string()))?;

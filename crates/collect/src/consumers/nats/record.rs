@@ -2,13 +2,13 @@
 
 use super::api::Place;
 use super::proto::{Headers, Message};
+use crate::consumers::link;
 use crate::draft::json_text;
 use crate::joins::Joiner;
 use crate::receivers::{Port, now};
 use crate::seal::add_unmapped;
 use crate::{Input, Keeper};
-use countersign_event::{Event, LinkVia, Unmapped};
-use countersign_wire::trace::traceparent;
+use countersign_event::{Event, Unmapped};
 use std::collections::BTreeMap;
 
 /// A message and where it lies in its stream.
@@ -66,19 +66,15 @@ fn place(event: &mut Event, one: &Delivered, keeper: &Keeper) {
     if headers.partial {
         event.core.labels.push("nats_headers_partial".to_owned());
     }
-    let links = &mut event.links;
-    if links.trace.is_none()
-        && let Some(context) = headers.get("traceparent").and_then(|value| traceparent(value.as_bytes()))
-    {
-        (links.trace, links.span) = (Some(context.trace), context.span);
-        links.tflags = context.flags.map(u64::from);
-        links.via = Some(LinkVia::MessageHeader);
+    if let Some(header) = headers.get("traceparent") {
+        link(event, header.as_bytes());
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use countersign_event::LinkVia;
     use countersign_redact::Scanner;
 
     #[test]
