@@ -15,6 +15,7 @@ mod save;
 use crate::finding::{Evidence, Finding, Flag, Rule, first_half, signed};
 use crate::{Detector, Hmac, quoted};
 use countersign_event::{CaptureConf, Event, FindingState, Rec, Severity};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 const ID: &str = "collect";
@@ -224,13 +225,15 @@ impl Collected {
         Some(Finding {
             confidence: 95,
             severity: Severity::Medium,
-            template: "{raw} of {records} records of {input} within five minutes were not understood ({share} %): they are \
+            template: Cow::Borrowed(
+                "{raw} of {records} records of {input} within five minutes were not understood ({share} %): they are \
                        kept as they came, and say nothing of who did what",
+            ),
             values: vec![
-                ("raw", share.raw.to_string()),
-                ("records", share.records.to_string()),
-                ("share", format!("{}.{}", tenths / 10, tenths % 10)),
-                ("input", input.clone()),
+                ("raw".into(), share.raw.to_string()),
+                ("records".into(), share.records.to_string()),
+                ("share".into(), format!("{}.{}", tenths / 10, tenths % 10)),
+                ("input".into(), input.clone()),
             ],
             query: format!("agent:{} rec:raw", quoted(input)),
             evidence,
@@ -249,8 +252,8 @@ impl Collected {
         out.push(Finding {
             confidence: 90,
             severity: *severity,
-            template,
-            values: vec![("input", core.agent.clone())],
+            template: Cow::Borrowed(template),
+            values: vec![("input".into(), core.agent.clone())],
             query: format!("agent:{} label:{label}", quoted(&core.agent)),
             ..self.finding(&rule, at, (&core.tenant, &core.agent), at.index, at.event.clone())
         });
@@ -275,11 +278,11 @@ impl Collected {
             confidence: 99,
             severity: *severity,
             flags: if capped { vec![Flag::Capped] } else { Vec::new() },
-            template,
+            template: Cow::Borrowed(template),
             values: vec![
-                ("input", core.agent.clone()),
-                ("file", at.event.target.res.clone()),
-                ("why", at.event.content.err.clone()),
+                ("input".into(), core.agent.clone()),
+                ("file".into(), at.event.target.res.clone()),
+                ("why".into(), at.event.content.err.clone()),
             ],
             query: format!("agent:{} op:{op}", quoted(&core.agent)),
             ..self.finding(&rule, at, (&core.tenant, &core.agent), at.index, at.event.clone())
@@ -308,7 +311,7 @@ impl Collected {
             decided_ns: at.ns,
             evidence: Evidence::one(at.index, at.event),
             rule: rule.clone(),
-            template: "",
+            template: Cow::Borrowed(""),
             values: Vec::new(),
             query: String::new(),
             subject: Box::new(subject),

@@ -8,6 +8,7 @@ use crate::{AGENT, Hmac};
 use countersign_event::cbor::Value;
 use countersign_event::fields::sys;
 use countersign_event::{Core, Event, FindingState, KeyedMap, Links, Rec, Severity, TimeBasis, import_eid};
+use std::borrow::Cow;
 
 /// Most ledger indices listed as evidence.
 const EVIDENCE_MAX: usize = 20;
@@ -62,7 +63,7 @@ pub enum Flag {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// Id: `first-seen-edge`.
-    pub id: &'static str,
+    pub id: Cow<'static, str>,
     /// Version of its algorithm.
     pub version: &'static str,
     /// SHA-256 of id, version and parameters.
@@ -110,9 +111,9 @@ pub struct Finding {
     /// What fired.
     pub rule: Rule,
     /// Explanation with `{name}` for values.
-    pub template: &'static str,
+    pub template: Cow<'static, str>,
     /// Values by name, as on the wire.
-    pub values: Vec<(&'static str, String)>,
+    pub values: Vec<(Cow<'static, str>, String)>,
     /// Filter that shows the evidence.
     pub query: String,
     /// Whom and what it is about: groups 1 to 3 and some of core, copied from the evidence.
@@ -130,7 +131,7 @@ impl Rule {
             hash.update((text.len() as u64).to_be_bytes());
             hash.update(text);
         }
-        Rule { id, version, hash: hash.finalize().into(), parameters }
+        Rule { id: Cow::Borrowed(id), version, hash: hash.finalize().into(), parameters }
     }
 
     /// The id of this rule's finding about `group` (detect.md, "Finding record"; decision).
@@ -193,7 +194,7 @@ impl Finding {
                 proto: subject.core.proto.clone(),
                 op: subject.core.op.clone(),
                 class: subject.core.class,
-                labels: vec![self.rule.id.to_owned()],
+                labels: vec![self.rule.id.to_string()],
                 tenant: subject.core.tenant.clone(),
                 route: subject.core.route.clone(),
                 sys: self.sys(),
@@ -231,12 +232,16 @@ impl Finding {
         let end = self.evidence.last.saturating_add(1);
         map.insert(detail::RANGE, Value::Array(vec![self.evidence.first.into(), end.into()]));
         map.insert(detail::TREE_SIZE, Value::Uint(end));
-        map.insert(detail::RULE, self.rule.id.into());
+        map.insert(detail::RULE, self.rule.id.as_ref().into());
         map.insert(detail::RULE_VERSION, self.rule.version.into());
         map.insert(detail::RULE_HASH, Value::Bytes(self.rule.hash.to_vec()));
-        insert_texts(&mut map, detail::PARAMETERS, &self.rule.parameters);
-        map.insert(detail::TEMPLATE, self.template.into());
-        insert_texts(&mut map, detail::VALUES, &self.values);
+        insert_texts(
+            &mut map,
+            detail::PARAMETERS,
+            self.rule.parameters.iter().map(|(n, v)| (*n, v.as_str())),
+        );
+        map.insert(detail::TEMPLATE, self.template.as_ref().into());
+        insert_texts(&mut map, detail::VALUES, self.values.iter().map(|(n, v)| (n.as_ref(), v.as_str())));
         if !self.query.is_empty() {
             map.insert(detail::QUERY, self.query.as_str().into());
         }
@@ -245,12 +250,12 @@ impl Finding {
 }
 
 /// A map of texts; empty ones are left out, as nothing empty is ever written.
-fn insert_texts(map: &mut KeyedMap, key: u64, texts: &[(&'static str, String)]) {
-    let mut texts: Vec<_> = texts.iter().filter(|(_, text)| !text.is_empty()).collect();
+fn insert_texts<'t>(map: &mut KeyedMap, key: u64, texts: impl Iterator<Item = (&'t str, &'t str)>) {
+    let mut texts: Vec<_> = texts.filter(|(_, text)| !text.is_empty()).collect();
     // In the order of the encoding, so that the event compares equal to its decoded twin.
     texts.sort_by_key(|(name, _)| (name.len(), *name));
     let pairs: Vec<_> =
-        texts.iter().map(|(name, text)| ((*name).into(), clip(text, VALUE_MAX_BYTES).into())).collect();
+        texts.into_iter().map(|(name, text)| (name.into(), clip(text, VALUE_MAX_BYTES).into())).collect();
     if !pairs.is_empty() {
         map.insert(key, Value::Map(pairs));
     }

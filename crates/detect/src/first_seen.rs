@@ -9,6 +9,7 @@ use crate::edges::{EDGES_MAX, Edges, Key, Seen};
 use crate::finding::{Evidence, Finding, Flag, Rule, first_half, signed};
 use crate::{Detector, Hmac, quoted};
 use countersign_event::{Event, FindingState, Rec, Severity, Verified};
+use std::borrow::Cow;
 
 const ID: &str = "first-seen-edge";
 const VERSION: &str = "1";
@@ -229,21 +230,23 @@ impl FirstSeen {
             confidence: if proved { 90 } else { 50 },
             severity: if capped { Severity::Informational } else { Severity::Medium },
             flags: if capped { vec![Flag::Capped] } else { Vec::new() },
-            template: "{caller} called {operation} on {service} for the first time in {history}",
+            template: Cow::Borrowed(
+                "{caller} called {operation} on {service} for the first time in {history}",
+            ),
             values: vec![
                 (
-                    "caller",
+                    "caller".into(),
                     if caller.is_empty() { "an unidentified caller".to_owned() } else { caller.to_owned() },
                 ),
                 (
-                    "operation",
+                    "operation".into(),
                     if operation.is_empty() { "an unnamed operation".to_owned() } else { operation.clone() },
                 ),
                 (
-                    "service",
+                    "service".into(),
                     if service.is_empty() { "an unnamed service".to_owned() } else { service.clone() },
                 ),
-                ("history", span(self.config.history_ns)),
+                ("history".into(), span(self.config.history_ns)),
             ],
             query: edge_query(caller, service, operation),
             ..self.finding(&self.rule, at, key, at.event.clone())
@@ -256,11 +259,11 @@ impl FirstSeen {
         let doubt =
             if self.edges.saturated() { "; so many names were seen that new ones can be missed" } else { "" };
         Finding {
-            template: "{new} new edges today, more than the {allowance} that notify{doubt}",
+            template: Cow::Borrowed("{new} new edges today, more than the {allowance} that notify{doubt}"),
             values: vec![
-                ("new", self.day.new.to_string()),
-                ("allowance", self.config.allowance.to_string()),
-                ("doubt", doubt.to_owned()),
+                ("new".into(), self.day.new.to_string()),
+                ("allowance".into(), self.config.allowance.to_string()),
+                ("doubt".into(), doubt.to_owned()),
             ],
             query: format!("rec:finding label:{ID}"),
             ..self.finding(&self.sum_rule, at, key, nobody(at.event))
@@ -273,11 +276,13 @@ impl FirstSeen {
         let took = at.ns.saturating_sub(self.began_ns.unwrap_or(at.ns));
         Finding {
             severity: Severity::Informational,
-            template: "learned {edges} edges from {events} events in {took}; from here on a new edge is a finding",
+            template: Cow::Borrowed(
+                "learned {edges} edges from {events} events in {took}; from here on a new edge is a finding",
+            ),
             values: vec![
-                ("edges", self.edges.len().to_string()),
-                ("events", self.events.to_string()),
-                ("took", span(took)),
+                ("edges".into(), self.edges.len().to_string()),
+                ("events".into(), self.events.to_string()),
+                ("took".into(), span(took)),
             ],
             ..self.finding(&self.learned_rule, at, key, nobody(at.event))
         }
@@ -297,7 +302,7 @@ impl FirstSeen {
             decided_ns: at.ns,
             evidence: Evidence::one(at.index, at.event),
             rule: rule.clone(),
-            template: "",
+            template: Cow::Borrowed(""),
             values: Vec::new(),
             query: String::new(),
             subject: Box::new(subject),
@@ -333,12 +338,12 @@ impl Detector for FirstSeen {
     }
 }
 
-fn caller(event: &Event) -> &str {
+pub(crate) fn caller(event: &Event) -> &str {
     event.who.who.as_ref().map_or("", |p| p.id.as_str())
 }
 
 /// The evidence without anybody in it, for findings about the detector itself.
-fn nobody(event: &Event) -> Event {
+pub(crate) fn nobody(event: &Event) -> Event {
     let mut empty = Event::default();
     (empty.core.t_obs, empty.core.t_event) = (event.core.t_obs, event.core.t_event);
     (empty.core.t_basis, empty.core.tenant) = (event.core.t_basis, event.core.tenant.clone());
@@ -346,7 +351,7 @@ fn nobody(event: &Event) -> Event {
 }
 
 /// A filter (interface.md, section 9) for all events of an edge.
-fn edge_query(caller: &str, service: &str, operation: &str) -> String {
+pub(crate) fn edge_query(caller: &str, service: &str, operation: &str) -> String {
     let term = |field: &str, value: &str| match value {
         "" => format!("-{field}:*"),
         value => format!("{field}:{}", quoted(value)),

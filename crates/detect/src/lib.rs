@@ -12,6 +12,7 @@ mod explain;
 mod finding;
 mod first_seen;
 pub mod fuzz;
+mod rules;
 pub mod sigma;
 
 use countersign_event::Event;
@@ -22,6 +23,7 @@ pub use edges::{EDGES_MAX, Seen};
 pub use explain::explain;
 pub use finding::{Evidence, Finding, Flag, Rule, detail};
 pub use first_seen::{Edge, FirstSeen, FirstSeenConfig, FirstSeenStats};
+pub use rules::{A_RULE_AND_DAY, RECORDED_MAX, Rules};
 
 /// HMAC-SHA-256 under the tenant's digest key: state and finding ids never hold a plain hash of a name.
 pub type Hmac = Arc<dyn Fn(&[u8]) -> [u8; 32] + Send + Sync>;
@@ -41,6 +43,12 @@ pub trait Detector: Send {
     /// or it is warmed in another way.
     fn save(&self) -> String {
         String::new()
+    }
+    /// Events before its first batch, in ledger order, about which everything was said: for windows that began there.
+    fn warm(&mut self, _: &[(u64, u64, &Event)]) {}
+    /// How far back it has to be warmed, ns of ledger time.
+    fn looks_back_ns(&self) -> u64 {
+        0
     }
     /// Takes up what [`Detector::save`] gave, before the first batch. `false` = it cannot be read: it begins anew.
     fn load(&mut self, saved: &str) -> bool {

@@ -29,7 +29,7 @@ fn feed(detector: &mut Collected, from: u64, events: &[(u64, Event)]) -> Vec<Fin
 }
 
 fn rules(found: &[Finding]) -> Vec<&str> {
-    found.iter().map(|finding| finding.rule.id).collect()
+    found.iter().map(|finding| finding.rule.id.as_ref()).collect()
 }
 
 #[test]

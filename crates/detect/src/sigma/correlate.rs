@@ -169,6 +169,12 @@ impl Correlator {
         self.correlations.get(correlation)
     }
 
+    /// Longest time that a correlation looks back, ns.
+    pub(crate) fn longest_ns(&self) -> u64 {
+        let spans = self.correlations.iter().map(|correlation| correlation.measure.timespan_ns);
+        spans.max().and_then(|span| u64::try_from(span).ok()).unwrap_or(0)
+    }
+
     pub(crate) fn stats(&self) -> CorrelationStats {
         let groups = self.states.iter().map(|state| state.groups.len() as u64).sum();
         CorrelationStats { groups, ..self.stats }

@@ -136,6 +136,11 @@ impl RuleSet {
         &self.infos
     }
 
+    /// Longest time that a correlation looks back, ns of event time; 0 without correlations.
+    pub fn longest_ns(&self) -> u64 {
+        self.correlator.longest_ns()
+    }
+
     /// Counters.
     pub fn stats(&self) -> RuleStats {
         let correlations = self.correlator.stats();
