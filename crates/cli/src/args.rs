@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 pub(crate) use nested::{
     EventArgs, EventCommand, ExportArgs, ExportFormat, McpArgs, McpCommand, PolicyArgs, PolicyCommand,
+    RulesArgs, RulesCommand,
 };
 
 /// The words of the command line, with those that are part of a filter (`-op:GET`, `-(…)`, `-"…"`, `-#7`)
@@ -115,6 +116,8 @@ pub(crate) enum Command {
     Parse(ParseArgs),
     /// Check, test and propose the policies that decide who may do what
     Policy(PolicyArgs),
+    /// Check the detection rules (Sigma) that this server runs
+    Rules(RulesArgs),
     /// Look for what would hurt: ports, clock, disk, permissions, keys
     Doctor(DoctorArgs),
     /// Say whether the server on this data directory is ready and records; exit code 1 when not

@@ -53,6 +53,7 @@ fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Mcp(args) => commands::mcp::run(global, &args),
         Command::Parse(args) => commands::parse::run(global, &args),
         Command::Policy(args) => commands::policy::run(global, &args),
+        Command::Rules(args) => commands::rules::run(global, &args),
         Command::Doctor(args) => commands::doctor::run(global, &args),
         Command::Status(args) => commands::status::run(global, &args),
         Command::Version => commands::version::run(global),

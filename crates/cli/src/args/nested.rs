@@ -29,6 +29,25 @@ pub(crate) enum McpCommand {
     },
 }
 
+/// `rules`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  countersign rules check rules/\n  \
+                        countersign rules check --config countersign.toml")]
+pub(crate) struct RulesArgs {
+    #[command(subcommand)]
+    pub(crate) command: RulesCommand,
+}
+
+/// What is done with rules.
+#[derive(Subcommand, Debug)]
+pub(crate) enum RulesCommand {
+    /// Read rules, filters and correlations without starting anything: one line each, and why one does not run
+    Check {
+        /// Files, or directories with .yml and .yaml files below them; none = those of the configuration
+        paths: Vec<PathBuf>,
+    },
+}
+
 /// `policy`
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  countersign policy check --config countersign.toml\n  \

@@ -12,6 +12,7 @@ pub(crate) mod parse;
 pub(crate) mod policy;
 pub(crate) mod prove;
 pub(crate) mod q;
+pub(crate) mod rules;
 pub(crate) mod run;
 pub(crate) mod show;
 pub(crate) mod signing;

@@ -64,6 +64,8 @@ pub(crate) struct Config {
     pub(crate) entities: Option<PathBuf>,
     /// Keys of those who may sign proposals of policies.
     pub(crate) signers: Vec<VerifierKey>,
+    /// Sigma rules: files and directories.
+    pub(crate) rules: Vec<PathBuf>,
     /// First-seen edges: learning span and least number of events.
     pub(crate) learning: (Duration, u64),
     /// Where findings go.
@@ -248,6 +250,7 @@ impl Reader<'_> {
             wrapped: self.mode_at("policy.wrapped", Mode::Observe)?,
             entities: self.path("policy.entities"),
             signers: self.signers()?,
+            rules: self.texts("detect.rules", &[]).into_iter().map(|p| self.resolve(p)).collect(),
             learning: (
                 self.span("detect.learning", defaults::LEARNING_MS),
                 self.number("detect.learning_events", defaults::LEARNING_EVENTS),

@@ -4,7 +4,7 @@
 use crate::config::Config;
 use crate::exit::CliError;
 use countersign_alert::Alerts;
-use countersign_detect::{AGENT, Collected, Detector, Edge, FirstSeen, FirstSeenConfig, Hmac};
+use countersign_detect::{AGENT, Collected, Detector, Edge, FirstSeen, FirstSeenConfig, Hmac, Rules};
 use countersign_event::Event;
 use countersign_ledger::{Committed, Feed, Ledger, LedgerError, Payload, Reader, Source};
 use countersign_store::{Cell, Rows, SqlRequest, Store};
@@ -127,12 +127,17 @@ pub(crate) fn detect(
     if cursor.next > 0 {
         warm(&mut first_seen, ledger, store, cursor.next)?;
     }
-    let mut detectors: Vec<Box<dyn Detector>> = vec![Box::new(first_seen), Box::new(Collected::new(hmac))];
+    let mut detectors: Vec<Box<dyn Detector>> =
+        vec![Box::new(first_seen), Box::new(Collected::new(Arc::clone(&hmac)))];
+    if !config.rules.is_empty() {
+        detectors.push(Box::new(Rules::new(super::rules::load(&config.rules, Arc::clone(&hmac))?, hmac)));
+    }
     for detector in &mut detectors {
         if !detector.load(cursor.state(detector.id())) {
             tracing::warn!(detector = detector.id(), "what it knew cannot be read: it begins anew");
         }
     }
+    read_back(&mut detectors, ledger, store, cursor.next)?;
     let reader = ledger.reader(cursor.next);
     let mut worker = Detection { detectors, source, store: store.clone(), alerts, cursor };
     Follower::spawn("detect", move |control| {
@@ -167,13 +172,7 @@ impl Detection {
     }
 
     fn look(&mut self, records: &[Committed]) -> Result<(), String> {
-        let events: Vec<(u64, u64, &Event)> = records
-            .iter()
-            .filter_map(|record| match &record.payload {
-                Payload::Event { event, .. } => Some((record.index, record.entry.time_ns, event.as_ref())),
-                Payload::Body(_) => None,
-            })
-            .collect();
+        let events = events(records);
         let findings: Vec<_> =
             self.detectors.iter_mut().flat_map(|detector| detector.batch(&events)).collect();
         for finding in findings {
@@ -209,6 +208,50 @@ impl Detection {
         }
         Ok(())
     }
+}
+
+/// Shows detectors the events before the cursor that windows of theirs began with. About these everything was said.
+fn read_back(
+    detectors: &mut [Box<dyn Detector>],
+    ledger: &Ledger,
+    store: &Store,
+    next: u64,
+) -> Result<(), CliError> {
+    let back = detectors.iter().map(|detector| detector.looks_back_ns()).max().unwrap_or(0);
+    let Some(last) = next.checked_sub(1).filter(|_| back > 0) else { return Ok(()) };
+    let fail = |e: &dyn std::fmt::Display| {
+        CliError::new("cannot read back for the rules", e, "run countersign fsck")
+    };
+    let time = |index| -> Result<u64, CliError> {
+        Ok(ledger.entry(index).map_err(|e| fail(&e))?.map_or(0, |entry| entry.time_ns))
+    };
+    let since = time(last)?.saturating_sub(back);
+    // Times of the ledger never decrease.
+    let (mut from, mut to) = (0, next);
+    while from < to {
+        let middle = from + (to - from) / 2;
+        if time(middle)? < since { from = middle + 1 } else { to = middle }
+    }
+    store.wait_visible(next, Duration::from_secs(60));
+    while from < next {
+        let end = from.saturating_add(SCAN).min(next);
+        let records = store.scan(from, end).map_err(|e| fail(&e))?;
+        let events = events(&records);
+        detectors.iter_mut().filter(|detector| detector.looks_back_ns() > 0).for_each(|d| d.warm(&events));
+        from = end;
+    }
+    Ok(())
+}
+
+/// The events among these records.
+fn events(records: &[Committed]) -> Vec<(u64, u64, &Event)> {
+    records
+        .iter()
+        .filter_map(|record| match &record.payload {
+            Payload::Event { event, .. } => Some((record.index, record.entry.time_ns, event.as_ref())),
+            Payload::Body(_) => None,
+        })
+        .collect()
 }
 
 /// Tells the detector what the ledger knew before the cursor, so that a restart makes nothing new again.

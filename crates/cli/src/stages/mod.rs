@@ -11,5 +11,6 @@ pub(crate) mod ledger;
 pub(crate) mod listeners;
 pub(crate) mod prepare;
 pub(crate) mod recover;
+pub(crate) mod rules;
 pub(crate) mod ship;
 pub(crate) mod web;

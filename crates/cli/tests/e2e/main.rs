@@ -16,6 +16,7 @@ mod logs;
 mod mcp_wrap;
 mod proofs;
 mod queues;
+mod rules;
 mod secrets;
 mod status;
 mod support;

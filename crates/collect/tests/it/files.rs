@@ -509,7 +509,8 @@ fn under_rotation(seed: u64, acts: u64, crashes: bool) {
         (writer.next, writer.rotations)
     });
     let mut crashed = 0;
-    while !thread.is_finished() {
+    // A machine that is busy may write everything before the first look: there is one crash all the same.
+    while !thread.is_finished() || (crashes && crashed == 0) {
         let dies = crashes && crashed < 60 && random.below(4) == 0;
         let follower = rig.follower.as_mut().unwrap();
         if !dies {

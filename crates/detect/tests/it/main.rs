@@ -52,7 +52,8 @@ fn a_new_edge_after_learning_is_one_finding_that_explains_itself() {
     let events = [old.clone(), old.clone(), old.clone(), new.clone(), new, old];
     let mut detector = FirstSeen::new(quick(), hmac());
     let findings = detector.batch(&stream(&events));
-    let rules: Vec<_> = findings.iter().map(|f| (f.rule.id.as_ref(), f.evidence.first, f.notifies())).collect();
+    let rules: Vec<_> =
+        findings.iter().map(|f| (f.rule.id.as_ref(), f.evidence.first, f.notifies())).collect();
     assert_eq!(rules, [("detector.learned", 3, false), ("first-seen-edge", 3, true)]);
 
     let mut event = findings[1].to_event();

@@ -71,7 +71,7 @@ fn restarts_and_batches_change_nothing_when_windows_are_read_back() {
     let events: Vec<Event> = (0..60)
         .map(|n: u64| match n % 4 {
             0 => event("svc:a", "DROP TABLE", n * 30),
-            1 | 2 => event(if n % 3 == 0 { "svc:b" } else { "svc:a" }, "DENIED", n * 30),
+            1 | 2 => event(if n.is_multiple_of(3) { "svc:b" } else { "svc:a" }, "DENIED", n * 30),
             _ => event("svc:c", "SELECT", n * 30),
         })
         .collect();

@@ -26,6 +26,13 @@ pub(super) const KEYS: &[Key] = &[
         "Public keys of the persons whose signature puts a proposal of learn mode in force, as policy keygen prints them.",
     ),
     key(
+        "detect.rules",
+        Kind::Texts,
+        "[]",
+        "Detection rules in the Sigma format: files, and directories with .yml and .yaml files below them. Every one must \
+         run: countersign rules check says what does not, and why. Our own are in rules/ of the sources.",
+    ),
+    key(
         "detect.learning",
         Kind::Span(0, 30 * DAY),
         "\"10m\"",

@@ -1,0 +1,69 @@
+//! Detection rules in the Sigma format, through the binary: checked, run on live traffic, and not told twice.
+
+use crate::support::{Home, stop, upstream};
+use countersign_testkit::http::Connection;
+use countersign_testkit::{Child, free_port, wait_for_port};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+const RULE: &str = "title: Deleted\nid: it-deleted\nlevel: high\nauthor: Somebody\nexplain: '{op} on {service}'\n\
+logsource: {category: webserver}\ndetection: {sel: {op: DELETE}, condition: sel}\n---\n\
+title: gets\nid: it-get\nlogsource: {category: webserver}\ndetection: {sel: {op: GET}, condition: sel}\n---\n\
+title: Many gets\nid: it-many\nlevel: low\nexplain: '{count} calls'\n\
+correlation: {type: event_count, rules: [it-get], group-by: [service], timespan: 10m, condition: {gte: 5}}\n";
+
+#[test]
+fn rules_are_checked_run_on_live_traffic_and_say_the_same_once_across_a_kill() {
+    let home = Home::new("rules");
+    let dir = home.path().join("rules");
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::write(dir.join("a.yml"), RULE).unwrap();
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()));
+    let config = home.path().join("countersign.toml");
+    let text = format!(
+        "[web]\nenabled = false\n[detect]\nrules = [\"rules\"]\n[[listener]]\nname = \"front\"\nlisten = \"{address}\"\n\
+         upstream = \"http://{}\"\nservice = \"orders\"\n",
+        upstream()
+    );
+    std::fs::write(&config, text).unwrap();
+    let config = config.to_str().unwrap();
+    let checked = home.ok(&["rules", "check", "--config", config]);
+    assert_eq!(checked.matches("runs ").count(), 3, "{checked}");
+    assert!(checked.contains("it-many low           correlation Many gets"), "{checked}");
+    let start = || {
+        let child =
+            Child::start(home.command(&["run", "--config", config]), &home.path().join("run.log")).unwrap();
+        wait_for_port(address, Duration::from_secs(30)).unwrap_or_else(|_| panic!("{}", child.output()));
+        child
+    };
+    let ask = |method: &str, times: usize| {
+        let mut connection = Connection::open(address).unwrap();
+        for n in 0..times {
+            connection.request(method, &format!("/orders/{n}"), &[], b"").unwrap();
+        }
+    };
+    let mut child = start();
+    ask("DELETE", 1);
+    ask("GET", 3);
+    assert_eq!(home.settle("rec:finding label:it-deleted", 1), 1, "{}", child.output());
+    assert_eq!(home.settle("rec:interaction", 4), 4);
+    assert_eq!(home.count("rec:finding label:it-many"), 0);
+    child.kill();
+    // Three before and two after it: the window goes on.
+    child = start();
+    ask("GET", 2);
+    assert_eq!(home.settle("rec:finding label:it-many", 1), 1, "{}", child.output());
+    stop(child);
+    assert_eq!(home.count("rec:finding label:it-deleted"), 1);
+
+    // A rule that does not run is named, and nothing starts with it.
+    std::fs::write(dir.join("b.yml"), RULE.replace("it-", "b-").replace("op: DELETE", "op|contain: DELETE"))
+        .unwrap();
+    let refused = home.run(&["rules", "check", dir.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&refused.stdout).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("refused") && said.contains("b.yml") && said.contains("contain"), "{said}");
+    let started = home.run(&["run", "--config", config]);
+    assert_eq!(started.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&started.stderr).contains("countersign rules check"));
+}
