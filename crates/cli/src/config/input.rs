@@ -1,5 +1,6 @@
 //! Inputs of the collector: from declared keys to types.
 
+use super::kafka::Kafka;
 use super::nats::Nats;
 use super::{ConfigError, Reader};
 use countersign_collect::KeepRaw;
@@ -58,6 +59,8 @@ pub(crate) enum Protocol {
     Files(Files),
     /// NATS, towards servers that it fetches from.
     Nats(Nats),
+    /// Kafka, towards brokers that it fetches from.
+    Kafka(Kafka),
 }
 
 impl Protocol {
@@ -67,7 +70,7 @@ impl Protocol {
             Protocol::Http(at) | Protocol::Syslog(at) | Protocol::Fluent(at) | Protocol::Edge(at) => {
                 Some(*at)
             }
-            Protocol::Files(_) | Protocol::Nats(_) => None,
+            Protocol::Files(_) | Protocol::Nats(_) | Protocol::Kafka(_) => None,
         }
     }
 }
@@ -224,21 +227,24 @@ impl Reader<'_> {
             }
             return self.files(at).map(Protocol::Files);
         }
-        if word == "nats" {
+        if word == "nats" || word == "kafka" {
             if let Some(key) = NOT_FETCHED.iter().find(given) {
-                let what =
-                    "belongs to an input that listens or reads files; this one fetches, see [input.nats]";
-                return refuse(key, format!("`{key}` {what}"));
+                let what = "belongs to an input that listens or reads files; this one fetches";
+                return refuse(key, format!("`{key}` {what}, see [input.{word}]"));
             }
             if tls {
-                let what = "[input.tls] belongs to an input that listens; `ca`, `cert` and `key` in [input.nats] are \
-                            for the servers";
-                return refuse("tls", what.into());
+                let what = "[input.tls] belongs to an input that listens; `ca`, `cert` and `key` of what is fetched are in";
+                return refuse("tls", format!("{what} [input.{word}]"));
             }
-            return self.nats(at).map(Protocol::Nats);
+            return match word.as_str() {
+                "kafka" => self.kafka(at).map(Protocol::Kafka),
+                _ => self.nats(at).map(Protocol::Nats),
+            };
         }
-        if self.settings.has_table(&format!("{at}.nats")) {
-            return refuse("nats", "[input.nats] needs `protocol = \"nats\"`".to_owned());
+        for table in ["nats", "kafka"] {
+            if self.settings.has_table(&format!("{at}.{table}")) {
+                return refuse(table, format!("[input.{table}] needs `protocol = \"{table}\"`"));
+            }
         }
         if let Some(key) =
             ["paths", "exclude", "frame", "cloudtrail_keys", "cloudtrail_digests"].iter().find(given)

@@ -8,6 +8,7 @@ pub(crate) mod docs;
 pub(crate) mod edge;
 mod identity;
 pub(crate) mod input;
+pub(crate) mod kafka;
 mod keys;
 mod limits;
 mod listener;

@@ -1,7 +1,9 @@
 //! Starting inputs that fetch from a broker. What they do is `countersign_collect::consumers`.
 
+use crate::config::kafka::Kafka;
 use crate::config::nats::{Nats, NatsTls};
 use crate::exit::CliError;
+use countersign_collect::consumers::kafka;
 use countersign_collect::consumers::nats::{Fetcher, Settings, run};
 use countersign_collect::receivers::Port;
 use countersign_identity::{CertificateFiles, ClientTls, ClientTlsConfig, Presented, Trusted};
@@ -28,6 +30,22 @@ pub(super) fn nats(
     Ok(runtime.spawn(run(fetcher, stop)))
 }
 
+/// Fetches from Kafka until `stop` says true; as [`nats`].
+pub(super) fn kafka(
+    runtime: &Runtime,
+    port: Arc<Port>,
+    from: &Kafka,
+    stop: watch::Receiver<bool>,
+) -> Result<JoinHandle<()>, CliError> {
+    let settings = kafka::Settings {
+        tls: from.tls.as_ref().map(tls).transpose()?,
+        sasl: from.sasl.clone(),
+        ..kafka::Settings::new(from.brokers.clone(), from.topics.clone(), &from.group)
+    };
+    let fetcher = kafka::Fetcher::new(port, settings).map_err(|e| CliError::Failed(e.to_string()))?;
+    Ok(runtime.spawn(kafka::run(fetcher, stop)))
+}
+
 fn tls(from: &NatsTls) -> Result<Arc<ClientTls>, CliError> {
     let own = |(cert, key)| Presented::Files(vec![CertificateFiles { cert, key }]);
     let setup = ClientTlsConfig {
@@ -36,7 +54,12 @@ fn tls(from: &NatsTls) -> Result<Arc<ClientTls>, CliError> {
         spiffe: None,
         alpn: Vec::new(),
     };
-    let failed =
-        |e| CliError::new("cannot speak TLS to NATS", e, "correct [input.nats]; countersign check reads it");
+    let failed = |e| {
+        CliError::new(
+            "cannot speak TLS to a broker",
+            e,
+            "correct [input.nats] or [input.kafka]; countersign check reads it",
+        )
+    };
     ClientTls::new(setup).map(Arc::new).map_err(failed)
 }

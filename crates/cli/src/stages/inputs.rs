@@ -122,6 +122,9 @@ pub(crate) fn start(
         } else if let Protocol::Nats(nats) = &input.protocol {
             let task = super::fetch::nats(&runtime, port, nats, inputs.stop.subscribe())?;
             inputs.tasks.push(task);
+        } else if let Protocol::Kafka(kafka) = &input.protocol {
+            let task = super::fetch::kafka(&runtime, port, kafka, inputs.stop.subscribe())?;
+            inputs.tasks.push(task);
         } else {
             let audit = input.audit.then(|| Audit { proofs: input.audit_proofs.clone() });
             let edges = matches!(input.protocol, Protocol::Edge(_))
@@ -148,6 +151,8 @@ fn spoken(input: &Input) -> &'static str {
         (Protocol::Files(_), _) => "files that are followed",
         (Protocol::Nats(nats), _) if nats.tls.is_none() => "nats, messages that are fetched",
         (Protocol::Nats(_), _) => "nats, messages that are fetched, TLS",
+        (Protocol::Kafka(kafka), _) if kafka.tls.is_none() => "kafka, records that are fetched",
+        (Protocol::Kafka(_), _) => "kafka, records that are fetched, TLS",
     }
 }
 
@@ -159,6 +164,7 @@ fn place(input: &Input) -> String {
         }
         Protocol::Files(files) => format!("{} pattern(s)", files.paths.len()),
         Protocol::Nats(nats) => format!("stream {}", nats.stream),
+        Protocol::Kafka(kafka) => format!("{} topic(s)", kafka.topics.len()),
     }
 }
 
@@ -214,7 +220,7 @@ fn bind(input: &Input, key: Option<SharedKey>) -> std::io::Result<Sockets> {
     match &input.protocol {
         Protocol::Http(_) | Protocol::Edge(_) => return Ok(Sockets::Http(tcp)),
         Protocol::Fluent(_) => return Ok(Sockets::Fluent(tcp, key)),
-        Protocol::Syslog(_) | Protocol::Files(_) | Protocol::Nats(_) => {}
+        Protocol::Syslog(_) | Protocol::Files(_) | Protocol::Nats(_) | Protocol::Kafka(_) => {}
     }
     // Port 0 = any: both get the same one.
     let udp = if input.tls.is_none() { Some(UdpSocket::bind(tcp.local_addr()?)?) } else { None };
@@ -275,7 +281,7 @@ fn port(
             level: if input.asserted { Verified::Asserted } else { Verified::Claimed },
             mode: match input.protocol {
                 Protocol::Files(_) => CaptureMode::File,
-                Protocol::Nats(_) => CaptureMode::Pull,
+                Protocol::Nats(_) | Protocol::Kafka(_) => CaptureMode::Pull,
                 _ => CaptureMode::Push,
             },
             keep_raw: input.keep_raw,

@@ -20,7 +20,7 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key(
         "input[].protocol",
-        Kind::Word(&["http", "syslog", "fluent", "edge", "file", "nats"]),
+        Kind::Word(&["http", "syslog", "fluent", "edge", "file", "nats", "kafka"]),
         "\"http\"",
         "http: all push protocols by their paths, HTTP/1.1 and HTTP/2. syslog: RFC 5424 and 3164 over UDP and TCP on \
          one port number, with [input.tls] over TLS alone. fluent: the forward protocol of Fluentd and Fluent Bit over \
@@ -178,6 +178,39 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key("input[].nats.cert", Kind::Path, "", "PEM certificate chain that is shown to the servers."),
     key("input[].nats.key", Kind::Path, "", "PEM private key of the certificate."),
+    required(
+        "input[].kafka.brokers",
+        Kind::Texts,
+        "Some brokers of the cluster, HOST:PORT, tried in turn; port 9092 where none is given.",
+    ),
+    required("input[].kafka.topics", Kind::Texts, "Names of topics; all their partitions are read."),
+    required(
+        "input[].kafka.group",
+        Kind::Text,
+        "Group under which offsets are committed: of this input alone, without members.",
+    ),
+    key(
+        "input[].kafka.login",
+        Kind::Word(&["none", "plain", "scram-sha-256"]),
+        "\"none\"",
+        "SASL mechanism by which we log in.",
+    ),
+    key("input[].kafka.user", Kind::Text, "", "Who logs in."),
+    key(
+        "input[].kafka.login_file",
+        Kind::Path,
+        "",
+        "File with the password; it is read anew for every connection.",
+    ),
+    key("input[].kafka.tls", Kind::Bool, "false", "Whether brokers are spoken to over TLS."),
+    key(
+        "input[].kafka.ca",
+        Kind::Path,
+        "",
+        "PEM with the authorities that brokers' certificates must come from; none = the system's.",
+    ),
+    key("input[].kafka.cert", Kind::Path, "", "PEM certificate chain that is shown to brokers."),
+    key("input[].kafka.key", Kind::Path, "", "PEM private key of the certificate."),
     required("input[].tls.cert", Kind::Path, "PEM certificate chain that senders see."),
     required("input[].tls.key", Kind::Path, "PEM private key of the certificate."),
     key(
