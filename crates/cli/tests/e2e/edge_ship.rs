@@ -58,11 +58,12 @@ impl Pair {
         )
     }
 
+    /// It keeps everything, so that its own log can be held against its core's.
     fn edge_text(&self, certificate: &str, upstream: SocketAddr) -> String {
         format!(
             "role = \"edge\"\n[web]\nenabled = false\n[[listener]]\nname = \"front\"\nlisten = \"{}\"\n\
              upstream = \"http://{upstream}\"\n[edge]\nname = \"eu-1\"\ncore = \"https://{}\"\nca = \"ca.pem\"\n\
-             cert = \"{certificate}.pem\"\nkey = \"{certificate}.key\"\nretry_max = \"300ms\"\n",
+             cert = \"{certificate}.pem\"\nkey = \"{certificate}.key\"\nretry_max = \"300ms\"\nkeep = \"64GiB\"\n",
             self.front, self.door
         )
     }
