@@ -13,6 +13,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a benchmark prints its result")]
 
+mod adversarial;
 mod lines;
 mod otlp;
 mod timing;
@@ -100,6 +101,9 @@ fn main() {
             apart: &apart,
         };
         measure(&row, only.as_deref());
+    }
+    if only.is_none() && wanted("adversarial") {
+        adversarial::run(&input, &keeper, NOW);
     }
 }
 
