@@ -122,3 +122,34 @@ fn print(tree: &mut Tree) {
         println!("  {length:>5}  {place}");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    /// The fuzz package is outside the workspace, so nothing else here would notice a manifest that cannot be read.
+    #[test]
+    fn every_fuzz_target_has_one_entry_of_its_own_in_the_manifest() {
+        let root =
+            std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        let fuzz = Path::new(&root).join("../fuzz");
+        let manifest = std::fs::read_to_string(fuzz.join("Cargo.toml")).unwrap();
+        let mut listed = BTreeSet::new();
+        for entry in manifest.split("[[bin]]").skip(1) {
+            let of = |key: &str| -> Vec<&str> {
+                let lines = entry.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix(" = "));
+                lines.map(|value| value.trim_matches('"')).collect()
+            };
+            let (names, paths) = (of("name"), of("path"));
+            assert!(names.len() == 1 && paths.len() == 1, "one name and one path: {entry}");
+            assert_eq!(paths, [format!("fuzz_targets/{}.rs", names[0])]);
+            assert!(listed.insert(names[0].to_owned()), "{} is listed twice", names[0]);
+        }
+        let files: BTreeSet<String> = std::fs::read_dir(fuzz.join("fuzz_targets"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
+            .collect();
+        assert_eq!(files, listed);
+    }
+}
