@@ -17,13 +17,15 @@ pub(crate) fn run(global: &Global, args: &RulesArgs) -> Result<Exit, CliError> {
 
 /// One line a rule, those that do not run first; exit 1 if there is one.
 fn check(global: &Global, paths: &[PathBuf]) -> Result<Exit, CliError> {
-    let configured = if paths.is_empty() { config::resolve(global)?.rules } else { paths.to_vec() };
+    // Placeholders are the configuration's, whichever files are named.
+    let config = config::resolve(global)?;
+    let configured = if paths.is_empty() { config.rules } else { paths.to_vec() };
     if configured.is_empty() {
         let what = "no rules: name files or directories, or configure `detect.rules` and give --config";
         return Err(CliError::Failed(what.to_owned()));
     }
     // Nothing is detected here, so the key of the groups does not matter.
-    let compiled = compile(&read(&configured)?, Arc::new(|_| [0; 32]));
+    let compiled = compile(&read(&configured)?, config.placeholders, Arc::new(|_| [0; 32]));
     let refused = compiled.refused.iter().map(|refused| format!("refused  {refused}"));
     let warnings =
         compiled.warnings.iter().map(|warning| format!("warning  rule {}: {}", warning.id, warning.what));

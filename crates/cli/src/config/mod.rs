@@ -24,6 +24,7 @@ pub(crate) mod units;
 use crate::args::{Global, Role};
 use crate::exit::CliError;
 use crate::log;
+use countersign_detect::sigma::Placeholders;
 use countersign_gateway::Redaction;
 use countersign_proof::note::VerifierKey;
 use load::{ConfigError, Settings, Value};
@@ -67,6 +68,8 @@ pub(crate) struct Config {
     pub(crate) signers: Vec<VerifierKey>,
     /// Sigma rules: files and directories.
     pub(crate) rules: Vec<PathBuf>,
+    /// What `%name%` in them stands for.
+    pub(crate) placeholders: Placeholders,
     /// First-seen edges: learning span and least number of events.
     pub(crate) learning: (Duration, u64),
     /// Where findings go.
@@ -252,6 +255,12 @@ impl Reader<'_> {
             entities: self.path("policy.entities"),
             signers: self.signers()?,
             rules: self.texts("detect.rules", &[]).into_iter().map(|p| self.resolve(p)).collect(),
+            placeholders: self
+                .each("detect.placeholder", |at| {
+                    Ok((self.need(at, "name"), self.texts(&format!("{at}.values"), &[])))
+                })?
+                .into_iter()
+                .collect(),
             learning: (
                 self.span("detect.learning", defaults::LEARNING_MS),
                 self.number("detect.learning_events", defaults::LEARNING_EVENTS),

@@ -130,7 +130,7 @@ pub(crate) fn detect(
     let mut detectors: Vec<Box<dyn Detector>> =
         vec![Box::new(first_seen), Box::new(Collected::new(Arc::clone(&hmac)))];
     if !config.rules.is_empty() {
-        detectors.push(Box::new(Rules::new(super::rules::load(&config.rules, Arc::clone(&hmac))?, hmac)));
+        detectors.push(Box::new(Rules::new(super::rules::load(config, Arc::clone(&hmac))?, hmac)));
     }
     for detector in &mut detectors {
         if !detector.load(cursor.state(detector.id())) {

@@ -45,13 +45,15 @@ pub(crate) fn close(
         return Ok(());
     }
     let closed = close_intents(store, source)?;
+    told(&note, closed, closed < CLOSED_MAX, say)
+}
+
+/// Says how many were closed; the note goes when these were all.
+fn told(note: &Path, closed: usize, all: bool, say: &dyn Fn(&str)) -> Result<(), CliError> {
     if closed > 0 {
         say(&format!("  recovery   {closed} calls of strict routes have no outcome: recorded as unknown"));
     }
-    if closed < CLOSED_MAX {
-        std::fs::remove_file(&note).map_err(|e| fail(&note, e))?;
-    }
-    Ok(())
+    if all { std::fs::remove_file(note).map_err(|e| fail(note, e)) } else { Ok(()) }
 }
 
 /// As [`close`], for a process without search: from the log itself.
@@ -78,12 +80,8 @@ pub(crate) fn close_from_log(
     let closed = cuts.len();
     if closed > 0 {
         source.record_wait(cuts).map_err(ledger_error)?;
-        say(&format!("  recovery   {closed} calls of strict routes have no outcome: recorded as unknown"));
     }
-    if all {
-        std::fs::remove_file(&note).map_err(|e| fail(&note, e))?;
-    }
-    Ok(())
+    told(&note, closed, all, say)
 }
 
 /// Where the intents without an outcome lie, by id, of what the log still holds; and whether these are all.

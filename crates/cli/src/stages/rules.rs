@@ -1,8 +1,9 @@
 //! Sigma rules that the configuration names: read from files, compiled as a whole, refused with reasons.
 
+use crate::config::Config;
 use crate::exit::CliError;
 use countersign_detect::Hmac;
-use countersign_detect::sigma::{Compiled, Options, RuleSet, RuleText, TEXT_MAX_BYTES};
+use countersign_detect::sigma::{Compiled, Options, Placeholders, RuleSet, RuleText, TEXT_MAX_BYTES};
 use std::path::{Path, PathBuf};
 
 /// Most rule files, and directories one in the other.
@@ -56,14 +57,14 @@ fn gather(path: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), Cli
 }
 
 /// Rules and what is wrong with those that do not run.
-pub(crate) fn compile(texts: &[(String, String)], hmac: Hmac) -> Compiled {
+pub(crate) fn compile(texts: &[(String, String)], placeholders: Placeholders, hmac: Hmac) -> Compiled {
     let texts: Vec<RuleText<'_>> = texts.iter().map(|(source, text)| RuleText { source, text }).collect();
-    RuleSet::compile(&texts, &Options { placeholders: Default::default(), hmac })
+    RuleSet::compile(&texts, &Options { placeholders, hmac })
 }
 
 /// A set of which every rule runs.
-pub(crate) fn load(paths: &[PathBuf], hmac: Hmac) -> Result<RuleSet, CliError> {
-    let compiled = compile(&read(paths)?, hmac);
+pub(crate) fn load(config: &Config, hmac: Hmac) -> Result<RuleSet, CliError> {
+    let compiled = compile(&read(&config.rules)?, config.placeholders.clone(), hmac);
     if compiled.refused.is_empty() {
         return Ok(compiled.rules);
     }

@@ -56,6 +56,17 @@ fn rules_are_checked_run_on_live_traffic_and_say_the_same_once_across_a_kill() {
     stop(child);
     assert_eq!(home.count("rec:finding label:it-deleted"), 1);
 
+    // A placeholder has the configuration's values; without them the rule is refused, and the key is named.
+    let placed = RULE.replace("it-", "p-").replace("op: DELETE", "'op|expand': '%verbs%'");
+    let (alone, with) = (home.path().join("p.yml"), home.path().join("p.toml"));
+    std::fs::write(&alone, placed).unwrap();
+    std::fs::write(&with, "[[detect.placeholder]]\nname = \"verbs\"\nvalues = [\"DELETE\", \"PUT\"]\n")
+        .unwrap();
+    let [alone, with] = [&alone, &with].map(|path| path.to_str().unwrap());
+    let refused = home.run(&["rules", "check", alone]);
+    assert!(String::from_utf8_lossy(&refused.stdout).contains("[[detect.placeholder]]"), "{refused:?}");
+    assert_eq!(home.ok(&["rules", "check", "--config", with, alone]).matches("runs ").count(), 3);
+
     // A rule that does not run is named, and nothing starts with it.
     std::fs::write(dir.join("b.yml"), RULE.replace("it-", "b-").replace("op: DELETE", "op|contain: DELETE"))
         .unwrap();

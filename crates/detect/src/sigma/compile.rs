@@ -160,7 +160,9 @@ impl Compiler<'_> {
                 self.placeholders.get(name).filter(|values| !values.is_empty()).ok_or_else(|| {
                     Fault::new(
                         "",
-                        format!("placeholder %{name}% has no value; set rules.placeholders.{name}"),
+                        format!(
+                            "placeholder %{name}% has no value; give it values in [[detect.placeholder]]"
+                        ),
                     )
                 })?;
             if texts.len() * values.len() > EXPANDED_MAX {

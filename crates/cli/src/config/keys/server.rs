@@ -32,6 +32,12 @@ pub(super) const KEYS: &[Key] = &[
         "Detection rules in the Sigma format: files, and directories with .yml and .yaml files below them. Every one must \
          run: countersign rules check says what does not, and why. Our own are in rules/ of the sources.",
     ),
+    required(
+        "detect.placeholder[].name",
+        Kind::Text,
+        "Name of a placeholder in rules: admins, for %admins%.",
+    ),
+    required("detect.placeholder[].values", Kind::Texts, "What it stands for; each value is matched."),
     key(
         "detect.learning",
         Kind::Span(0, 30 * DAY),
