@@ -14,7 +14,10 @@ fn reason(text: &str) -> String {
 #[test]
 fn a_detection_that_cannot_be_decided_is_refused_with_its_reason() {
     for (detection, part) in [
-        ("f|expand: '%nobody%'", "placeholder %nobody% has no value; give it values in [[detect.placeholder]]"),
+        (
+            "f|expand: '%nobody%'",
+            "placeholder %nobody% has no value; give it values in [[detect.placeholder]]",
+        ),
         ("f|containz: a", "unknown modifier `containz`; did you mean `contains`?"),
         ("f|not: a", "`not` stands in the condition"),
         ("f|re: '(?=a)b'", "look-around"),
