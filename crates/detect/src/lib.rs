@@ -14,6 +14,7 @@ mod first_seen;
 pub mod fuzz;
 mod rules;
 pub mod sigma;
+pub mod sketch;
 
 use countersign_event::Event;
 use std::sync::Arc;
