@@ -338,12 +338,12 @@ impl Detector for Collected {
         out
     }
 
-    fn save(&self) -> String {
-        save::write(self)
+    fn save(&self) -> Vec<u8> {
+        save::write(self).into_bytes()
     }
 
-    fn load(&mut self, saved: &str) -> bool {
-        save::read(self, saved)
+    fn load(&mut self, saved: &[u8]) -> bool {
+        std::str::from_utf8(saved).is_ok_and(|saved| save::read(self, saved))
     }
 }
 

@@ -4,6 +4,7 @@
 //! errs only towards `Unknown`), or eviction itself would raise findings; edges past learning leave last, so a
 //! flood of invented names cannot push them out; which edge leaves depends on the ledger alone.
 
+use crate::bytes::{Reader, Writer};
 use std::collections::HashMap;
 
 /// Most edges kept exactly: about 6 MiB.
@@ -51,8 +52,9 @@ pub(crate) struct Edges {
     evicted: Evicted,
 }
 
-/// Two generations of a Bloom filter, so that what left long ago is forgotten together with the history.
-struct Evicted {
+/// Two generations of a Bloom filter, so that what left long ago is forgotten together with the history. Empty until
+/// something leaves.
+pub(crate) struct Evicted {
     young: Vec<u64>,
     old: Vec<u64>,
     young_count: u64,
@@ -63,9 +65,8 @@ struct Evicted {
 
 impl Edges {
     pub(crate) fn new(capacity: usize, history_ns: u64) -> Edges {
-        let words = || vec![0; BLOOM_BITS / 64];
-        let evicted = Evicted { young: words(), old: words(), young_count: 0, since_ns: 0, total: 0 };
-        Edges { known: HashMap::new(), capacity: capacity.clamp(1, EDGES_MAX), history_ns, evicted }
+        let capacity = capacity.clamp(1, EDGES_MAX);
+        Edges { known: HashMap::new(), capacity, history_ns, evicted: Evicted::new() }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -104,6 +105,37 @@ impl Edges {
         seen
     }
 
+    pub(crate) fn write(&self, out: &mut Writer) {
+        self.evicted.write(out);
+        let mut keys: Vec<&Key> = self.known.keys().collect();
+        keys.sort_unstable();
+        out.len(keys.len());
+        for key in keys {
+            let Some(state) = self.known.get(key) else { continue };
+            out.key(key);
+            out.u64(state.first_ns);
+            out.u64(state.last_ns);
+            out.u64(state.last_index);
+            out.u32(state.hits);
+            out.bool(state.established);
+        }
+    }
+
+    /// Takes up what [`Edges::write`] gave, all or nothing.
+    pub(crate) fn read(&mut self, from: &mut Reader<'_>) -> Option<()> {
+        let evicted = Evicted::read(from)?;
+        let many = from.len(45)?;
+        let mut known = HashMap::with_capacity(many);
+        for _ in 0..many {
+            let key = from.key()?;
+            let (first_ns, last_ns) = (from.u64()?, from.u64()?);
+            let (last_index, hits, established) = (from.u64()?, from.u32()?, from.bool()?);
+            known.insert(key, State { first_ns, last_ns, last_index, hits, established });
+        }
+        (self.known, self.evicted) = (known, evicted);
+        Some(())
+    }
+
     /// Takes in an edge from before the start, seen `hits` times.
     pub(crate) fn warm(&mut self, key: Key, last_index: u64, last_ns: u64, hits: u64) {
         self.make_room();
@@ -130,11 +162,20 @@ impl Edges {
 }
 
 impl Evicted {
+    pub(crate) fn new() -> Evicted {
+        Evicted { young: Vec::new(), old: Vec::new(), young_count: 0, since_ns: 0, total: 0 }
+    }
+
+    /// How many have left, over all time.
+    pub(crate) fn total(&self) -> u64 {
+        self.total
+    }
+
     /// After a whole history the older generation is forgotten.
-    fn turn(&mut self, now_ns: u64, history_ns: u64) {
+    pub(crate) fn turn(&mut self, now_ns: u64, history_ns: u64) {
         if self.young_count > 0 && now_ns.saturating_sub(self.since_ns) > history_ns {
             std::mem::swap(&mut self.young, &mut self.old);
-            self.young.fill(0);
+            self.young.clear();
             self.young_count = 0;
         }
         if self.young_count == 0 {
@@ -142,7 +183,8 @@ impl Evicted {
         }
     }
 
-    fn insert(&mut self, key: &Key) {
+    pub(crate) fn insert(&mut self, key: &Key) {
+        self.young.resize(BLOOM_BITS / 64, 0);
         for (word, bit) in probes(key) {
             self.young[word] |= bit;
         }
@@ -150,9 +192,33 @@ impl Evicted {
         self.total += 1;
     }
 
-    fn may_hold(&self, key: &Key) -> bool {
-        let holds = |bits: &[u64]| probes(key).all(|(word, bit)| bits[word] & bit != 0);
+    pub(crate) fn may_hold(&self, key: &Key) -> bool {
+        let holds = |bits: &[u64]| {
+            !bits.is_empty() && probes(key).all(|(word, bit)| bits.get(word).is_some_and(|w| w & bit != 0))
+        };
         holds(&self.young) || holds(&self.old)
+    }
+
+    pub(crate) fn write(&self, out: &mut Writer) {
+        out.u64(self.young_count);
+        out.u64(self.since_ns);
+        out.u64(self.total);
+        for words in [&self.young, &self.old] {
+            out.len(words.len());
+            words.iter().for_each(|word| out.u64(*word));
+        }
+    }
+
+    pub(crate) fn read(from: &mut Reader<'_>) -> Option<Evicted> {
+        let (young_count, since_ns, total) = (from.u64()?, from.u64()?, from.u64()?);
+        let mut words = || -> Option<Vec<u64>> {
+            let many = from.len(8)?;
+            if many != 0 && many != BLOOM_BITS / 64 {
+                return None;
+            }
+            (0..many).map(|_| from.u64()).collect()
+        };
+        Some(Evicted { young: words()?, old: words()?, young_count, since_ns, total })
     }
 }
 

@@ -5,6 +5,7 @@
 //! are recorded as capped up to a bound, and summed up hourly); an edge that may have been forgotten raises
 //! nothing; the answer depends on the ledger alone.
 
+use crate::bytes::{Reader, Writer};
 use crate::edges::{EDGES_MAX, Edges, Key, Seen};
 use crate::finding::{Evidence, Finding, Flag, Rule, first_half, signed};
 use crate::{Detector, Hmac, quoted};
@@ -178,6 +179,22 @@ impl FirstSeen {
         }
     }
 
+    /// All or nothing; with other parameters what is known does not fit.
+    fn read(&mut self, from: &mut Reader<'_>) -> Option<()> {
+        if from.bytes()? != self.rule.hash {
+            return None;
+        }
+        let began = (from.bool()?, from.u64()?);
+        let (events, learned, unknown, suppressed) = (from.u64()?, from.bool()?, from.u64()?, from.u64()?);
+        let (number, new) = (from.u64()?, from.u64()?);
+        let summed = (from.bool()?, from.u64()?);
+        self.edges.read(from)?;
+        (self.began_ns, self.events, self.learned) = (began.0.then_some(began.1), events, learned);
+        (self.unknown, self.suppressed) = (unknown, suppressed);
+        self.day = Day { number, new, summed_ns: summed.0.then_some(summed.1) };
+        Some(())
+    }
+
     fn has_learned(&self, now_ns: u64) -> bool {
         let began_ns = self.began_ns.unwrap_or(now_ns);
         self.events >= self.config.learn_events && now_ns.saturating_sub(began_ns) >= self.config.learn_ns
@@ -335,6 +352,27 @@ impl Detector for FirstSeen {
             }
         }
         out
+    }
+
+    fn save(&self) -> Vec<u8> {
+        let mut out = Writer::new();
+        out.bytes(&self.rule.hash);
+        out.bool(self.began_ns.is_some());
+        out.u64(self.began_ns.unwrap_or(0));
+        out.u64(self.events);
+        out.bool(self.learned);
+        out.u64(self.unknown);
+        out.u64(self.suppressed);
+        out.u64(self.day.number);
+        out.u64(self.day.new);
+        out.bool(self.day.summed_ns.is_some());
+        out.u64(self.day.summed_ns.unwrap_or(0));
+        self.edges.write(&mut out);
+        out.done()
+    }
+
+    fn load(&mut self, saved: &[u8]) -> bool {
+        saved.is_empty() || self.read(&mut Reader::new(saved)).is_some()
     }
 }
 

@@ -196,7 +196,7 @@ impl Detector for Rules {
         }
     }
 
-    fn save(&self) -> String {
+    fn save(&self) -> Vec<u8> {
         let mut out = format!("day {}\n", self.day);
         for (rule, said) in &self.said {
             if let Some(rule) = self.rules.get(*rule) {
@@ -204,10 +204,11 @@ impl Detector for Rules {
                 out.push_str(&format!("said {hash} {said}\n"));
             }
         }
-        out
+        out.into_bytes()
     }
 
-    fn load(&mut self, saved: &str) -> bool {
+    fn load(&mut self, saved: &[u8]) -> bool {
+        let Ok(saved) = std::str::from_utf8(saved) else { return false };
         let (mut day, mut said) = (0, BTreeMap::new());
         for line in saved.lines() {
             match line.split(' ').collect::<Vec<_>>().as_slice() {

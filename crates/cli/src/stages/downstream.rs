@@ -2,7 +2,7 @@
 //! the dashboard over them. Not in the data path: nothing here can delay or lose an acknowledged event, and an
 //! edge has none of it.
 
-use super::{alerts, follow, ledger, recover, web};
+use super::{alerts, detect, follow, ledger, recover, web};
 use crate::config::Config;
 use crate::exit::CliError;
 use crate::pipeline::Flavour;
@@ -29,6 +29,7 @@ pub(crate) struct Downstream {
     hub: TailHub,
     tail: follow::Follower,
     detect: follow::Follower,
+    deliver: follow::Follower,
     web: Option<web::Web>,
 }
 
@@ -57,11 +58,13 @@ impl Downstream {
         // A strict route's intents that a dead run left without an outcome are closed as unknown.
         recover::close(config, &store, platform, say)?;
 
-        // Two followers read committed batches at their own pace: the live tail and the detectors.
+        // Three followers read committed batches at their own pace: the live tail, the detectors, and delivery of what
+        // these found.
         let hub = TailHub::new();
         let tail = follow::tail(ledger, hub.clone())?;
-        let detect = follow::detect(config, ledger, &store, Arc::clone(&alerts))?;
-        Ok(Downstream { store, alerts, hub, tail, detect, web: None })
+        let deliver = follow::deliver(config, ledger, &store, Arc::clone(&alerts))?;
+        let detect = detect::start(config, ledger, &store)?;
+        Ok(Downstream { store, alerts, hub, tail, detect, deliver, web: None })
     }
 
     /// Lets people and commands in: dashboard on loopback, on the one of `sockets` that has its address if any has;
@@ -101,6 +104,8 @@ impl Downstream {
     /// Ends once everything up to the end of the ledger was looked at; gives the counters, one line each.
     pub(crate) fn stop(mut self, ledger: &Ledger) -> Vec<String> {
         self.detect.finish(ledger.size(), LAST_EVENTS);
+        // What was found on the way is told too.
+        self.deliver.finish(ledger.size(), LAST_EVENTS);
         self.tail.finish(0, Duration::ZERO);
         self.alerts.shutdown();
         let counters = alerts::counters(&self.alerts);

@@ -2,6 +2,7 @@
 
 pub(crate) mod alerts;
 pub(crate) mod control;
+pub(crate) mod detect;
 pub(crate) mod downstream;
 mod fetch;
 pub(crate) mod follow;
@@ -13,4 +14,5 @@ pub(crate) mod prepare;
 pub(crate) mod recover;
 pub(crate) mod rules;
 pub(crate) mod ship;
+mod snapshot;
 pub(crate) mod web;

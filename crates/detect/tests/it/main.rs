@@ -46,6 +46,23 @@ fn quick() -> FirstSeenConfig {
 }
 
 #[test]
+fn what_first_seen_saved_goes_on_as_if_nothing_had_happened() {
+    let events: Vec<Event> =
+        (0..40).map(|n| call("spiffe://td/web", &format!("s{}", n % 13), "GET")).collect();
+    let all = stream(&events);
+    let want = FirstSeen::new(quick(), hmac()).batch(&all);
+    let mut first = FirstSeen::new(quick(), hmac());
+    let mut got = first.batch(&all[..7]);
+    let mut second = FirstSeen::new(quick(), hmac());
+    assert!(second.load(&first.save()));
+    got.extend(second.batch(&all[7..]));
+    assert_eq!(got, want);
+    let mut other = FirstSeen::new(FirstSeenConfig::default(), hmac());
+    assert!(!other.load(&first.save()), "of other parameters");
+    assert!(!second.load(b"garbage"));
+}
+
+#[test]
 fn a_new_edge_after_learning_is_one_finding_that_explains_itself() {
     let old = call("spiffe://td/web", "orders", "GET");
     let new = call("spiffe://td/web", "orders", "DELETE");
