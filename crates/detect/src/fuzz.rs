@@ -2,7 +2,7 @@
 //! `cargo fuzz`; stable tests run them from seeds.
 
 use crate::Hmac;
-use crate::sigma::{Options, RuleSet, RuleText};
+use crate::sigma::{CASE_EVENTS_MAX, Options, RuleSet, RuleText, cases, try_rules};
 use countersign_event::{Event, Kind, Rec};
 use std::sync::Arc;
 
@@ -13,16 +13,7 @@ use std::sync::Arc;
 /// When it does not: that is a bug.
 pub fn sigma_rules(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let hmac: Hmac = Arc::new(|bytes: &[u8]| {
-        let mut out = [0; 32];
-        bytes.iter().enumerate().for_each(|(at, byte)| {
-            if let Some(slot) = out.get_mut(at % 32) {
-                *slot ^= byte;
-            }
-        });
-        out
-    });
-    let options = Options { placeholders: Default::default(), hmac };
+    let options = options();
     let compile = || RuleSet::compile(&[RuleText { source: "fuzz.yml", text }], &options);
     let (whole, single) = (compile(), compile());
     for refused in &whole.refused {
@@ -35,6 +26,40 @@ pub fn sigma_rules(bytes: &[u8]) {
     let at_once = whole.evaluate(&stream);
     let one_by_one: Vec<_> = stream.chunks(1).flat_map(|event| single.evaluate(event)).collect();
     assert_eq!(at_once, one_by_one, "the cut into batches changes nothing");
+}
+
+/// Any text as the test events of a rule: each line is a case within its bounds or says why not, and trying a rule on
+/// them gives each case one result.
+///
+/// # Panics
+/// When it does not: that is a bug.
+pub fn sigma_cases(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let read = cases(text);
+    assert!(read.len() <= text.lines().count() + 1, "a line is at most one case");
+    for case in &read {
+        match case {
+            Ok(case) => assert!((1..=CASE_EVENTS_MAX).contains(&case.events.len())),
+            Err(bad) => assert!(!bad.what.is_empty(), "what is no case says why"),
+        }
+    }
+    let rule = "title: t\nid: r\ndetection: {sel: {op: GET}, condition: sel}\n";
+    let tried = try_rules(&RuleText { source: "fuzz.yml", text: rule }, text, &options());
+    assert_eq!(tried.cases.len(), read.iter().filter(|case| case.is_ok()).count());
+    assert_eq!(tried.passed(), !tried.to_string().contains("FAILED"));
+}
+
+fn options() -> Options {
+    let hmac: Hmac = Arc::new(|bytes: &[u8]| {
+        let mut out = [0; 32];
+        bytes.iter().enumerate().for_each(|(at, byte)| {
+            if let Some(slot) = out.get_mut(at % 32) {
+                *slot ^= byte;
+            }
+        });
+        out
+    });
+    Options { placeholders: Default::default(), hmac }
 }
 
 fn sample(text: &str) -> Event {

@@ -2,8 +2,8 @@
 //!
 //! A rule of single events is one finding an event, a correlation one when it begins to hold. Invariants: at most
 //! [`A_RULE_AND_DAY`] findings of a rule notify in a day of the ledger's time, [`RECORDED_MAX`] are recorded, the rest is
-//! counted; findings and platform events are not looked at, so that no rule feeds itself; what was said does not change
-//! with batches or restarts, for which the windows of correlations are read back ([`Detector::looks_back_ns`]).
+//! counted; findings and what becomes of them (`alert.*`) are not looked at, so that no rule feeds itself; what was said
+//! does not change with batches or restarts, for which the windows of correlations are read back ([`Detector::looks_back_ns`]).
 
 use crate::finding::{Evidence, Finding, Flag, Rule, first_half, signed};
 use crate::first_seen::{caller, edge_query, nobody};
@@ -21,6 +21,8 @@ pub const RECORDED_MAX: u32 = 1_000;
 const LOOK_BACK_MAX_NS: u64 = 24 * 3_600_000_000_000;
 const DAY_NS: u64 = 86_400_000_000_000;
 const ID: &str = "rules";
+/// How the operations begin that say what became of a finding.
+const ALERTS: &str = "alert.";
 /// What a finding of a rule without a sentence says.
 const TITLE: &str = "{title}: {who} called {op} on {service}";
 /// What would make it wrong, behind each sentence that names such cases.
@@ -154,9 +156,14 @@ fn evidence(index: u64, correlated: Option<&Correlated>, event: &Event) -> Evide
     Evidence { indices, count: found.count, first, last, eid: event.core.eid }
 }
 
-/// Whether rules look at it: not at what detection and the platform say themselves.
+/// Whether rules look at it: not at findings, nor at what is said of their delivery. Other records of the platform
+/// reach the rules that ask for them (`category: platform`).
 fn considers(event: &Event) -> bool {
-    !matches!(event.core.rec, Some(Rec::Finding | Rec::Platform))
+    match event.core.rec {
+        Some(Rec::Finding) => false,
+        Some(Rec::Platform) => !event.core.op.starts_with(ALERTS),
+        _ => true,
+    }
 }
 
 impl Detector for Rules {

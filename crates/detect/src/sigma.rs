@@ -5,10 +5,12 @@
 //! `docs/reference/sigma.md` says what each construct means, and where implementations differ.
 //!
 //! How text becomes a match: `yaml` → documents; `read` → `ast`; `compile` → expressions over tests, each
-//! distinct test once (`plan`); `evaluate` → bitmaps of rows; `correlate` and `window` → groups over time.
+//! distinct test once (`plan`); `evaluate` → bitmaps of rows; `correlate` and `window` → groups over time. `pack` is our
+//! own rules, `cases` and `tried` their tests.
 
 mod ast;
 mod bitmap;
+mod cases;
 mod clock;
 mod compile;
 mod condition;
@@ -16,6 +18,7 @@ mod correlate;
 mod evaluate;
 mod fields;
 mod link;
+mod pack;
 mod pattern;
 mod plan;
 mod read;
@@ -24,22 +27,28 @@ mod route;
 mod rules;
 mod sentence;
 mod test;
+mod tried;
 mod value;
 mod window;
 mod yaml;
 
 pub use ast::{CorrelationKind, Level, Meta};
+pub use cases::{
+    AT_MAX_SECONDS, BEGIN_SECONDS, BadCase, CASE_EVENTS_MAX, CASES_MAX, CASES_MAX_BYTES, Case, cases,
+};
 pub use clock::{AHEAD_MAX_NS, GRACE_NS, LATENESS_NS};
 pub use compile::{EXPANDED_MAX, Placeholders, TESTS_MAX};
 pub use condition::{CONDITION_MAX_BYTES, DEPTH_MAX};
 pub use correlate::{CHAIN_MAX, CorrelationStats, GROUPS_MAX, GROUPS_RULE_MAX, HITS_ALL_MAX, MEMBERS_MAX};
 pub use evaluate::{BATCH_MAX, CACHE_MAX_BYTES};
 pub use fields::names as field_names;
+pub use pack::pack;
 pub use read::TIMESPAN_MAX_SECONDS;
 pub use refused::{Refused, Warning};
 pub use rules::{Compiled, Correlated, Match, Options, RULES_MAX, RuleInfo, RuleSet, RuleStats, RuleText};
 pub use sentence::SENTENCE_MAX_BYTES;
 pub use test::{REGEX_CACHE_MAX_BYTES, REGEX_COMPILED_MAX_BYTES, REGEX_MAX_BYTES};
+pub use tried::{CaseResult, Part, Tried, try_rules};
 pub use value::Cell;
 pub use window::{HITS_MAX, LATE_WINDOWS_MAX, VALUES_MAX};
 pub use yaml::{ALIASES_MAX, DOCUMENTS_MAX, NESTING_MAX, OPEN_MAX, TEXT_MAX_BYTES};

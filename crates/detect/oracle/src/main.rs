@@ -254,7 +254,7 @@ fn single(text: &str, events: &[Event]) -> Vec<usize> {
     pack_rules(text).evaluate(&stream).iter().map(|one| one.index as usize).collect()
 }
 
-fn pack_correlation(text: &str, case: &pack_files::Case) -> Vec<usize> {
+fn pack_correlation(text: &str, case: &sigma::Case) -> Vec<usize> {
     let stream: Vec<(u64, u64, &Event)> =
         case.events.iter().map(|(index, ns, event)| (*index, *ns, event)).collect();
     pack_rules(text).evaluate(&stream).iter().map(|one| one.index as usize).collect()
@@ -273,7 +273,7 @@ fn their_single(rule: &rsigma_parser::SigmaCollection, events: &[Event]) -> Vec<
     found
 }
 
-fn their_pack(rule: &rsigma_parser::SigmaCollection, case: &pack_files::Case) -> Vec<usize> {
+fn their_pack(rule: &rsigma_parser::SigmaCollection, case: &sigma::Case) -> Vec<usize> {
     let mut engine =
         CorrelationEngine::new(CorrelationConfig { emit_detections: false, ..CorrelationConfig::default() });
     engine.add_collection(rule).expect("a rule that they take");
@@ -293,8 +293,13 @@ fn routed(rule: &rsigma_parser::SigmaCollection, event: &Event) -> bool {
     let kind = event.core.kind.map_or("", |kind| kind.word());
     let format = event.body.cap.as_ref().map_or("", |cap| cap.fmt.as_str());
     match (logsource.product.as_deref(), logsource.category.as_deref()) {
+        (Some("countersign"), Some("platform")) => event.core.rec == Some(countersign_event::Rec::Platform),
+        _ if event.core.rec == Some(countersign_event::Rec::Platform) => false,
         (Some("kubernetes"), _) => kind == "k8s_api",
         (Some("aws"), _) => format == "cloudtrail",
+        (Some("gcp"), _) => format == "gcp-audit",
+        (Some("azure"), _) => format == "azure",
+        (Some("linux"), _) => format == "sshd",
         (_, Some(category)) => kind == category,
         _ => true,
     }

@@ -55,6 +55,29 @@ fn a_match_is_a_finding_with_the_rules_sentence_level_author_and_what_would_make
 }
 
 #[test]
+fn what_the_platform_records_reaches_the_rules_that_ask_for_it_but_never_what_became_of_findings() {
+    let asks = "title: p\nid: p1\nlogsource: {product: countersign, category: platform}\n\
+detection: {sel: {op: [export, alert.dead, SELECT]}, condition: sel}\n";
+    let every =
+        "title: e\nid: e1\nlogsource: {product: countersign}\ndetection: {sel: {op: '*'}, condition: sel}\n";
+    let mut rules = rules(&format!("{asks}---\n{every}"));
+    let of = |rec, op| {
+        let mut event = event("user:c/ann", op, 1);
+        event.core.rec = Some(rec);
+        event
+    };
+    let events = [
+        of(Rec::Platform, "export"),
+        of(Rec::Platform, "alert.dead"),
+        of(Rec::Finding, "export"),
+        of(Rec::Interaction, "SELECT"),
+    ];
+    let found = feed(&mut rules, 0, &events);
+    let said: Vec<(&str, u64)> = found.iter().map(|f| (f.rule.id.as_ref(), f.evidence.first)).collect();
+    assert_eq!(said, [("p1", 0), ("e1", 3)]);
+}
+
+#[test]
 fn a_rule_that_always_matches_notifies_twenty_times_a_day_and_is_recorded_a_thousand_times() {
     let mut rules = rules(TEXT);
     let flood: Vec<Event> = (0..RECORDED_MAX + 50).map(|_| event("svc:a", "DROP TABLE", 5)).collect();

@@ -1,10 +1,12 @@
 //! The Sigma engine from the outside: rule text and events in, matches and refusals out.
 
+mod case_files;
 mod correlations;
 #[allow(dead_code, reason = "shared with `crates/detect/oracle`")]
 mod generate;
 mod meaning;
 mod oracle;
+mod ordinary;
 mod pack;
 mod pack_files;
 mod refused;
