@@ -1,11 +1,16 @@
 //! What delivery needs to know, and what can be wrong with it.
 
-use crate::sign::Secret;
+use crate::route::Route;
 use countersign_event::Event;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use ureq::http::Uri;
+
+pub(crate) use check::{Target, check};
+pub use receivers::{Receiver, ReceiverKind};
+
+mod check;
+mod receivers;
 
 /// Most receivers.
 pub(crate) const RECEIVERS_MAX: usize = 16;
@@ -30,6 +35,14 @@ pub struct AlertConfig {
     pub ca: Option<PathBuf>,
     /// Puts findings into words; `None` = messages without an explanation.
     pub explain: Option<Explain>,
+    /// Receivers of other kinds.
+    pub receivers: Vec<Receiver>,
+    /// Which receivers get what; `None` = every receiver gets everything.
+    pub route: Option<Route>,
+    /// Receiver that gets what another one has not taken for five minutes, or never will.
+    pub fallback: Option<String>,
+    /// Receiver that is told every minute that we are alive.
+    pub watchdog: Option<String>,
 }
 
 /// One receiver by Standard Webhooks.
@@ -57,6 +70,18 @@ pub struct Timing {
     pub give_up: Duration,
     /// A repeat of the same thing within this time is merged.
     pub repeat: Duration,
+    /// How long the second message of a group waits for others, where its route says nothing.
+    pub group_wait: Duration,
+    /// Least time between messages of a group after that.
+    pub group_interval: Duration,
+    /// What fails for this long goes to the fallback receiver as well.
+    pub fallback_after: Duration,
+    /// How often the watchdog's message goes out.
+    pub watchdog: Duration,
+    /// How often an Alertmanager is told what is still open.
+    pub refresh: Duration,
+    /// Least time between two messages to one Slack address.
+    pub slack_pace: Duration,
     /// Longest time to connect.
     pub connect: Duration,
     /// Longest time for the whole request.
@@ -75,6 +100,12 @@ impl Default for Timing {
             retry_after_max: Duration::from_secs(3600),
             give_up: Duration::from_secs(24 * 3600),
             repeat: Duration::from_secs(4 * 3600),
+            group_wait: Duration::from_secs(10),
+            group_interval: Duration::from_secs(300),
+            fallback_after: Duration::from_secs(300),
+            watchdog: Duration::from_secs(60),
+            refresh: Duration::from_secs(45),
+            slack_pace: Duration::from_secs(1),
             connect: Duration::from_secs(3),
             whole: Duration::from_secs(10),
             now_ns: Arc::new(crate::time::system_ns),
@@ -118,93 +149,21 @@ pub enum AlertError {
         /// The receiver asked for.
         receiver: String,
     },
+    /// There is no such matter, finding or silence.
+    #[error("no {what} {id} is known here; `alerts list` shows those there are")]
+    NotKnown {
+        /// What was asked for.
+        what: &'static str,
+        /// Its id.
+        id: String,
+    },
+    /// There is no room for another.
+    #[error("{what} silences are the most; expire one first")]
+    TooMany {
+        /// The bound.
+        what: usize,
+    },
     /// Neither an operating system nor a key would lead here.
     #[error("alert queue: {0}")]
     Crypto(&'static str),
-}
-
-/// A receiver that passed all checks.
-pub(crate) struct Checked {
-    pub(crate) name: String,
-    pub(crate) url: Uri,
-    pub(crate) secrets: Vec<Secret>,
-}
-
-/// Checks all receivers before anything starts.
-pub(crate) fn check(webhooks: &[Webhook]) -> Result<Vec<Checked>, AlertError> {
-    let wrong = |at: usize, key: &str, why: &str| AlertError::Setting {
-        setting: format!("webhook[{at}].{key}"),
-        why: why.to_owned(),
-    };
-    if webhooks.len() > RECEIVERS_MAX {
-        return Err(wrong(RECEIVERS_MAX, "url", "more than 16 receivers"));
-    }
-    let mut checked: Vec<Checked> = Vec::new();
-    for (at, webhook) in webhooks.iter().enumerate() {
-        let name = if webhook.name.is_empty() { format!("webhook-{}", at + 1) } else { webhook.name.clone() };
-        let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-        if name.len() > 64 || !name.bytes().all(fits) || name.starts_with('.') {
-            return Err(wrong(at, "name", "is not 1 to 64 letters, digits, '-', '_' or '.'"));
-        }
-        if name == LOG || checked.iter().any(|c| c.name == name) {
-            return Err(wrong(at, "name", "is taken; give each receiver its own"));
-        }
-        // The address may hold a secret, so errors do not repeat it.
-        let url: Uri = webhook.url.parse().map_err(|_| wrong(at, "url", "is not a URL"))?;
-        let http = matches!(url.scheme_str(), Some("http" | "https"));
-        if !http || url.host().is_none_or(str::is_empty) {
-            return Err(wrong(at, "url", "is not http:// or https:// with a host"));
-        }
-        if url.authority().is_some_and(|a| a.as_str().contains('@')) {
-            return Err(wrong(at, "url", "holds a user or password; messages are signed instead"));
-        }
-        if !(1..=2).contains(&webhook.secrets.len()) {
-            return Err(wrong(at, "secrets", "needs one signing secret, or two while rotating"));
-        }
-        let secrets = webhook.secrets.iter().map(|s| Secret::parse(s));
-        let secrets = secrets.collect::<Result<_, _>>().map_err(|why| wrong(at, "secrets", why))?;
-        checked.push(Checked { name, url, secrets });
-    }
-    Ok(checked)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn webhook() -> Webhook {
-        Webhook {
-            name: String::new(),
-            url: "https://alerts.example.org/hook?token=hush".into(),
-            secrets: vec!["whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3".into()],
-        }
-    }
-
-    #[test]
-    fn a_good_receiver_gets_a_name() {
-        let checked = check(&[webhook(), webhook()]).unwrap();
-        assert_eq!(checked.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["webhook-1", "webhook-2"]);
-    }
-
-    #[test]
-    fn each_wrong_setting_is_named_and_no_secret_repeated() {
-        type Change = fn(&mut Webhook);
-        let cases: [(Change, &str); 9] = [
-            (|w| w.url = "ftp://hush/".into(), "webhook[0].url"),
-            (|w| w.url = "https://user:hush@example.org/".into(), "user or password"),
-            (|w| w.url = "not a url hush".into(), "is not a URL"),
-            (|w| w.url = "/hush".into(), "webhook[0].url"),
-            (|w| w.name = "a/b".into(), "webhook[0].name"),
-            (|w| w.name = "log".into(), "is taken"),
-            (|w| w.secrets.clear(), "needs one signing secret"),
-            (|w| w.secrets = vec!["hush".into()], "whsec_"),
-            (|w| w.secrets = vec!["whsec_aHVzaA==".into()], "24 to 64 bytes"),
-        ];
-        for (change, want) in cases {
-            let mut webhook = webhook();
-            change(&mut webhook);
-            let error = check(&[webhook]).err().unwrap().to_string();
-            assert!(error.contains(want) && !error.contains("hush"), "{error}");
-        }
-    }
 }

@@ -1,19 +1,23 @@
 //! The sums that show that nothing was lost.
 
-/// Messages of one receiver, or of all. One finding that fires is one message for each receiver.
+/// Findings at one receiver, or at all. One finding counts once for each receiver that a route gives it to.
 ///
-/// Always: `fired = delivered + merged + dead + pending + summarised`.
+/// Always: `fired = delivered + merged + inhibited + silenced + dead + pending + summarised`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Messages that came up, those found waiting or dead at the start included.
+    /// Findings that came up, those found waiting or dead at the start included.
     pub fired: u64,
     /// Repeats that only raised a count.
     pub merged: u64,
-    /// Accepted by the receiver.
+    /// Consequences of something that is known already.
+    pub inhibited: u64,
+    /// Silenced by a person.
+    pub silenced: u64,
+    /// In messages that the receiver accepted.
     pub delivered: u64,
-    /// Given up, in the dead-letter list.
+    /// In messages that were given up, in the dead-letter list.
     pub dead: u64,
-    /// Waiting or under way.
+    /// In messages that wait or are under way, or waiting for their group's next one.
     pub pending: u64,
     /// Came when the queue was full: only in the sum that follows.
     pub summarised: u64,
@@ -22,7 +26,8 @@ pub struct Counters {
 impl Counters {
     /// Whether the sum holds.
     pub fn conserved(&self) -> bool {
-        self.fired == self.delivered + self.merged + self.dead + self.pending + self.summarised
+        let withheld = self.merged + self.inhibited + self.silenced;
+        self.fired == self.delivered + withheld + self.dead + self.pending + self.summarised
     }
 }
 
@@ -32,6 +37,8 @@ impl std::ops::Add for Counters {
         Counters {
             fired: self.fired + other.fired,
             merged: self.merged + other.merged,
+            inhibited: self.inhibited + other.inhibited,
+            silenced: self.silenced + other.silenced,
             delivered: self.delivered + other.delivered,
             dead: self.dead + other.dead,
             pending: self.pending + other.pending,

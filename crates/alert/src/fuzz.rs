@@ -1,7 +1,9 @@
 //! Bodies for fuzzers and for the seeded tests on a stable toolchain: what lies on disk or comes from a receiver.
 
-use crate::merge::Merge;
+use crate::matcher::{glob, globs_meet};
+use crate::memory::{Delta, Memory};
 use crate::message::Stored;
+use crate::notice::Notice;
 use crate::queue::Name;
 
 /// Files of the queue, opened.
@@ -9,12 +11,19 @@ pub fn stored(data: &[u8]) {
     if let Some(stored) = Stored::from_bytes(data) {
         assert_eq!(Stored::from_bytes(&stored.to_bytes()).as_ref().map(|s| &s.body), Some(&stored.body));
     }
-    if let Some(merge) = Merge::from_bytes(data) {
+    if let Some(memory) = Memory::from_bytes(data) {
         assert_eq!(
-            Merge::from_bytes(&merge.to_bytes()),
-            Some(merge),
+            Memory::from_bytes(&memory.to_bytes()),
+            Some(memory),
             "what was read must be written the same"
         );
+    }
+    if let Some(delta) = Delta::from_bytes(data) {
+        let mut memory = Memory::default();
+        memory.apply(delta);
+    }
+    if let Some(notice) = Notice::from_bytes(data) {
+        assert!(crate::render::webhook::body(&notice, "https://example.org").starts_with(b"{"));
     }
 }
 
@@ -22,6 +31,11 @@ pub fn stored(data: &[u8]) {
 pub fn text(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data) {
         let _ = Name::parse(text);
+        if let Some((pattern, text)) = text.split_once('\n')
+            && pattern.len() + text.len() < 2000
+        {
+            assert!(!glob(pattern, text) || globs_meet(pattern, pattern), "what fits a text meets itself");
+        }
         let _ = crate::Secret::parse(text);
         let _ = crate::retry::retry_after(text, 1);
     }

@@ -1,23 +1,17 @@
-//! What is sent: one finding as a Standard Webhooks body, and how it lies on disk until then.
-//!
-//! Invariants: at most [`BODY_MAX_BYTES`]; the id follows from finding and receiver, so it is the same over
-//! retries, restarts and replays; every text in it is hostile and only ever a JSON string.
+//! A finding that somebody is to be told of, and how a message lies on disk until it is delivered.
 
-use crate::config::Explain;
 use crate::seal::Seal;
-use crate::time::rfc3339;
 use countersign_event::fields::sys;
 use countersign_event::{Event, FindingState, Rec, Severity};
-use serde_json::{Value, json};
 
-/// Largest body (Standard Webhooks recommends 20 KB).
-pub(crate) const BODY_MAX_BYTES: usize = 20_000;
-/// Longest text in a body: the first of these with which the body fits.
-const TEXT_MAX_BYTES: [usize; 3] = [1024, 256, 64];
+/// Largest message on disk before it is sealed: a notification of ten findings, with long names.
+pub(crate) const STORED_MAX_BYTES: usize = 256 << 10;
 /// Where a finding keeps its rule's id: `countersign_detect::detail::RULE`.
-const RULE: u64 = 70;
+pub(crate) const RULE: u64 = 70;
+/// Where a finding keeps the values of its explanation: `countersign_detect::detail::VALUES`.
+pub(crate) const VALUES: u64 = 81;
 /// Where a finding keeps the filter that shows its evidence: `countersign_detect::detail::QUERY`.
-const QUERY: u64 = 82;
+pub(crate) const QUERY: u64 = 82;
 /// Marks on a finding that nobody is told of: learning, historical, capped.
 const MUTED: [u64; 3] = [1, 3, 5];
 
@@ -33,14 +27,15 @@ pub(crate) struct Alert<'e> {
 /// A message as it waits: what the record of its fate needs, and the body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Stored {
-    /// Event id of the finding; all zero for a sum.
+    /// Event id of the first finding; all zero where there is none.
     pub(crate) finding: [u8; 16],
-    /// Ledger index of the finding.
+    /// Ledger index of the first finding.
     pub(crate) index: u64,
     /// Attempts made before it was given up.
     pub(crate) attempts: u32,
     /// Why it was given up; empty while it waits.
     pub(crate) why: String,
+    /// A [`crate::notice::Notice`].
     pub(crate) body: Vec<u8>,
 }
 
@@ -48,114 +43,31 @@ impl<'e> Alert<'e> {
     /// `None` for what nobody is told of: other events, informational findings, learning, history, and what
     /// is beyond a detector's allowance.
     pub(crate) fn of(event: &'e Event, index: u64) -> Option<Alert<'e>> {
+        let alert = Alert::any(event, index)?;
+        let flags = event.core.sys.get(&sys::finding::FLAGS).and_then(|v| v.as_array()).unwrap_or_default();
+        let muted = flags.iter().any(|f| f.as_uint().is_some_and(|f| MUTED.contains(&f)));
+        (!muted && alert.severity != Severity::Informational).then_some(alert)
+    }
+
+    /// Any finding, whether somebody is to be told or not.
+    pub(crate) fn any(event: &'e Event, index: u64) -> Option<Alert<'e>> {
         if event.core.rec != Some(Rec::Finding) {
             return None;
         }
-        let number = |key: u64| event.core.sys.get(&key).and_then(|v| v.as_uint());
-        let severity = Severity::from_code(number(sys::finding::SEVERITY)?)?;
-        let flags = event.core.sys.get(&sys::finding::FLAGS).and_then(|v| v.as_array()).unwrap_or_default();
-        let muted = flags.iter().any(|f| f.as_uint().is_some_and(|f| MUTED.contains(&f)));
-        if muted || severity == Severity::Informational {
-            return None;
-        }
-        let rule = event.content.detail.get(&RULE).and_then(|v| v.as_text());
-        let rule = rule.or(event.core.labels.first().map(String::as_str)).unwrap_or("unnamed");
-        Some(Alert { event, index, rule, severity })
+        let severity = event.core.sys.get(&sys::finding::SEVERITY).and_then(|v| v.as_uint());
+        let severity = Severity::from_code(severity?)?;
+        Some(Alert { event, index, rule: crate::subject::rule(event), severity })
     }
 
-    /// What makes two findings the same matter: tenant, rule, identity, edge and state; never a time.
-    pub(crate) fn fingerprint(&self, seal: &Seal) -> [u8; 16] {
-        let core = &self.event.core;
-        let state = self.event.core.sys.get(&sys::finding::STATE).and_then(|v| v.as_uint()).unwrap_or(0);
-        seal.id(&[
-            b"fingerprint",
-            core.tenant.as_bytes(),
-            self.rule.as_bytes(),
-            self.caller().0.as_bytes(),
-            self.event.target.svc.as_bytes(),
-            core.op.as_bytes(),
-            &state.to_be_bytes(),
-        ])
+    pub(crate) fn state(&self) -> FindingState {
+        let state = self.event.core.sys.get(&sys::finding::STATE).and_then(|v| v.as_uint());
+        state.and_then(FindingState::from_code).unwrap_or(FindingState::Open)
     }
 
-    /// The message's id at one receiver.
-    pub(crate) fn id(&self, seal: &Seal, receiver: &str) -> String {
-        message_id(seal, &[b"finding", receiver.as_bytes(), &self.event.core.eid])
+    /// The finding's id, hexadecimal.
+    pub(crate) fn finding(&self) -> Option<String> {
+        self.event.core.sys.get(&sys::finding::ID).and_then(|v| v.as_bytes()).map(hex)
     }
-
-    fn caller(&self) -> (&str, u64) {
-        self.event.who.who.as_ref().map_or(("", 0), |p| (p.id.as_str(), p.verified.code()))
-    }
-
-    /// The body: `{type, timestamp, data}`.
-    pub(crate) fn body(&self, link: &str, explain: Option<Explain>, repeats: u64, now_ns: u64) -> Vec<u8> {
-        let mut body = Vec::new();
-        for max in TEXT_MAX_BYTES {
-            body = self.json(link, explain, repeats, now_ns, max).to_string().into_bytes();
-            if body.len() <= BODY_MAX_BYTES {
-                break;
-            }
-        }
-        body
-    }
-
-    fn json(&self, link: &str, explain: Option<Explain>, repeats: u64, now_ns: u64, max: usize) -> Value {
-        let event = self.event;
-        let (core, target) = (&event.core, &event.target);
-        let number = |key: u64| core.sys.get(&key).and_then(|v| v.as_uint());
-        let state = number(sys::finding::STATE).and_then(FindingState::from_code);
-        let evidence =
-            core.sys.get(&sys::finding::EVIDENCE).and_then(|v| v.as_array()).and_then(|a| a.first());
-        let caller = event.who.who.as_ref().map(|p| {
-            json!({
-                "id": clip(&p.id, max),
-                "verified": p.verified.code(),
-                "auth": p.auth.map(|a| a.word()),
-                "name": clip(&p.name, max),
-            })
-        });
-        let explanation = explain.and_then(|explain| explain(event));
-        let finding = core.sys.get(&sys::finding::ID).and_then(|v| v.as_bytes()).map(hex);
-        let state = state.map_or("open", FindingState::word);
-        let at =
-            if link.is_empty() { None } else { Some(format!("{}/events/{}", clip(link, 512), self.index)) };
-        json!({
-            "type": format!("countersign.finding.{state}"),
-            "timestamp": rfc3339(now_ns),
-            "data": {
-                "finding": finding,
-                "revision": number(sys::finding::REVISION),
-                "state": state,
-                "severity": self.severity.word(),
-                "confidence": number(sys::finding::CONFIDENCE),
-                "rule": clip(self.rule, max),
-                "explanation": explanation.as_deref().map(|e| clip(e, max)),
-                "tenant": clip(&core.tenant, max),
-                "who": caller,
-                "service": clip(&target.svc, max),
-                "operation": clip(&core.op, max),
-                "resource": clip(&target.res, max),
-                "index": self.index,
-                "evidence": evidence.and_then(|v| v.as_uint()),
-                "query": event.content.detail.get(&QUERY).and_then(|v| v.as_text()).map(|q| clip(q, max)),
-                "repeats": repeats,
-                "link": at,
-            },
-        })
-    }
-}
-
-/// The body of the sum of what came while a queue was full.
-pub(crate) fn summary(count: u64, first: u64, last: u64, now_ns: u64) -> Vec<u8> {
-    let body = json!({
-        "type": "countersign.alert.summary",
-        "timestamp": rfc3339(now_ns),
-        "data": {
-            "explanation": format!("{count} findings came while the queue was full; they are in the ledger"),
-            "count": count, "first_index": first, "last_index": last,
-        },
-    });
-    body.to_string().into_bytes()
 }
 
 /// `msg_` and 32 hex digits.
@@ -164,7 +76,8 @@ pub(crate) fn message_id(seal: &Seal, parts: &[&[u8]]) -> String {
 }
 
 impl Stored {
-    const VERSION: u8 = 1;
+    /// 2: the body is a notification that is rendered when it is sent; 1 was a rendered one.
+    const VERSION: u8 = 2;
 
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let why = clip(&self.why, 512).as_bytes();
@@ -206,6 +119,11 @@ pub(crate) fn clip(text: &str, max: usize) -> &str {
         end -= 1;
     }
     &text[..end]
+}
+
+/// 16 bytes from 32 hex digits.
+pub(crate) fn hex_16(text: &str) -> Option<[u8; 16]> {
+    (text.len() == 32).then(|| u128::from_str_radix(text, 16).ok()).flatten().map(u128::to_be_bytes)
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {

@@ -5,15 +5,15 @@
 //! time and id, never content.
 
 use crate::config::AlertError;
-use crate::message::{BODY_MAX_BYTES, Stored};
+use crate::message::{STORED_MAX_BYTES, Stored};
 use crate::seal::Seal;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Largest file: a body with what stands beside it.
-const FILE_MAX_BYTES: u64 = BODY_MAX_BYTES as u64 + 4096;
+/// Largest file: a message with what stands beside it.
+const FILE_MAX_BYTES: u64 = STORED_MAX_BYTES as u64 + 4096;
 /// Most files read at a start from one directory; more than ever are written.
 const LISTED_MAX: usize = 1_000_000;
 
@@ -23,6 +23,8 @@ pub(crate) struct Name {
     /// When it came up, Unix ns.
     pub(crate) created_ns: u64,
     pub(crate) id: String,
+    /// How many findings it tells of.
+    pub(crate) count: u64,
 }
 
 /// A message that was given up.
@@ -34,8 +36,10 @@ pub struct DeadLetter {
     pub id: String,
     /// When it came up, Unix ns.
     pub created_ns: u64,
-    /// Ledger index of the finding.
+    /// Ledger index of the first finding.
     pub index: u64,
+    /// Findings that it tells of.
+    pub count: u64,
     /// Attempts made.
     pub attempts: u32,
     /// Why it was given up.
@@ -136,18 +140,27 @@ impl Queue {
 
 impl Name {
     fn file(&self) -> String {
-        format!("{:020}-{}", self.created_ns, self.id)
+        match self.count {
+            1 => format!("{:020}-{}", self.created_ns, self.id),
+            count => format!("{:020}-{}.{count}", self.created_ns, self.id),
+        }
     }
 
     /// Parses a file's name; `None` for files of others.
     pub(crate) fn parse(file: &str) -> Option<Name> {
         let (created, id) = file.split_once('-')?;
+        let (id, count) = match id.split_once('.') {
+            Some((id, count)) => {
+                (id, count.parse().ok().filter(|n| *n != 1 && !count.starts_with(['0', '+']))?)
+            }
+            None => (id, 1),
+        };
         let hex = id.strip_prefix("msg_")?;
         let lower_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
         let shaped = created.len() == 20 && created.bytes().all(|b| b.is_ascii_digit());
         let shaped = shaped && hex.len() == 32 && hex.bytes().all(lower_hex);
         let created_ns = created.parse().ok().filter(|_| shaped)?;
-        Some(Name { created_ns, id: id.to_owned() })
+        Some(Name { created_ns, id: id.to_owned(), count })
     }
 }
 
@@ -208,7 +221,7 @@ mod tests {
     use super::*;
 
     fn name(n: u8) -> Name {
-        Name { created_ns: u64::from(n), id: format!("msg_{:032x}", n) }
+        Name { created_ns: u64::from(n), id: format!("msg_{:032x}", n), count: 1 }
     }
     fn stored(n: u8) -> Stored {
         Stored {
@@ -283,5 +296,10 @@ mod tests {
             assert_eq!(Name::parse(file), None, "{file}");
         }
         assert_eq!(Name::parse(&name(7).file()), Some(name(7)));
+        let many = Name { count: 9_999, ..name(7) };
+        assert_eq!(Name::parse(&many.file()), Some(many));
+        for count in ["1", "0", "", "+2", "02", "x", "99999999999999999999"] {
+            assert_eq!(Name::parse(&format!("{}.{count}", name(7).file())), None, "{count}");
+        }
     }
 }

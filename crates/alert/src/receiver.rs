@@ -8,6 +8,7 @@ use crate::counters::{Counters, ReceiverStatus};
 use crate::message::Stored;
 use crate::queue::{DeadLetter, Found, Name, Queue};
 use crate::retry::{self, Attempt};
+use crate::route::nanos;
 use crate::send::Sender;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -30,6 +31,8 @@ pub(crate) struct Receiver {
     state: Mutex<State>,
     wake: Condvar,
     pending_max: usize,
+    /// Least time between two attempts.
+    pace_ns: u64,
 }
 
 /// A message that waits or is under way.
@@ -53,7 +56,29 @@ struct State {
     disabled: bool,
     last_error: String,
     overflow: Overflow,
+    /// Messages that the fallback receiver has as well.
+    fell_back: HashSet<String>,
+    /// No attempt before this, where the receiver takes few.
+    not_before_ns: u64,
     stop: bool,
+}
+
+/// Why nobody is told of a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Withheld {
+    Merged,
+    Inhibited,
+    Silenced,
+}
+
+impl Withheld {
+    pub(crate) fn counter(self, counters: &mut Counters) -> &mut u64 {
+        match self {
+            Withheld::Merged => &mut counters.merged,
+            Withheld::Inhibited => &mut counters.inhibited,
+            Withheld::Silenced => &mut counters.silenced,
+        }
+    }
 }
 
 /// What came when the queue was full.
@@ -97,21 +122,16 @@ impl Receiver {
     pub(crate) fn new(name: String, sender: Sender, queue: Queue, found: Found) -> Receiver {
         let mut state = State::default();
         for (name, size) in found.pending {
-            state.counters.fired += 1;
-            state.counters.pending += 1;
+            state.counters.fired += name.count;
+            state.counters.pending += name.count;
             state.enqueue(Item { name, attempts: 0, size, volatile: None }, 0);
         }
+        state.counters.dead = found.dead.iter().map(|name| name.count).sum();
         state.dead = found.dead.into();
-        state.counters.dead = state.dead.len() as u64;
         state.counters.fired += state.counters.dead;
         let (state, wake) = (Mutex::new(state), Condvar::new());
-        Receiver { name, sender, queue, state, wake, pending_max: PENDING_MAX }
-    }
-
-    #[cfg(test)]
-    pub(crate) fn with_pending_max(mut self, max: usize) -> Receiver {
-        self.pending_max = max;
-        self
+        let pace_ns = sender.pace().map_or(0, nanos);
+        Receiver { name, sender, queue, state, wake, pending_max: PENDING_MAX, pace_ns }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -129,35 +149,68 @@ impl Receiver {
         }
     }
 
-    /// Takes in a new message; it is on disk when this returns, unless it says otherwise.
+    /// Takes in a message; it is on disk when this returns, unless it says otherwise. Its findings were counted
+    /// when they were [`gathered`](Receiver::gathered).
     pub(crate) fn push(&self, name: Name, stored: &Stored) -> Pushed {
         let mut state = self.lock();
-        state.counters.fired += 1;
+        let count = name.count;
         // A replayed finding gives the same message; one that is a dead letter stays one until it is resent.
         if state.ids.contains(&name.id) || state.dead.iter().any(|dead| dead.id == name.id) {
-            state.counters.merged += 1;
+            state.counters.pending = state.counters.pending.saturating_sub(count);
+            state.counters.merged += count;
             return Pushed::Merged;
         }
         if state.full(self.pending_max) {
-            state.counters.summarised += 1;
-            state.overflow.add(stored.index);
+            state.counters.pending = state.counters.pending.saturating_sub(count);
+            state.counters.summarised += count;
+            state.overflow.add(stored.index, count);
             return Pushed::Summarised;
         }
         let (size, volatile, pushed) = match self.queue.put(&name, stored) {
             Ok(size) => (size, None, Pushed::Queued),
             Err(_) => (stored.body.len() as u64, Some(Box::new(stored.clone())), Pushed::Volatile),
         };
-        state.counters.pending += 1;
         state.enqueue(Item { name, attempts: 0, size, volatile }, 0);
         self.wake.notify_one();
         pushed
     }
 
-    /// One more repeat that nobody is told of.
-    pub(crate) fn merged(&self) {
+    /// Findings wait for their message.
+    pub(crate) fn gathered(&self, count: u64) {
+        let mut state = self.lock();
+        state.counters.fired += count;
+        state.counters.pending += count;
+    }
+
+    /// One more finding that nobody is told of: a repeat, a consequence, or one that is silenced.
+    pub(crate) fn withheld(&self, why: Withheld) {
         let mut state = self.lock();
         state.counters.fired += 1;
-        state.counters.merged += 1;
+        *why.counter(&mut state.counters) += 1;
+    }
+
+    /// Messages whose delivery fails since `since_ns` or longer, each once.
+    pub(crate) fn overdue(&self, since_ns: u64) -> Vec<Name> {
+        let mut state = self.lock();
+        let failing = state.due.values().filter(|item| item.attempts > 0 && item.name.created_ns <= since_ns);
+        let names: Vec<Name> = failing.map(|item| item.name.clone()).collect();
+        names.into_iter().filter(|name| state.fell_back.insert(name.id.clone())).collect()
+    }
+
+    /// Whether the fallback receiver has this message already; it is noted that it has.
+    pub(crate) fn falls_back(&self, id: &str) -> bool {
+        self.lock().fell_back.insert(id.to_owned())
+    }
+
+    /// A waiting message.
+    pub(crate) fn waiting(&self, name: &Name) -> Option<Stored> {
+        let state = self.lock();
+        let held = state
+            .due
+            .values()
+            .find(|item| item.name == *name)
+            .and_then(|item| item.volatile.as_deref().cloned());
+        held.or_else(|| self.queue.get(name))
     }
 
     /// The next message that is due; waits for it. `None` when the receiver stops.
@@ -169,10 +222,12 @@ impl Receiver {
             }
             let now = now_ns();
             let wait = match state.due.first_key_value().map(|((due, _), _)| *due) {
-                Some(due) if due <= now || state.disabled => {
+                Some(_) if state.disabled => return state.due.pop_first().map(|(_, item)| item),
+                Some(due) if due.max(state.not_before_ns) <= now => {
+                    state.not_before_ns = now.saturating_add(self.pace_ns);
                     return state.due.pop_first().map(|(_, item)| item);
                 }
-                Some(due) => Duration::from_nanos(due - now).min(SLEEP_MAX),
+                Some(due) => Duration::from_nanos(due.max(state.not_before_ns) - now).min(SLEEP_MAX),
                 None => SLEEP_MAX,
             };
             state = self.wake.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
@@ -204,7 +259,7 @@ impl Receiver {
             Attempt::Delivered { status } => {
                 self.queue.remove(&item.name);
                 state.forget(&item);
-                state.counters.delivered += 1;
+                state.counters.delivered += item.name.count;
                 state.last_error.clear();
                 return Fate::Delivered { status };
             }
@@ -237,7 +292,7 @@ impl Receiver {
         // A dead letter that the disk refuses stays pending there and is tried again after a restart.
         let _ = self.queue.bury(&item.name, &stored);
         state.forget(item);
-        state.counters.dead += 1;
+        state.counters.dead += item.name.count;
         state.last_error = why.to_owned();
         state.dead.push_back(item.name.clone());
         if state.dead.len() > DEAD_MAX
@@ -257,6 +312,7 @@ impl Receiver {
                 id: name.id,
                 created_ns: name.created_ns,
                 index: stored.index,
+                count: name.count,
                 attempts: stored.attempts,
                 why: stored.why,
             }
@@ -271,15 +327,16 @@ impl Receiver {
         let at = state.dead.iter().position(|n| n.id == id).ok_or_else(unknown)?;
         let old = state.dead.get(at).cloned().ok_or_else(unknown)?;
         let stored = self.queue.dead_letter(&old).ok_or_else(unknown)?;
-        let name = Name { created_ns: now_ns, id: id.to_owned() };
+        let name = Name { created_ns: now_ns, id: id.to_owned(), count: old.count };
         if state.full(self.pending_max) {
             return Err(AlertError::Full { receiver: self.name.clone() });
         }
         let size = self.queue.put(&name, &Stored { why: String::new(), attempts: 0, ..stored })?;
         self.queue.remove_dead(&old);
         state.dead.remove(at);
-        state.counters.dead -= 1;
-        state.counters.pending += 1;
+        state.counters.dead = state.counters.dead.saturating_sub(name.count);
+        state.counters.pending += name.count;
+        state.fell_back.remove(id);
         state.enqueue(Item { name, attempts: 0, size, volatile: None }, 0);
         self.wake.notify_one();
         Ok(())
@@ -300,7 +357,7 @@ impl Receiver {
 
 impl State {
     fn full(&self, pending_max: usize) -> bool {
-        self.counters.pending >= pending_max as u64 || self.bytes >= PENDING_MAX_BYTES
+        self.ids.len() >= pending_max || self.bytes >= PENDING_MAX_BYTES
     }
 
     fn enqueue(&mut self, item: Item, due_ns: u64) {
@@ -316,122 +373,20 @@ impl State {
         if self.ids.remove(&item.name.id) {
             self.bytes = self.bytes.saturating_sub(item.size);
         }
-        self.counters.pending = self.counters.pending.saturating_sub(1);
+        self.fell_back.remove(&item.name.id);
+        self.counters.pending = self.counters.pending.saturating_sub(item.name.count);
     }
 }
 
 impl Overflow {
-    fn add(&mut self, index: u64) {
+    fn add(&mut self, index: u64, count: u64) {
         if self.count == 0 {
             self.first = index;
         }
-        self.count += 1;
+        self.count += count;
         self.last = index;
     }
 }
 
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::{AlertConfig, Webhook, check};
-    use crate::seal::Seal;
-    use proptest::prelude::*;
-    use std::sync::Arc;
-
-    fn receiver(dir: &std::path::Path, pending_max: usize) -> Receiver {
-        let secrets = vec!["whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3".to_owned()];
-        let webhook = Webhook { name: "r".into(), url: "http://127.0.0.1:1/".into(), secrets };
-        let checked = check(&[webhook]).unwrap().remove(0);
-        let sender = Sender::new(checked, &AlertConfig::default(), &Timing::default()).unwrap();
-        let (queue, found) = Queue::open(dir, "r", Arc::new(Seal::new(&[0; 32]).unwrap())).unwrap();
-        Receiver::new("r".into(), sender, queue, found).with_pending_max(pending_max)
-    }
-
-    fn name(n: u64) -> Name {
-        Name { created_ns: 1, id: format!("msg_{n:032x}") }
-    }
-
-    #[derive(Clone, Debug)]
-    enum Step {
-        Push(u64),
-        Merge,
-        Settle(u8),
-        Resend,
-        Sum,
-        Restart,
-    }
-
-    fn step() -> impl Strategy<Value = Step> {
-        prop_oneof![
-            4 => (0..12u64).prop_map(Step::Push),
-            1 => Just(Step::Merge),
-            4 => (0..6u8).prop_map(Step::Settle),
-            1 => Just(Step::Resend),
-            1 => Just(Step::Sum),
-            1 => Just(Step::Restart),
-        ]
-    }
-
-    fn attempt(kind: u8) -> Attempt {
-        match kind {
-            0 | 1 => Attempt::Delivered { status: 204 },
-            2 | 3 => Attempt::Failed { status: Some(503), after: None, why: "busy".into() },
-            4 => Attempt::Refused { status: 400, why: "no" },
-            _ => Attempt::Gone,
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-        #[test]
-        fn the_sums_hold_after_every_step(steps in proptest::collection::vec(step(), 1..60)) {
-            let dir = tempfile::tempdir().unwrap();
-            let mut receiver = receiver(dir.path(), 5);
-            let timing = Timing { jitter: Arc::new(|_| 0), now_ns: Arc::new(|| 10), ..Timing::default() };
-            let mut told_of_overflow = 0;
-            let mut summarised_before_restart = 0;
-            for step in steps {
-                match step {
-                    Step::Push(n) => {
-                        receiver.push(name(n), &Stored { index: n, body: vec![0; 10], ..Stored::default() });
-                    }
-                    Step::Merge => receiver.merged(),
-                    Step::Settle(kind) => {
-                        if receiver.status().counters.pending > 0 {
-                            let item = receiver.next(&|| 100).unwrap();
-                            let stored = receiver.read(&item);
-                            prop_assert!(stored.is_some());
-                            receiver.settle(item, stored, attempt(kind), &timing);
-                        }
-                    }
-                    Step::Resend => {
-                        if let Some(dead) = receiver.dead().first() {
-                            prop_assert!(!receiver.lock().ids.contains(&dead.id), "one message is in one place");
-                            let full = receiver.status().counters.pending >= 5;
-                            prop_assert_eq!(receiver.resend(&dead.id, 20).is_err(), full);
-                        }
-                    }
-                    Step::Sum => told_of_overflow += receiver.take_overflow(false).map_or(0, |o| o.count),
-                    Step::Restart => {
-                        told_of_overflow += receiver.take_overflow(true).map_or(0, |o| o.count);
-                        let before = receiver.status().counters;
-                        summarised_before_restart += before.summarised;
-                        receiver = super::tests::receiver(dir.path(), 5);
-                        let after = receiver.status().counters;
-                        prop_assert_eq!((after.pending, after.dead), (before.pending, before.dead));
-                    }
-                }
-                let counters = receiver.status().counters;
-                prop_assert!(counters.conserved(), "{:?}", counters);
-                prop_assert!(counters.pending <= 5);
-            }
-            told_of_overflow += receiver.take_overflow(true).map_or(0, |o| o.count);
-            let summarised = summarised_before_restart + receiver.status().counters.summarised;
-            prop_assert_eq!(told_of_overflow, summarised, "each summarised alert is told of once");
-        }
-    }
-}
+mod tests;

@@ -4,13 +4,15 @@
 //! from the environment); the answer's body is not read; an error never repeats the address, which may hold a
 //! secret.
 
-use crate::config::{AlertConfig, AlertError, Checked, Timing};
+use crate::config::{AlertConfig, AlertError, Target, Timing};
+use crate::notice::Notice;
 use crate::queue::read_bounded;
+use crate::render::webhook;
 use crate::retry::{Attempt, judge, retry_after};
-use crate::sign::{Secret, signature};
+use crate::sign::signature;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use ureq::http::Uri;
+use std::time::Duration;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, TlsProvider};
 
 /// Where Debian keeps the system's authorities.
@@ -20,15 +22,17 @@ const CA_MAX_BYTES: u64 = 4 << 20;
 /// Largest head of an answer.
 const HEAD_MAX_BYTES: usize = 16 << 10;
 
+/// Requests under way to one receiver at a time.
+const IN_FLIGHT: usize = 4;
+
 /// Sends to one receiver.
 pub(crate) struct Sender {
-    url: Uri,
-    secrets: Vec<Secret>,
+    target: Target,
     agent: ureq::Agent,
 }
 
 impl Sender {
-    pub(crate) fn new(checked: Checked, config: &AlertConfig, timing: &Timing) -> Result<Sender, AlertError> {
+    pub(crate) fn new(target: Target, config: &AlertConfig, timing: &Timing) -> Result<Sender, AlertError> {
         let mut builder = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -38,29 +42,48 @@ impl Sender {
             .max_response_header_size(HEAD_MAX_BYTES)
             .timeout_connect(Some(timing.connect))
             .timeout_global(Some(timing.whole));
-        if checked.url.scheme_str() == Some("https") {
+        if target.url().is_some_and(|url| url.scheme_str() == Some("https")) {
             builder = builder.tls_config(tls(config.ca.as_deref())?);
         }
-        Ok(Sender { url: checked.url, secrets: checked.secrets, agent: builder.build().into() })
+        Ok(Sender { target, agent: builder.build().into() })
     }
 
-    /// Sends `body` under `id`, signed for this moment.
-    pub(crate) fn send(&self, id: &str, body: &[u8], now_ns: u64) -> Attempt {
-        let timestamp_s = now_ns / 1_000_000_000;
-        let request = self
-            .agent
-            .post(&self.url)
-            .header("content-type", "application/json")
-            .header("webhook-id", id)
-            .header("webhook-timestamp", timestamp_s.to_string())
-            .header("webhook-signature", signature(&self.secrets, id, timestamp_s, body));
-        match request.send(body) {
-            Ok(answer) => {
-                let after = answer.headers().get("retry-after").and_then(|v| v.to_str().ok());
-                judge(answer.status().as_u16(), after.and_then(|v| retry_after(v, now_ns)))
+    /// Least time between two attempts.
+    pub(crate) fn pace(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Most attempts under way.
+    pub(crate) fn in_flight(&self) -> usize {
+        IN_FLIGHT
+    }
+
+    /// Sends a notification under `id`, rendered and signed for this moment.
+    pub(crate) fn send(&self, id: &str, notice: &Notice, link: &str, now_ns: u64) -> Attempt {
+        match &self.target {
+            Target::Webhook { url, secrets } => {
+                let body = webhook::body(notice, link);
+                let timestamp_s = now_ns / 1_000_000_000;
+                let request = self
+                    .agent
+                    .post(url)
+                    .header("content-type", "application/json")
+                    .header("webhook-id", id)
+                    .header("webhook-timestamp", timestamp_s.to_string())
+                    .header("webhook-signature", signature(secrets, id, timestamp_s, &body));
+                answer(request.send(&body), now_ns)
             }
-            Err(error) => Attempt::Failed { status: None, after: None, why: explain(&error) },
         }
+    }
+}
+
+fn answer(result: Result<ureq::http::Response<ureq::Body>, ureq::Error>, now_ns: u64) -> Attempt {
+    match result {
+        Ok(answer) => {
+            let after = answer.headers().get("retry-after").and_then(|v| v.to_str().ok());
+            judge(answer.status().as_u16(), after.and_then(|v| retry_after(v, now_ns)))
+        }
+        Err(error) => Attempt::Failed { status: None, after: None, why: explain(&error) },
     }
 }
 

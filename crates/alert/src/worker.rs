@@ -1,36 +1,34 @@
 //! The threads: a few for each receiver, and one that keeps house.
 
 use crate::alerts::Inner;
-use crate::message::{Stored, message_id, summary};
-use crate::queue::{Name, write_atomic};
+use crate::config::LOG;
+use crate::intake;
+use crate::journal::SNAPSHOT_EVERY;
+use crate::message::{Stored, message_id};
+use crate::notice::{Kind, Notice};
+use crate::queue::Name;
 use crate::receiver::{Fate, Receiver};
 use crate::retry::Attempt;
+use crate::route::nanos;
 use crate::state::Change;
 use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
-
-/// Requests under way to one receiver at a time.
-pub(crate) const IN_FLIGHT: usize = 4;
-/// How often house is kept: merged repeats are told, the memory of matters is saved.
-const HOUSE_EVERY: Duration = Duration::from_secs(1);
-/// File with the matters of late.
-pub(crate) const MATTERS_FILE: &str = "matters";
 
 /// Delivers one receiver's messages until it stops.
 pub(crate) fn deliver(inner: &Inner, receiver: &Receiver) {
     let now = || (inner.timing.now_ns)();
     while let Some(item) = receiver.next(&now) {
         let stored = receiver.read(&item);
-        let attempt = match &stored {
+        let notice = stored.as_ref().and_then(|stored| Notice::from_bytes(&stored.body));
+        let attempt = match &notice {
             // After a 410 the rest of the queue goes to the dead letters without another request.
             _ if receiver.disabled() => Attempt::Gone,
             None => Attempt::Refused {
                 status: 0,
                 why: "its file on disk is damaged; the finding is in the ledger",
             },
-            Some(stored) => receiver.sender.send(&item.name.id, &stored.body, now()),
+            Some(notice) => receiver.sender.send(&item.name.id, notice, &inner.link, now()),
         };
+        let (name, letter) = (item.name.clone(), stored.clone());
         let (id, attempts) = (item.name.id.clone(), item.attempts.saturating_add(1));
         let finding = stored.as_ref().and_then(Stored::finding);
         let told_gone = attempt == Attempt::Gone && !receiver.disabled();
@@ -41,6 +39,7 @@ pub(crate) fn deliver(inner: &Inner, receiver: &Receiver) {
             attempts,
             status: status.filter(|s| *s != 0),
             error,
+            count: name.count,
             ..Change::new(operation, &receiver.name)
         };
         match &fate {
@@ -50,6 +49,11 @@ pub(crate) fn deliver(inner: &Inner, receiver: &Receiver) {
             Fate::Dead { status, why } => {
                 tracing::warn!(target: "countersign::alert", receiver = receiver.name, why, "alert given up");
                 inner.tell(&change("alert.dead", *status, why));
+                if let Some(letter) = &letter
+                    && receiver.falls_back(&name.id)
+                {
+                    inner.fall_back(&receiver.name, &name, letter, why);
+                }
             }
         }
         if told_gone {
@@ -67,22 +71,44 @@ pub(crate) fn deliver(inner: &Inner, receiver: &Receiver) {
 pub(crate) fn keep_house(inner: &Inner) {
     loop {
         let stopped = inner.stopped.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = inner.stop.wait_timeout_while(stopped, HOUSE_EVERY, |stopped| !*stopped);
+        let waited = inner.stop.wait_timeout_while(stopped, SNAPSHOT_EVERY, |stopped| !*stopped);
         let last = *waited.unwrap_or_else(PoisonError::into_inner).0;
-        tell_merged(inner);
+        if !last {
+            inner.tell_due();
+            send_overdue(inner);
+        }
         send_sums(inner, last);
-        save_matters(inner);
+        tell_untold(inner);
+        inner.end_silences();
+        inner.kept().save();
         if last {
             return;
         }
     }
 }
 
-/// A storm of repeats is one event a second.
-fn tell_merged(inner: &Inner) {
-    let count = inner.merged_untold.swap(0, Ordering::Relaxed);
+/// A storm of repeats is one event a second and rule.
+fn tell_untold(inner: &Inner) {
+    let count = inner.log.sums();
     if count > 0 {
-        inner.tell(&Change { count, ..Change::new("alert.merged", "") });
+        inner.tell(&Change { count, ..Change::new("alert.delivered", LOG) });
+    }
+    inner.untold.take(inner.now()).into_iter().for_each(|event| inner.tell_event(event));
+}
+
+/// What a receiver has not taken for minutes goes to the fallback receiver too.
+fn send_overdue(inner: &Inner) {
+    if inner.fallback.is_empty() {
+        return;
+    }
+    let since = inner.now().saturating_sub(nanos(inner.timing.fallback_after));
+    for receiver in &inner.receivers {
+        let why = receiver.status().last_error;
+        for name in receiver.overdue(since) {
+            if let Some(stored) = receiver.waiting(&name) {
+                inner.fall_back(&receiver.name, &name, &stored, &why);
+            }
+        }
     }
 }
 
@@ -90,28 +116,15 @@ fn tell_merged(inner: &Inner) {
 fn send_sums(inner: &Inner, last: bool) {
     for receiver in &inner.receivers {
         let Some(overflow) = receiver.take_overflow(last) else { continue };
-        let now = (inner.timing.now_ns)();
+        let now = inner.now();
         let (first, last) = (overflow.first.to_be_bytes(), overflow.last.to_be_bytes());
         let id = message_id(&inner.seal, &[b"sum", receiver.name.as_bytes(), &first, &last]);
-        let body = summary(overflow.count, overflow.first, overflow.last, now);
-        let stored = Stored { index: overflow.last, body, ..Stored::default() };
-        receiver.push(Name { created_ns: now, id }, &stored);
-        let error = "the queue was full";
         let count = overflow.count;
+        let note = format!("{count} findings came while the queue was full; they are in the ledger");
+        let notice = Notice::of_platform(Kind::Summary, note, count, (overflow.first, overflow.last), now);
+        receiver.gathered(1);
+        receiver.push(Name { created_ns: now, id, count: 1 }, &intake::stored(&notice));
+        let error = "the queue was full";
         inner.tell(&Change { error, count, ..Change::new("alert.summarised", &receiver.name) });
-    }
-}
-
-fn save_matters(inner: &Inner) {
-    if !inner.matters_changed.swap(false, Ordering::Relaxed) {
-        return;
-    }
-    let bytes = inner.merge.lock().unwrap_or_else(PoisonError::into_inner).to_bytes();
-    let saved =
-        inner.seal.seal(MATTERS_FILE, &bytes).and_then(|b| write_atomic(&inner.dir, MATTERS_FILE, &b));
-    if let Err(error) = saved {
-        // Without the file a restart forgets the repeats of late: some matters ring once more.
-        tracing::warn!(target: "countersign::alert", %error, "memory of repeats not saved");
-        inner.matters_changed.store(true, Ordering::Relaxed);
     }
 }

@@ -95,7 +95,7 @@ fn what_waits_survives_a_restart_encrypted() {
             }
         }
     }
-    assert!(files >= 3, "two messages and the memory of matters");
+    assert!(files >= 3, "two messages and the memory");
 
     server.answer(|_, _| (204, String::new()));
     let before = server.seen();

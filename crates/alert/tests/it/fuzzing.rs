@@ -8,7 +8,7 @@ proptest! {
     fn noise_is_handled(data in proptest::collection::vec(any::<u8>(), 0..300)) {
         fuzz::stored(&data);
         fuzz::text(&data);
-        let mut versioned = vec![1];
+        let mut versioned = vec![2];
         versioned.extend(&data);
         fuzz::stored(&versioned);
     }

@@ -3,14 +3,19 @@
 
 mod delivery;
 mod fuzzing;
+mod grouping;
+mod killed;
+mod people;
 mod server;
 mod storm;
 mod tls;
 
 use countersign_alert::{AlertConfig, Alerts, Timing, Webhook};
 use countersign_detect::{Detector, FirstSeen, FirstSeenConfig};
-use countersign_event::{Event, IdentityFrom, Principal, Rec, Verified};
+use countersign_event::fields::sys;
+use countersign_event::{Event, FindingState, IdentityFrom, Principal, Rec, Verified};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -48,16 +53,52 @@ fn config(dir: &Path, webhooks: Vec<Webhook>) -> AlertConfig {
         link: "http://127.0.0.1:8710".into(),
         ca: None,
         explain: Some(countersign_detect::explain),
+        ..AlertConfig::default()
     }
 }
 
-/// Waits of a few milliseconds.
+/// The same finding in another state.
+fn in_state(mut finding: Event, state: FindingState) -> Event {
+    finding.core.sys.insert(sys::finding::STATE, state.code().into());
+    finding.core.eid[0] ^= state.code() as u8;
+    finding
+}
+
+/// The same finding of another rule.
+fn of_rule(mut finding: Event, rule: &str) -> Event {
+    finding.core.labels = vec![rule.to_owned()];
+    finding.content.detail.insert(countersign_detect::detail::RULE, rule.into());
+    let tag = ring::digest::digest(&ring::digest::SHA256, &[&finding.core.eid, rule.as_bytes()].concat());
+    finding.core.eid.copy_from_slice(&tag.as_ref()[..16]);
+    finding
+}
+
+/// Waits of a few milliseconds; every finding is a message of its own.
 fn quick() -> Timing {
     Timing {
+        group_wait: Duration::ZERO,
+        group_interval: Duration::ZERO,
         retry_first: Duration::from_millis(2),
         retry_max: Duration::from_millis(10),
         jitter: Arc::new(|max| max),
         ..Timing::default()
+    }
+}
+
+/// A clock that a test moves.
+#[derive(Clone, Default)]
+struct Clock(Arc<AtomicU64>);
+
+impl Clock {
+    fn forward(&self, by: Duration) {
+        self.0.fetch_add(by.as_nanos() as u64, Ordering::SeqCst);
+    }
+    /// Waits of a few milliseconds, and groups as they are by default, by this clock.
+    fn timing(&self) -> Timing {
+        let (clock, usual) = (self.clone(), Timing::default());
+        let now_ns = Arc::new(move || 1_790_000_000_000_000_000 + clock.0.load(Ordering::SeqCst));
+        let (group_wait, group_interval) = (usual.group_wait, usual.group_interval);
+        Timing { now_ns, group_wait, group_interval, ..quick() }
     }
 }
 

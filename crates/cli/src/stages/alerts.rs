@@ -19,6 +19,7 @@ pub(crate) fn start(
         link: config.web.map(|address| format!("http://{address}")).unwrap_or_default(),
         ca: None,
         explain: Some(countersign_detect::explain),
+        ..AlertConfig::default()
     };
     let on_state = Box::new(move |event| record(&platform, event));
     Alerts::start(settings, on_state).map_err(|e| CliError::Failed(e.to_string()))
@@ -41,7 +42,7 @@ fn record(platform: &Source, event: countersign_event::Event) {
 pub(crate) fn counters(alerts: &Alerts) -> String {
     let c = alerts.counters();
     format!(
-        "alerts: {} fired = {} delivered + {} merged + {} dead + {} pending + {} summarised",
-        c.fired, c.delivered, c.merged, c.dead, c.pending, c.summarised
+        "alerts: {} fired = {} delivered + {} merged + {} inhibited + {} silenced + {} dead + {} pending + {} summarised",
+        c.fired, c.delivered, c.merged, c.inhibited, c.silenced, c.dead, c.pending, c.summarised
     )
 }

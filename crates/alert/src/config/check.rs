@@ -1,0 +1,163 @@
+//! Checks of all receivers, before anything starts. No error repeats an address or a secret.
+
+use crate::config::{AlertConfig, AlertError, LOG, RECEIVERS_MAX, ReceiverKind};
+use crate::sign::Secret;
+use ureq::http::Uri;
+
+/// Longest name of a receiver, in bytes.
+const NAME_MAX_BYTES: usize = 64;
+
+/// Where one queue's messages go.
+pub(crate) enum Target {
+    Webhook { url: Uri, secrets: Vec<Secret> },
+}
+
+impl Target {
+    /// The address of what is reached by HTTP.
+    pub(crate) fn url(&self) -> Option<&Uri> {
+        match self {
+            Target::Webhook { url, .. } => Some(url),
+        }
+    }
+}
+
+/// Receivers that passed all checks.
+pub(crate) struct Checked {
+    /// A queue each.
+    pub(crate) receivers: Vec<(String, Target)>,
+    /// Names in the configuration, and the queues of each.
+    pub(crate) names: Vec<(String, Vec<String>)>,
+    /// Queues of the fallback receiver, and of the watchdog's.
+    pub(crate) fallback: Vec<String>,
+    pub(crate) watchdog: Vec<String>,
+}
+
+/// Checks all receivers.
+pub(crate) fn check(config: &AlertConfig) -> Result<Checked, AlertError> {
+    let mut checked =
+        Checked { receivers: Vec::new(), names: Vec::new(), fallback: Vec::new(), watchdog: Vec::new() };
+    for (at, webhook) in config.webhooks.iter().enumerate() {
+        let name = if webhook.name.is_empty() { format!("webhook-{}", at + 1) } else { webhook.name.clone() };
+        let kind = ReceiverKind::Webhook { url: webhook.url.clone(), secrets: webhook.secrets.clone() };
+        checked.add(&format!("webhook[{at}]"), &name, &kind)?;
+    }
+    for (at, receiver) in config.receivers.iter().enumerate() {
+        checked.add(&format!("receiver[{at}]"), &receiver.name, &receiver.kind)?;
+    }
+    checked.fallback = checked.queues("fallback", config.fallback.as_deref())?;
+    checked.watchdog = checked.queues("watchdog", config.watchdog.as_deref())?;
+    Ok(checked)
+}
+
+impl Checked {
+    fn add(&mut self, place: &str, name: &str, kind: &ReceiverKind) -> Result<(), AlertError> {
+        let wrong = |key: &str, why: &str| wrong(place, key, why);
+        let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+        if name.is_empty() || name.len() > NAME_MAX_BYTES || !name.bytes().all(fits) || name.starts_with('.')
+        {
+            return Err(wrong("name", "is not 1 to 64 letters, digits, '-', '_' or '.'"));
+        }
+        let targets = targets(kind).map_err(|(key, why)| wrong(key, why))?;
+        let many = targets.len() > 1;
+        let mut queues = Vec::new();
+        for (at, target) in targets.into_iter().enumerate() {
+            let queue = if many { format!("{name}.{}", at + 1) } else { name.to_owned() };
+            if queue == LOG
+                || self.receivers.iter().any(|(taken, _)| *taken == queue)
+                || self.names.iter().any(|(taken, _)| taken == name)
+            {
+                return Err(wrong("name", "is taken; give each receiver its own"));
+            }
+            self.receivers.push((queue.clone(), target));
+            queues.push(queue);
+        }
+        if self.receivers.len() > RECEIVERS_MAX {
+            return Err(wrong("url", "more than 16 receivers"));
+        }
+        self.names.push((name.to_owned(), queues));
+        Ok(())
+    }
+
+    fn queues(&self, key: &str, name: Option<&str>) -> Result<Vec<String>, AlertError> {
+        let Some(name) = name else { return Ok(Vec::new()) };
+        let found = self.names.iter().find(|(known, _)| known == name);
+        found.map(|(_, queues)| queues.clone()).ok_or_else(|| wrong("alert", key, "names no receiver"))
+    }
+}
+
+/// The queues of a receiver, or the key that is wrong, and why.
+fn targets(kind: &ReceiverKind) -> Result<Vec<Target>, (&'static str, &'static str)> {
+    match kind {
+        ReceiverKind::Webhook { url, secrets } => {
+            let url = http_url(url)?;
+            if !(1..=2).contains(&secrets.len()) {
+                return Err(("secrets", "needs one signing secret, or two while rotating"));
+            }
+            let secrets = secrets.iter().map(|s| Secret::parse(s)).collect::<Result<_, _>>();
+            Ok(vec![Target::Webhook { url, secrets: secrets.map_err(|why| ("secrets", why))? }])
+        }
+    }
+}
+
+fn http_url(text: &str) -> Result<Uri, (&'static str, &'static str)> {
+    let url: Uri = text.parse().map_err(|_| ("url", "is not a URL"))?;
+    let http = matches!(url.scheme_str(), Some("http" | "https"));
+    if !http || url.host().is_none_or(str::is_empty) {
+        return Err(("url", "is not http:// or https:// with a host"));
+    }
+    if url.authority().is_some_and(|a| a.as_str().contains('@')) {
+        return Err(("url", "holds a user or password; messages are signed instead"));
+    }
+    Ok(url)
+}
+
+fn wrong(place: &str, key: &str, why: &str) -> AlertError {
+    AlertError::Setting { setting: format!("{place}.{key}"), why: why.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Webhook;
+
+    fn webhook() -> Webhook {
+        Webhook {
+            name: String::new(),
+            url: "https://alerts.example.org/hook?token=hush".into(),
+            secrets: vec!["whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3".into()],
+        }
+    }
+
+    #[test]
+    fn a_good_receiver_gets_a_name() {
+        let checked =
+            check(&AlertConfig { webhooks: vec![webhook(), webhook()], ..AlertConfig::default() }).unwrap();
+        assert_eq!(
+            checked.names.iter().map(|(n, _)| n.as_str()).collect::<Vec<_>>(),
+            ["webhook-1", "webhook-2"]
+        );
+    }
+
+    #[test]
+    fn each_wrong_setting_is_named_and_no_secret_repeated() {
+        type Change = fn(&mut Webhook);
+        let cases: [(Change, &str); 9] = [
+            (|w| w.url = "ftp://hush/".into(), "webhook[0].url"),
+            (|w| w.url = "https://user:hush@example.org/".into(), "user or password"),
+            (|w| w.url = "not a url hush".into(), "is not a URL"),
+            (|w| w.url = "/hush".into(), "webhook[0].url"),
+            (|w| w.name = "a/b".into(), "webhook[0].name"),
+            (|w| w.name = "log".into(), "is taken"),
+            (|w| w.secrets.clear(), "needs one signing secret"),
+            (|w| w.secrets = vec!["hush".into()], "whsec_"),
+            (|w| w.secrets = vec!["whsec_aHVzaA==".into()], "24 to 64 bytes"),
+        ];
+        for (change, want) in cases {
+            let mut webhook = webhook();
+            change(&mut webhook);
+            let config = AlertConfig { webhooks: vec![webhook], ..AlertConfig::default() };
+            let error = check(&config).err().unwrap().to_string();
+            assert!(error.contains(want) && !error.contains("hush"), "{error}");
+        }
+    }
+}
