@@ -1,9 +1,10 @@
-//! The project's own commands: `cargo xtask test`, `lint`, `bench`, `torture`, `score`, `tidy`.
+//! The project's own commands: `cargo xtask test`, `lint`, `bench`, `torture`, `score`, `scenario`, `tidy`.
 //!
 //! Each does its own set-up, prints how long its stages took, and ends with one line. Nothing here
 //! ships, and nothing here is needed to build or run the product.
 
 mod bench;
+mod scenario;
 mod stages;
 mod test;
 mod tidy;
@@ -20,6 +21,7 @@ cargo xtask COMMAND
                      --quick the gateway's takes 90 s instead of 6 minutes, and says less exactly
   torture [--full]   the long repetitions: a seeded tenth, or with --full all of them
   score [--faults]   how the collector's parsers do over the sample cases; --faults lists each field not right
+  scenario           made traffic as NDJSON, from --seed N, --days D, --mix NAME; --labels FILE for the truth; --help
   tidy               a report on the tree: lengths, unwraps, docs, tests; fails nothing
 
 examples
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
         ["torture", "--full"] => test::torture(true),
         ["score"] => stages::score(false),
         ["score", "--faults"] => stages::score(true),
+        ["scenario", rest @ ..] => scenario::run(rest),
         ["tidy"] => tidy::report(),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");

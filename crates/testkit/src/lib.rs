@@ -21,6 +21,7 @@ pub mod postgres;
 pub mod proxies;
 pub mod python;
 pub mod redis;
+pub mod scenario;
 pub mod servers;
 pub mod source;
 pub mod temp;
