@@ -43,6 +43,9 @@ pub(super) const SWEEP: u64 = 260;
 /// Files of a nightly export, and the median of their sizes.
 pub(super) const EXPORT_FILES: u64 = 24;
 pub(super) const EXPORT_SIZE: f64 = 6e6;
+/// Edges, and operations on other edges, that are used seldom; mean time between two uses, s.
+const SELDOM: usize = 14;
+const SELDOM_EVERY: f64 = 4.0 * 86_400.0;
 /// Share of all calls of a day that people's demand makes.
 const DEMAND_SHARE: f64 = 0.6;
 
@@ -145,6 +148,7 @@ pub(super) fn background(
     troubles: &mut Troubles,
     agenda: &mut Vec<Entry>,
 ) -> Jobs {
+    seldom_operations(world);
     for edge in 0..world.demand {
         let rng = Rng::of(world.seed, "demand", edge as u64);
         let rate = world.edges[edge].rate;
@@ -152,6 +156,7 @@ pub(super) fn background(
         let first = demand.next(world.start);
         agenda.extend(first.map(|at| (at, Box::new(demand) as Box<_>)));
     }
+    long_tail(world, agenda);
     let health = timers(world, agenda);
     let (sweep, export) = nightly(world, agenda);
     hourly(world, agenda);
@@ -162,6 +167,45 @@ pub(super) fn background(
     restarts(world, troubles, agenda);
     backfill(world, agenda);
     Jobs { sweep, export, health }
+}
+
+/// On some edges there is an operation that is used once in days: what is new is not always wrong.
+fn seldom_operations(world: &mut World) {
+    let mut rng = Rng::of(world.seed, "seldom", 0);
+    for _ in 0..SELDOM {
+        let edge = &mut world.edges[rng.index(world.demand)];
+        let noun = world.services[edge.callee].noun;
+        if edge.shape != topology::Shape::Http || edge.rate * SELDOM_EVERY < 2.0 {
+            continue;
+        }
+        let (verb, res, class) = if rng.chance(0.5) {
+            ("PATCH", format!("/{noun}/{{id}}"), Class::Modify)
+        } else {
+            ("GET", format!("/{noun}/{{id}}/history"), Class::Read)
+        };
+        let sum: f64 = edge.ops.iter().map(|op| op.weight).sum();
+        let weight = sum / (edge.rate * SELDOM_EVERY);
+        edge.ops.push(Op { weight, ..http_op(verb, &res, class, 60, (300.0, 800.0)) });
+    }
+}
+
+/// Edges with a call in days: the long tail that every system has.
+fn long_tail(world: &mut World, agenda: &mut Vec<Entry>) {
+    let mut rng = Rng::of(world.seed, "long tail", 0);
+    let callers = [world.of(Tier::Front), world.of(Tier::Core)].concat();
+    let cores = world.of(Tier::Core);
+    for _ in 0..SELDOM {
+        let (caller, callee) = (callers[rng.index(callers.len())], cores[rng.index(cores.len())]);
+        if caller == callee || world.between(caller, callee).is_some() {
+            continue;
+        }
+        let edge = world.add_edge(caller, callee, None);
+        let rng = Rng::new(rng.bits());
+        let mut demand =
+            Demand { edge, rate: 1.0 / SELDOM_EVERY, to: world.end, ramp_from: None, label: None, rng };
+        let first = demand.next(world.start);
+        agenda.extend(first.map(|at| (at, Box::new(demand) as Box<_>)));
+    }
 }
 
 /// The marker of a deployment, written as it begins.

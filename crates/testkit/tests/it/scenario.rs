@@ -1,8 +1,8 @@
 //! The scenario generator: the same bytes for a seed, sound events in ledger order, and the truth beside them.
 
 use countersign_event::{Rec, Verified};
-use countersign_testkit::repetitions;
 use countersign_testkit::scenario::{Faults, Mix, Record, SCENARIOS, Scenario};
+use countersign_testkit::{crate_dir, repetitions};
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
 
@@ -191,4 +191,10 @@ fn a_mix_is_known_by_name() {
     assert_eq!(Mix::named("beacon/attack").unwrap().near_misses.len(), 0);
     assert_eq!(Mix::named("beacon/other"), None);
     assert_eq!(Mix::named("nothing"), None);
+}
+
+#[test]
+fn the_generator_does_not_know_the_detectors() {
+    let manifest = std::fs::read_to_string(crate_dir(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).unwrap();
+    assert!(manifest.contains("countersign-event") && !manifest.contains("countersign-detect"));
 }
