@@ -5,9 +5,11 @@
 //! counted; findings and what becomes of them (`alert.*`) are not looked at, so that no rule feeds itself; what was said
 //! does not change with batches or restarts, for which the windows of correlations are read back ([`Detector::looks_back_ns`]).
 
+use crate::bytes::{Reader, Writer};
+use crate::clock::{AHEAD_MAX_NS, Clock, GRACE_NS, LATENESS_NS, Timely};
 use crate::finding::{Evidence, Finding, Flag, Rule, first_half, signed};
 use crate::first_seen::{caller, edge_query, nobody};
-use crate::sigma::{Correlated, LATENESS_NS, Level, Match, RuleInfo, RuleSet};
+use crate::sigma::{Correlated, Level, Match, RuleInfo, RuleSet};
 use crate::{Detector, Hmac};
 use countersign_event::{Event, FindingState, Rec, Severity};
 use std::borrow::Cow;
@@ -19,8 +21,12 @@ pub const A_RULE_AND_DAY: u32 = 20;
 pub const RECORDED_MAX: u32 = 1_000;
 /// Most of the past that is read back, ns.
 const LOOK_BACK_MAX_NS: u64 = 24 * 3_600_000_000_000;
+/// Besides the windows themselves: what is late still joins them, and a clock may be ahead.
+const SLACK_NS: i64 = LATENESS_NS + GRACE_NS + AHEAD_MAX_NS;
 const DAY_NS: u64 = 86_400_000_000_000;
 const ID: &str = "rules";
+/// Version of [`Rules::save`].
+const SAVED: u8 = 2;
 /// How the operations begin that say what became of a finding.
 const ALERTS: &str = "alert.";
 /// What a finding of a rule without a sentence says.
@@ -28,22 +34,27 @@ const TITLE: &str = "{title}: {who} called {op} on {service}";
 /// What would make it wrong, behind each sentence that names such cases.
 const WRONG: &str = "; wrong if: {wrong}";
 
+/// Findings of a day by rule, those about history apart.
+type Said = BTreeMap<(usize, bool), u32>;
+
 /// See the module.
 pub struct Rules {
     set: RuleSet,
     rules: Vec<Rule>,
     hmac: Hmac,
     day: u64,
-    /// Findings of today by rule.
-    said: BTreeMap<usize, u32>,
+    /// Findings of today by rule, those about history apart: an import takes nothing from what happens now.
+    said: Said,
     suppressed: u64,
+    /// Where the time of events had come before a restart: taken up once the windows are read back.
+    resumes: Option<Clock>,
 }
 
 impl Rules {
     /// Over a set that has seen nothing.
     pub fn new(set: RuleSet, hmac: Hmac) -> Rules {
         let rules = set.rules().iter().map(rule).collect();
-        Rules { set, rules, hmac, day: 0, said: BTreeMap::new(), suppressed: 0 }
+        Rules { set, rules, hmac, day: 0, said: BTreeMap::new(), suppressed: 0, resumes: None }
     }
 
     /// Matches that were only counted.
@@ -52,12 +63,12 @@ impl Rules {
     }
 
     /// Whether the next finding of this rule is recorded, and whether it notifies.
-    fn allowed(&mut self, rule: usize, ns: u64) -> Option<bool> {
+    fn allowed(&mut self, rule: usize, past: bool, ns: u64) -> Option<bool> {
         if ns / DAY_NS != self.day {
             self.day = ns / DAY_NS;
             self.said.clear();
         }
-        let said = self.said.entry(rule).or_default();
+        let said = self.said.entry((rule, past)).or_default();
         *said = said.saturating_add(1);
         (*said <= RECORDED_MAX).then_some(*said <= A_RULE_AND_DAY)
     }
@@ -78,7 +89,7 @@ impl Rules {
             state: FindingState::Open,
             severity: severity(info.meta.level),
             confidence: 80,
-            flags: if notifies { Vec::new() } else { vec![Flag::Capped] },
+            flags: flags(found.timely, notifies),
             window: (until, until),
             decided_ns: ns,
             evidence,
@@ -106,6 +117,16 @@ impl Rules {
         }
         first_half((self.hmac)(&bytes))
     }
+}
+
+/// Ascending. What came behind the watermark is late, what is imported long after it happened is history.
+fn flags(timely: Timely, notifies: bool) -> Vec<Flag> {
+    let time = match timely {
+        Timely::OnTime => None,
+        Timely::Late | Timely::TooLate => Some(Flag::Late),
+        Timely::Historical => Some(Flag::Historical),
+    };
+    time.into_iter().chain((!notifies).then_some(Flag::Capped)).collect()
 }
 
 /// The rule with what its licence wants shown.
@@ -174,6 +195,9 @@ impl Detector for Rules {
     fn batch(&mut self, events: &[(u64, u64, &Event)]) -> Vec<Finding> {
         let events: Vec<(u64, u64, &Event)> =
             events.iter().filter(|(.., event)| considers(event)).copied().collect();
+        if let Some(clock) = self.resumes.take() {
+            self.set.resume(clock);
+        }
         let mut out = Vec::new();
         for found in self.set.evaluate(&events) {
             if found.correlation.as_ref().is_some_and(|found| !found.opened) {
@@ -181,7 +205,7 @@ impl Detector for Rules {
             }
             let at = events.partition_point(|(index, ..)| *index < found.index);
             let Some((_, ns, event)) = events.get(at) else { continue };
-            match self.allowed(found.rule, *ns) {
+            match self.allowed(found.rule, found.timely == Timely::Historical, *ns) {
                 Some(notifies) => out.extend(self.finding(&found, (*ns, event), notifies)),
                 None => self.suppressed += 1,
             }
@@ -198,41 +222,52 @@ impl Detector for Rules {
     fn looks_back_ns(&self) -> u64 {
         match self.set.longest_ns() {
             0 => 0,
-            // What is late still counts.
-            longest => longest.saturating_add(LATENESS_NS.unsigned_abs()).min(LOOK_BACK_MAX_NS),
+            longest => longest.saturating_add(SLACK_NS.unsigned_abs()).min(LOOK_BACK_MAX_NS),
         }
     }
 
     fn save(&self) -> Vec<u8> {
-        let mut out = format!("day {}\n", self.day);
-        for (rule, said) in &self.said {
-            if let Some(rule) = self.rules.get(*rule) {
-                let hash: String = rule.hash.iter().map(|byte| format!("{byte:02x}")).collect();
-                out.push_str(&format!("said {hash} {said}\n"));
-            }
+        let mut out = Writer::new();
+        out.u8(SAVED);
+        out.u64(self.day);
+        let known =
+            |((rule, past), said): (&(usize, bool), &u32)| Some((self.rules.get(*rule)?, *past, *said));
+        let said: Vec<(&Rule, bool, u32)> = self.said.iter().filter_map(known).collect();
+        out.len(said.len());
+        for (rule, past, said) in said {
+            out.bytes(&rule.hash);
+            out.bool(past);
+            out.u32(said);
         }
-        out.into_bytes()
+        self.resumes.as_ref().unwrap_or(self.set.clock()).write(&mut out);
+        out.done()
     }
 
     fn load(&mut self, saved: &[u8]) -> bool {
-        let Ok(saved) = std::str::from_utf8(saved) else { return false };
-        let (mut day, mut said) = (0, BTreeMap::new());
-        for line in saved.lines() {
-            match line.split(' ').collect::<Vec<_>>().as_slice() {
-                ["day", number] => day = number.parse().unwrap_or(0),
-                ["said", hash, count] => {
-                    let known = self.rules.iter().position(|rule| {
-                        rule.hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>() == *hash
-                    });
-                    // Of a rule that is gone or was changed, nothing was said.
-                    if let (Some(rule), Ok(count)) = (known, count.parse()) {
-                        said.insert(rule, count);
-                    }
-                }
-                _ => return false,
+        if saved.is_empty() {
+            return true;
+        }
+        let mut from = Reader::new(saved);
+        let Some((day, said, clock)) = self.read(&mut from).filter(|_| from.is_empty()) else { return false };
+        (self.day, self.said, self.resumes) = (day, said, Some(clock));
+        true
+    }
+}
+
+impl Rules {
+    /// Day, what was said in it, and where the time of events had come.
+    fn read(&self, from: &mut Reader<'_>) -> Option<(u64, Said, Clock)> {
+        if from.u8()? != SAVED {
+            return None;
+        }
+        let (day, mut said) = (from.u64()?, BTreeMap::new());
+        for _ in 0..from.len(41)? {
+            let (hash, past, count) = (from.bytes()?, from.bool()?, from.u32()?);
+            // Of a rule that is gone or was changed, nothing was said.
+            if let Some(rule) = self.rules.iter().position(|rule| rule.hash == hash) {
+                said.insert((rule, past), count);
             }
         }
-        (self.day, self.said) = (day, said);
-        true
+        Some((day, said, Clock::read(from)?))
     }
 }

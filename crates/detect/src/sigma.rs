@@ -4,20 +4,22 @@
 //! [`RuleSet::evaluate`] takes batches of committed events and gives matches. No I/O and no clock.
 //! `docs/reference/sigma.md` says what each construct means, and where implementations differ.
 //!
-//! How text becomes a match: `yaml` → documents; `read` → `ast`; `compile` → expressions over tests, each
+//! How text becomes a match: `yaml` → documents; `read` → `ast`; `load` and `compile` → expressions over tests, each
 //! distinct test once (`plan`); `evaluate` → bitmaps of rows; `correlate` and `window` → groups over time. `pack` is our
 //! own rules, `cases` and `tried` their tests.
 
 mod ast;
 mod bitmap;
 mod cases;
-mod clock;
 mod compile;
 mod condition;
 mod correlate;
 mod evaluate;
 mod fields;
+mod history;
 mod link;
+mod load;
+mod never;
 mod pack;
 mod pattern;
 mod plan;
@@ -36,16 +38,18 @@ pub use ast::{CorrelationKind, Level, Meta};
 pub use cases::{
     AT_MAX_SECONDS, BEGIN_SECONDS, BadCase, CASE_EVENTS_MAX, CASES_MAX, CASES_MAX_BYTES, Case, cases,
 };
-pub use clock::{AHEAD_MAX_NS, GRACE_NS, LATENESS_NS};
 pub use compile::{EXPANDED_MAX, Placeholders, TESTS_MAX};
 pub use condition::{CONDITION_MAX_BYTES, DEPTH_MAX};
 pub use correlate::{CHAIN_MAX, CorrelationStats, GROUPS_MAX, GROUPS_RULE_MAX, HITS_ALL_MAX, MEMBERS_MAX};
 pub use evaluate::{BATCH_MAX, CACHE_MAX_BYTES};
 pub use fields::names as field_names;
+pub use history::{HISTORIES_MAX, HISTORY_HITS_MAX};
 pub use pack::pack;
 pub use read::TIMESPAN_MAX_SECONDS;
 pub use refused::{Refused, Warning};
-pub use rules::{Compiled, Correlated, Match, Options, RULES_MAX, RuleInfo, RuleSet, RuleStats, RuleText};
+pub use rules::{
+    Compiled, Correlated, Match, Options, RULES_MAX, RuleCost, RuleInfo, RuleSet, RuleStats, RuleText,
+};
 pub use sentence::SENTENCE_MAX_BYTES;
 pub use test::{REGEX_CACHE_MAX_BYTES, REGEX_COMPILED_MAX_BYTES, REGEX_MAX_BYTES};
 pub use tried::{CaseResult, Part, Tried, try_rules};

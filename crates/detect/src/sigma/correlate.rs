@@ -9,8 +9,10 @@ use super::fields::Source;
 use super::value::Cell;
 use super::window::{Datum, Digest, Found, Group, Hit, Measure};
 use crate::Hmac;
+use crate::clock::GRACE_NS;
 use countersign_event::Event;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 /// Most open groups of one correlation.
 pub const GROUPS_RULE_MAX: usize = 100_000;
@@ -89,18 +91,23 @@ struct Input {
 
 /// The state of all correlations of a rule set.
 pub(crate) struct Correlator {
-    correlations: Vec<Correlation>,
+    fixed: Arc<Fixed>,
     states: Vec<State>,
+    bounds: Bounds,
+    hmac: Hmac,
+    /// Up to here windows are decided, and up to there all is too late.
+    watermark_ns: i64,
+    too_late_ns: i64,
+    stats: CorrelationStats,
+}
+
+/// What does not change while they run: correlations, each after those that it counts.
+struct Fixed {
+    correlations: Vec<Correlation>,
     /// Rule → correlations that count it, with the place among their members.
     counted_by: HashMap<usize, Vec<(usize, usize)>>,
     /// Correlations that look for too little.
     absences: Vec<usize>,
-    bounds: Bounds,
-    hmac: Hmac,
-    /// The members of `Clock` that matter: up to here windows are decided, and up to there all is too late.
-    watermark_ns: i64,
-    too_late_ns: i64,
-    stats: CorrelationStats,
 }
 
 #[derive(Default)]
@@ -126,6 +133,14 @@ impl Default for Bounds {
     }
 }
 
+impl Bounds {
+    /// In proportion to a bound of hits.
+    pub(crate) fn of(hits: usize) -> Bounds {
+        let groups = hits / (HITS_ALL_MAX / GROUPS_MAX);
+        Bounds { groups_rule: groups.min(GROUPS_RULE_MAX), groups, hits }
+    }
+}
+
 /// Time and index of the hit by which a group is ordered.
 type Rank = (i64, u64, Key);
 /// What is handed to members: by correlation and place, so that what is counted comes before who counts it.
@@ -140,38 +155,37 @@ impl Correlator {
                 counted_by.entry(member.rule).or_default().push((at, place));
             }
         }
-        let states = correlations.iter().map(|_| State::default()).collect();
-        let (watermark_ns, too_late_ns, stats) = (i64::MIN, i64::MIN, CorrelationStats::default());
         let absent = |(_, correlation): &(usize, &Correlation)| correlation.measure.wants_absence();
         let absences = correlations.iter().enumerate().filter(absent).map(|(at, _)| at).collect();
-        Correlator {
-            correlations,
-            states,
-            counted_by,
-            absences,
-            bounds,
-            hmac,
-            watermark_ns,
-            too_late_ns,
-            stats,
-        }
+        Correlator::over(Arc::new(Fixed { correlations, counted_by, absences }), bounds, hmac)
+    }
+
+    fn over(fixed: Arc<Fixed>, bounds: Bounds, hmac: Hmac) -> Correlator {
+        let states = fixed.correlations.iter().map(|_| State::default()).collect();
+        let (watermark_ns, too_late_ns, stats) = (i64::MIN, i64::MIN, CorrelationStats::default());
+        Correlator { fixed, states, bounds, hmac, watermark_ns, too_late_ns, stats }
+    }
+
+    /// The same correlations, without any hit.
+    pub(crate) fn anew(&self, bounds: Bounds) -> Correlator {
+        Correlator::over(Arc::clone(&self.fixed), bounds, Arc::clone(&self.hmac))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.correlations.is_empty()
+        self.fixed.correlations.is_empty()
     }
 
     pub(crate) fn counts(&self, rule: usize) -> bool {
-        self.counted_by.contains_key(&rule)
+        self.fixed.counted_by.contains_key(&rule)
     }
 
     pub(crate) fn rule(&self, correlation: usize) -> Option<&Correlation> {
-        self.correlations.get(correlation)
+        self.fixed.correlations.get(correlation)
     }
 
     /// Longest time that a correlation looks back, ns.
     pub(crate) fn longest_ns(&self) -> u64 {
-        let spans = self.correlations.iter().map(|correlation| correlation.measure.timespan_ns);
+        let spans = self.fixed.correlations.iter().map(|correlation| correlation.measure.timespan_ns);
         spans.max().and_then(|span| u64::try_from(span).ok()).unwrap_or(0)
     }
 
@@ -181,10 +195,11 @@ impl Correlator {
     }
 
     /// Lets time come to a new event: decides what only waited for it, and forgets what is over.
-    pub(crate) fn advance(&mut self, clock: super::clock::Clock, index: u64) -> Vec<Fired> {
-        (self.watermark_ns, self.too_late_ns) = (clock.watermark_ns(), clock.too_late_ns());
+    pub(crate) fn advance(&mut self, watermark_ns: i64, index: u64) -> Vec<Fired> {
+        (self.watermark_ns, self.too_late_ns) = (watermark_ns, watermark_ns.saturating_sub(GRACE_NS));
         let mut fired = Vec::new();
-        for at in self.absences.clone() {
+        let fixed = Arc::clone(&self.fixed);
+        for at in fixed.absences.iter().copied() {
             while let Some(one) = self.decide(at) {
                 fired.extend(one);
             }
@@ -199,7 +214,7 @@ impl Correlator {
     pub(crate) fn feed(&mut self, index: u64, ns: i64, event: &Event, rules: &[usize]) -> Vec<Fired> {
         let mut work = Work::new();
         for rule in rules {
-            for &(at, place) in self.counted_by.get(rule).map_or(&[][..], Vec::as_slice) {
+            for &(at, place) in self.fixed.counted_by.get(rule).map_or(&[][..], Vec::as_slice) {
                 if let Some(input) = self.input(at, place, ns, event) {
                     work.entry((at, place)).or_default().push(input);
                 }
@@ -224,8 +239,8 @@ impl Correlator {
 
     /// Hands a correlation that holds to those that count it.
     fn hand_on(&self, fired: &Fired, work: &mut Work) {
-        let Some(inner) = self.correlations.get(fired.correlation) else { return };
-        for &(at, place) in self.counted_by.get(&inner.rule).map_or(&[][..], Vec::as_slice) {
+        let Some(inner) = self.fixed.correlations.get(fired.correlation) else { return };
+        for &(at, place) in self.fixed.counted_by.get(&inner.rule).map_or(&[][..], Vec::as_slice) {
             let Some(member) = self.member(at, place) else { continue };
             let places: Option<Vec<usize>> = member
                 .group
@@ -247,7 +262,7 @@ impl Correlator {
     }
 
     fn member(&self, at: usize, place: usize) -> Option<&Member> {
-        self.correlations.get(at)?.members.get(place)
+        self.fixed.correlations.get(at)?.members.get(place)
     }
 
     fn input(&self, at: usize, place: usize, ns: i64, event: &Event) -> Option<Input> {
@@ -263,7 +278,7 @@ impl Correlator {
     }
 
     fn datum(&self, at: usize, place: usize, event: Option<&Event>) -> Option<Datum> {
-        let correlation = self.correlations.get(at)?;
+        let correlation = self.fixed.correlations.get(at)?;
         let kind = correlation.measure.kind;
         if kind.temporal() {
             return u8::try_from(place).ok().map(Datum::Rule);
@@ -297,12 +312,12 @@ impl Correlator {
             self.stats.valueless += 1;
             return None;
         };
-        if input.ns <= self.too_late_ns {
+        if input.ns < self.too_late_ns {
             self.stats.too_late += 1;
             return None;
         }
         self.make_room(at, &key);
-        let (correlation, state) = (self.correlations.get(at)?, self.states.get_mut(at)?);
+        let (correlation, state) = (self.fixed.correlations.get(at)?, self.states.get_mut(at)?);
         let measure = &correlation.measure;
         let absence = measure.wants_absence();
         let group = state.groups.entry(key.clone()).or_default();
@@ -328,7 +343,7 @@ impl Correlator {
     /// Decides the oldest window of a correlation that looks for too little, if time has come to its end. The
     /// inner value is `None` when the window had enough.
     fn decide(&mut self, at: usize) -> Option<Option<Fired>> {
-        let (correlation, state) = (self.correlations.get(at)?, self.states.get_mut(at)?);
+        let (correlation, state) = (self.fixed.correlations.get(at)?, self.states.get_mut(at)?);
         let measure = &correlation.measure;
         if !measure.wants_absence() {
             return None;
@@ -349,7 +364,8 @@ impl Correlator {
     /// Before a hit: forgets groups that no hit can reach any more, and closes the oldest where there is still
     /// too much.
     fn make_room(&mut self, at: usize, key: &Key) {
-        let (Some(correlation), Some(state)) = (self.correlations.get(at), self.states.get_mut(at)) else {
+        let (Some(correlation), Some(state)) = (self.fixed.correlations.get(at), self.states.get_mut(at))
+        else {
             return;
         };
         let new = !state.groups.contains_key(key);
@@ -409,7 +425,6 @@ fn joined(cell: &Cell<'_>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::super::ast::{CorrelationKind, LogSource, Op};
-    use super::super::clock::Clock;
     use super::super::fields;
     use super::*;
     use std::sync::Arc;
@@ -438,9 +453,8 @@ mod tests {
         let mut event = Event::default();
         event.who.who = Some(countersign_event::Principal::new(who, countersign_event::Verified::Claimed));
         event.core.t_event = Some(index as i64 * 1_000_000);
-        let mut clock = Clock::new();
-        let ns = clock.advance(index * 1_000_000, &event);
-        correlator.advance(clock, index);
+        let ns = index as i64 * 1_000_000;
+        correlator.advance(ns, index);
         correlator.feed(index, ns, &event, &[0])
     }
 

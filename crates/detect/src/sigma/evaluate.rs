@@ -12,6 +12,7 @@ use super::test;
 use super::value::Cell;
 use countersign_event::Event;
 use std::borrow::Cow;
+use std::cell::Cell as Counter;
 use std::collections::HashMap;
 
 /// Most events looked at together.
@@ -51,6 +52,8 @@ pub(crate) struct Batch<'b, 'e> {
     routes: Vec<Bitmap>,
     /// Pairs are looked at only when a rule comes to them.
     pairs: Vec<Option<Rows<'static>>>,
+    /// Work since it was last asked for: words of 64 rows that were joined, and rows of pairs that were compared.
+    work: Counter<u64>,
 }
 
 /// Some rows of a batch.
@@ -118,7 +121,7 @@ impl Evaluator {
             rows
         };
         let routes = plan.routes.iter().map(route).collect();
-        Batch { plan, events, tests, routes, pairs: vec![None; plan.pairs.len()] }
+        Batch { plan, events, tests, routes, pairs: vec![None; plan.pairs.len()], work: Counter::new(0) }
     }
 }
 
@@ -182,6 +185,16 @@ impl Batch<'_, '_> {
         self.eval(expr)
     }
 
+    /// Takes the count of work since the last time.
+    pub(crate) fn take_work(&self) -> u64 {
+        self.work.take()
+    }
+
+    fn count(&self, parts: usize) {
+        let words = self.events.len().div_ceil(64) * parts;
+        self.work.set(self.work.get().saturating_add(words as u64));
+    }
+
     /// Looks at the pairs that an expression needs.
     fn find_pairs(&mut self, expr: &Expr) {
         match expr {
@@ -189,6 +202,7 @@ impl Batch<'_, '_> {
                 let at = *id as usize;
                 if let (Some(slot @ None), Some(pair)) = (self.pairs.get_mut(at), self.plan.pairs.get(at)) {
                     *slot = Some(pair.rows(self.events));
+                    self.work.set(self.work.get().saturating_add(self.events.len() as u64));
                 }
             }
             Expr::All(parts) | Expr::Any(parts) | Expr::AtLeast(_, parts) => {
@@ -210,10 +224,14 @@ impl Batch<'_, '_> {
                 _ => Rows::None,
             },
             Expr::Pair(id) => self.pairs.get(*id as usize).cloned().flatten().unwrap_or(Rows::None),
-            Expr::Not(part) => self.eval(part).not(),
+            Expr::Not(part) => {
+                self.count(1);
+                self.eval(part).not()
+            }
             Expr::All(parts) => {
                 let mut rows = Rows::Every;
                 for part in parts {
+                    self.count(1);
                     rows = rows.and(self.eval(part));
                     if matches!(rows, Rows::None) {
                         break;
@@ -221,13 +239,17 @@ impl Batch<'_, '_> {
                 }
                 rows
             }
-            Expr::Any(parts) => parts.iter().fold(Rows::None, |rows, part| rows.or(self.eval(part))),
+            Expr::Any(parts) => {
+                self.count(parts.len());
+                parts.iter().fold(Rows::None, |rows, part| rows.or(self.eval(part)))
+            }
             Expr::AtLeast(least, parts) => self.at_least(*least, parts),
         }
     }
 
     /// `reached[n]` holds where more than `n` of the parts so far do.
     fn at_least(&self, least: usize, parts: &[Expr]) -> Rows<'_> {
+        self.count(parts.len() * least);
         let mut reached = vec![Rows::None; least];
         for part in parts {
             let rows = self.eval(part);

@@ -48,6 +48,8 @@ pub struct Warning {
     pub id: String,
     /// What can never hold, and why.
     pub what: String,
+    /// Whether it is the whole rule that can never match; said at most once of a rule.
+    pub never: bool,
 }
 
 /// A place in a document and what is wrong there; becomes [`Refused`] once the rule is known.

@@ -1,21 +1,21 @@
-//! A set of rules that runs: text in, matches out.
+//! A set of rules that runs: events in, matches out. Not the reading of rule texts: that is `load`.
 
-use super::ast::{self, Document, Filter, LogSource, Meta};
-use super::clock::Clock;
-use super::compile::{Compiler, Placeholders};
+use super::ast::{self, Meta};
+use super::compile::Placeholders;
 use super::correlate::{Bounds, CorrelationStats, Correlator, Fired};
 use super::evaluate::{BATCH_MAX, Evaluator, Rows};
-use super::link::{self, Named, Names};
-use super::plan::{Expr, Plan, Planner};
-use super::refused::{Fault, Refused, Warning};
-use super::route::Route;
-use super::{read, yaml};
+use super::history::{self, Histories};
+use super::load::Loader;
+use super::plan::{Expr, Plan};
+use super::refused::{Refused, Warning};
 use crate::Hmac;
+use crate::clock::{AHEAD_MAX_NS, Clock, Timely};
 use countersign_event::Event;
-use sha2::{Digest, Sha256};
 
 /// Most rules in a set.
 pub const RULES_MAX: usize = 10_000;
+/// Event times further from 1970 are taken as this, ns: 146 years. Beyond it windows could not be computed.
+const TIME_MAX_NS: i64 = 1 << 62;
 
 /// The text of a rule file, and what to call it in messages.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +63,8 @@ pub struct Match {
     pub rule: usize,
     /// Ledger index of the event at which it was decided.
     pub index: u64,
+    /// How that event stood to the watermark; of a window that time alone decided: on time, or historical.
+    pub timely: Timely,
     /// What a correlation found; `None` for a rule of single events.
     pub correlation: Option<Box<Correlated>>,
 }
@@ -86,13 +88,28 @@ pub struct Correlated {
     pub evidence: Vec<u64>,
 }
 
+/// What a rule of single events cost so far. Work is counted, not time, so that a replay counts the same: words of 64
+/// events that its condition joined, and events whose fields it compared with each other. The tests of single values are
+/// shared by all rules and in none of these; how often depends on the cut into batches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RuleCost {
+    /// Units of work.
+    pub work: u64,
+    /// Events at which it held.
+    pub hits: u64,
+}
+
 /// Counters of a rule set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RuleStats {
     /// Events looked at.
     pub events: u64,
-    /// Counters of its correlations.
+    /// Counters of its correlations, those over history among them.
     pub correlations: CorrelationStats,
+    /// Events later than lateness and grace together: rules of single events ran on them, windows did not.
+    pub too_late: u64,
+    /// Observers whose windows of history were given up because there were too many.
+    pub histories_evicted: u64,
     /// How often the kept answers of a field were forgotten because they were too many.
     pub forgotten: u64,
 }
@@ -107,6 +124,19 @@ pub struct Compiled {
     pub warnings: Vec<Warning>,
 }
 
+impl Compiled {
+    /// Rules that run and can never match.
+    pub fn never(&self) -> usize {
+        self.warnings.iter().filter(|warning| warning.never).count()
+    }
+
+    /// The line in which a check ends: `loaded N, refused M, can-never-match K`.
+    pub fn summary(&self) -> String {
+        let (loaded, refused) = (self.rules.rules().len(), self.refused.len());
+        format!("loaded {loaded}, refused {refused}, can-never-match {}", self.never())
+    }
+}
+
 /// Rules that run together. [`RuleSet::evaluate`] is a function of the events so far, in ledger order: any cut
 /// into batches gives the same matches.
 pub struct RuleSet {
@@ -116,8 +146,11 @@ pub struct RuleSet {
     plan: Plan,
     evaluator: Evaluator,
     correlator: Correlator,
+    histories: Histories,
     clock: Clock,
     events: u64,
+    /// By number of the rule.
+    costs: Vec<RuleCost>,
 }
 
 impl RuleSet {
@@ -129,6 +162,21 @@ impl RuleSet {
             loader.read(text);
         }
         loader.compile(options)
+    }
+
+    /// A set that has seen nothing.
+    pub(super) fn new(
+        infos: Vec<RuleInfo>,
+        exprs: Vec<(usize, Expr)>,
+        plan: Plan,
+        correlations: Vec<super::correlate::Correlation>,
+        hmac: &Hmac,
+    ) -> RuleSet {
+        let evaluator = Evaluator::new(&plan);
+        let correlator = Correlator::new(correlations, Bounds::default(), Hmac::clone(hmac));
+        let costs = vec![RuleCost::default(); infos.len()];
+        let (histories, clock) = (Histories::default(), Clock::new());
+        RuleSet { infos, exprs, plan, evaluator, correlator, histories, clock, events: 0, costs }
     }
 
     /// The rules, in the order of their texts, correlations last; [`Match::rule`] is a place in it.
@@ -143,8 +191,29 @@ impl RuleSet {
 
     /// Counters.
     pub fn stats(&self) -> RuleStats {
-        let correlations = self.correlator.stats();
-        RuleStats { events: self.events, correlations, forgotten: self.evaluator.forgotten() }
+        let (past, histories_evicted) = self.histories.stats();
+        RuleStats {
+            events: self.events,
+            correlations: history::sum(self.correlator.stats(), past),
+            too_late: self.clock.too_late(),
+            histories_evicted,
+            forgotten: self.evaluator.forgotten(),
+        }
+    }
+
+    /// What each rule cost so far, in the order of [`RuleSet::rules`]; of correlations nothing is counted.
+    pub fn costs(&self) -> &[RuleCost] {
+        &self.costs
+    }
+
+    /// How far the time of events has come.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Goes on from where another run had come.
+    pub(crate) fn resume(&mut self, clock: Clock) {
+        self.clock = clock;
     }
 
     /// Lets go of the field values that are kept for speed, as an erasure wants. Matches are the same after it.
@@ -164,52 +233,68 @@ impl RuleSet {
 
     fn chunk(&mut self, events: &[(u64, u64, &Event)], out: &mut Vec<Match>) {
         self.events += events.len() as u64;
-        let only: Vec<&Event> = events.iter().map(|(.., event)| *event).collect();
-        let mut hits: Vec<(usize, usize)> = Vec::new();
-        let mut batch = self.evaluator.batch(&self.plan, &only);
-        for (rule, expr) in &self.exprs {
-            match batch.rows(expr) {
-                Rows::None => {}
-                rows => hits.extend(rows.list(only.len()).into_iter().map(|row| (row, *rule))),
-            }
-        }
-        hits.sort_unstable();
+        let hits = self.hits(events);
         let mut hits = hits.as_slice();
-        if self.correlator.is_empty() {
-            let index = |row: usize| events.get(row).map_or(0, |(index, ..)| *index);
-            out.extend(hits.iter().map(|(row, rule)| Match {
-                rule: *rule,
-                index: index(*row),
-                correlation: None,
-            }));
-            return;
-        }
         let mut counted = Vec::new();
         for (row, (index, ledger_ns, event)) in events.iter().enumerate() {
-            let ns = self.clock.advance(*ledger_ns, event);
-            for fired in self.correlator.advance(self.clock, *index) {
-                out.extend(self.correlated(fired, *index));
-            }
+            let moment = self.clock.see(*ledger_ns, event);
+            let latest = i64::try_from(*ledger_ns).unwrap_or(i64::MAX).saturating_add(AHEAD_MAX_NS);
+            let ns = moment.at_ns.min(latest).clamp(-TIME_MAX_NS, TIME_MAX_NS);
             let here = hits.partition_point(|(at, _)| *at == row);
             let (now, later) = hits.split_at(here);
             hits = later;
+            let past = moment.timely == Timely::Historical;
+            let correlates = !self.correlator.is_empty();
+            if correlates && !past {
+                for fired in self.correlator.advance(moment.watermark_ns, *index) {
+                    out.extend(self.correlated(fired, *index, Timely::OnTime));
+                }
+            }
             counted.clear();
             for (_, rule) in now {
                 if self.infos.get(*rule).is_some_and(|info| info.reported) {
-                    out.push(Match { rule: *rule, index: *index, correlation: None });
+                    out.push(Match { rule: *rule, index: *index, timely: moment.timely, correlation: None });
                 }
                 counted.extend(Some(*rule).filter(|rule| self.correlator.counts(*rule)));
             }
-            if counted.is_empty() {
+            if !correlates || counted.is_empty() && !past {
                 continue;
             }
-            for fired in self.correlator.feed(*index, ns, event, &counted) {
-                out.extend(self.correlated(fired, *index));
+            let fired = if past {
+                let history = self.histories.at(&event.core.agent, ns, *index, &self.correlator);
+                let mut fired = history.correlator.advance(history.watermark_ns, *index);
+                fired.extend(history.correlator.feed(*index, ns, event, &counted));
+                fired
+            } else {
+                self.correlator.feed(*index, ns, event, &counted)
+            };
+            for fired in fired {
+                out.extend(self.correlated(fired, *index, moment.timely));
             }
         }
     }
 
-    fn correlated(&self, fired: Fired, index: u64) -> Option<Match> {
+    /// Which rules of single events hold where: (row, rule), ascending.
+    fn hits(&mut self, events: &[(u64, u64, &Event)]) -> Vec<(usize, usize)> {
+        let only: Vec<&Event> = events.iter().map(|(.., event)| *event).collect();
+        let mut hits: Vec<(usize, usize)> = Vec::new();
+        let mut batch = self.evaluator.batch(&self.plan, &only);
+        for (rule, expr) in &self.exprs {
+            let before = hits.len();
+            match batch.rows(expr) {
+                Rows::None => {}
+                rows => hits.extend(rows.list(only.len()).into_iter().map(|row| (row, *rule))),
+            }
+            if let Some(cost) = self.costs.get_mut(*rule) {
+                cost.work = cost.work.saturating_add(batch.take_work());
+                cost.hits += (hits.len() - before) as u64;
+            }
+        }
+        hits.sort_unstable();
+        hits
+    }
+
+    fn correlated(&self, fired: Fired, index: u64, timely: Timely) -> Option<Match> {
         let correlation = self.correlator.rule(fired.correlation)?;
         if !self.infos.get(correlation.rule)?.reported {
             return None;
@@ -224,234 +309,7 @@ impl RuleSet {
             count: found.count,
             evidence: found.evidence,
         };
-        Some(Match { rule: correlation.rule, index, correlation: Some(Box::new(correlated)) })
+        let correlation = correlation.rule;
+        Some(Match { rule: correlation, index, timely, correlation: Some(Box::new(correlated)) })
     }
-}
-
-/// A document with the place it came from.
-struct Loaded<T> {
-    source: String,
-    document: usize,
-    hash: Sha256,
-    written: T,
-}
-
-/// Rules on their way into a set.
-#[derive(Default)]
-struct Loader {
-    rules: Vec<Loaded<ast::Rule>>,
-    correlations: Vec<Loaded<ast::Correlation>>,
-    filters: Vec<Loaded<Filter>>,
-    refused: Vec<Refused>,
-}
-
-impl Loader {
-    fn read(&mut self, text: &RuleText<'_>) {
-        for (document, mapping) in yaml::documents(text.text) {
-            let source = text.source.to_owned();
-            let mapping = match mapping {
-                Ok(mapping) => mapping,
-                Err(fault) => {
-                    self.refused.push(refused(&source, document, &Meta::default(), fault));
-                    continue;
-                }
-            };
-            let canonical = yaml_serde::to_string(&mapping).unwrap_or_default();
-            let hash = Sha256::new().chain_update(canonical);
-            match read::document(&mapping) {
-                Ok(Document::Rule(written)) => self.rules.push(Loaded { source, document, hash, written }),
-                Ok(Document::Filter(written)) => {
-                    self.filters.push(Loaded { source, document, hash, written })
-                }
-                Ok(Document::Correlation(written)) => {
-                    self.correlations.push(Loaded { source, document, hash, written });
-                }
-                Err(fault) => {
-                    let (meta, fault) = *fault;
-                    self.refused.push(refused(&source, document, &meta, fault));
-                }
-            }
-        }
-    }
-
-    fn compile(mut self, options: &Options) -> Compiled {
-        let mut compiler = Compiler { planner: Planner::default(), placeholders: &options.placeholders };
-        let (mut infos, mut exprs, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
-        let mut names = Names::new();
-        let filters = self.filters(&mut compiler);
-        for mut loaded in std::mem::take(&mut self.rules) {
-            let ast::Rule { meta, logsource, detections } = &loaded.written;
-            let made =
-                self.room(infos.len(), &meta.id, &names).and_then(|()| compiler.rule(logsource, detections));
-            let mut expr = match made {
-                Ok(expr) => expr,
-                Err(fault) => {
-                    note(&mut names, meta, || Named::Refused);
-                    self.refused.push(refused(&loaded.source, loaded.document, meta, fault));
-                    continue;
-                }
-            };
-            for (filter, wanted, hash) in
-                filters.iter().filter(|(filter, ..)| applies(filter, meta, logsource))
-            {
-                expr = Expr::All(vec![expr, wanted.clone()]);
-                loaded.hash.update(hash);
-                loaded.hash.update(filter.meta.id.as_bytes());
-            }
-            if Route::of(logsource) == Route::Nothing {
-                let what = "can never match: no event has its log source".to_owned();
-                warnings.push(Warning { id: meta.id.clone(), what });
-            }
-            let rule = infos.len();
-            note(&mut names, meta, || Named::Rule { rule, logsource: logsource.clone() });
-            exprs.push((rule, expr));
-            let hash = loaded.hash.finalize().into();
-            infos.push(RuleInfo { meta: meta.clone(), hash, correlation: None, reported: true });
-        }
-        self.check_filters(&infos);
-        let linked = self.link(&mut infos, &mut names);
-        let plan = match compiler.planner.finish() {
-            Ok(plan) => plan,
-            Err(what) => return self.nothing(what, options),
-        };
-        let evaluator = Evaluator::new(&plan);
-        let correlator = Correlator::new(linked, Bounds::default(), options.hmac.clone());
-        let rules = RuleSet { infos, exprs, plan, evaluator, correlator, clock: Clock::new(), events: 0 };
-        Compiled { rules, refused: self.refused, warnings }
-    }
-
-    /// All rules together are too much: none runs, and that is said.
-    fn nothing(mut self, what: String, options: &Options) -> Compiled {
-        self.refused.push(refused("", 0, &Meta::default(), Fault::new("", what)));
-        let plan = Plan { columns: Vec::new(), pairs: Vec::new(), routes: Vec::new(), tests: 0 };
-        let evaluator = Evaluator::new(&plan);
-        let correlator = Correlator::new(Vec::new(), Bounds::default(), options.hmac.clone());
-        let (infos, exprs) = (Vec::new(), Vec::new());
-        let rules = RuleSet { infos, exprs, plan, evaluator, correlator, clock: Clock::new(), events: 0 };
-        Compiled { rules, refused: self.refused, warnings: Vec::new() }
-    }
-
-    fn room(&self, rules: usize, id: &str, names: &Names) -> Result<(), Fault> {
-        if rules >= RULES_MAX {
-            return Err(Fault::new("", format!("more than {RULES_MAX} rules")));
-        }
-        match names.contains_key(id) {
-            true => Err(Fault::new("id", "another rule has it")),
-            false => Ok(()),
-        }
-    }
-
-    /// The filters that can be evaluated, each with what it wants.
-    fn filters(&mut self, compiler: &mut Compiler<'_>) -> Vec<(Filter, Expr, [u8; 32])> {
-        let mut out = Vec::new();
-        for loaded in std::mem::take(&mut self.filters) {
-            let Filter { meta, logsource, detections, .. } = &loaded.written;
-            match compiler.detections(logsource, detections) {
-                Ok(expr) => out.push((loaded.written.clone(), expr, loaded.hash.clone().finalize().into())),
-                Err(fault) => {
-                    let fault = fault.within("filter");
-                    self.refused.push(refused(&loaded.source, loaded.document, meta, fault));
-                }
-            }
-            self.filters.push(loaded);
-        }
-        out
-    }
-
-    /// A filter that names no rule that runs would be forgotten silently.
-    fn check_filters(&mut self, infos: &[RuleInfo]) {
-        for loaded in &self.filters {
-            let known =
-                |name: &String| infos.iter().any(|info| info.meta.id == *name || info.meta.name == *name);
-            if let Some(unknown) = loaded.written.rules.iter().find(|name| !known(name)) {
-                let fault = Fault::new("filter.rules", format!("no rule that runs is called `{unknown}`"));
-                self.refused.push(refused(&loaded.source, loaded.document, &loaded.written.meta, fault));
-            }
-        }
-    }
-
-    /// Links correlations, those that count no other first.
-    fn link(&mut self, infos: &mut Vec<RuleInfo>, names: &mut Names) -> Vec<super::correlate::Correlation> {
-        let mut waiting = std::mem::take(&mut self.correlations);
-        let mut out = Vec::new();
-        loop {
-            let pending: Vec<(String, String)> =
-                waiting.iter().map(|l| (l.written.meta.id.clone(), l.written.meta.name.clone())).collect();
-            let waits = |loaded: &Loaded<ast::Correlation>| {
-                let awaited = |name: &String| pending.iter().any(|(id, other)| id == name || other == name);
-                loaded.written.rules.iter().any(awaited)
-            };
-            let (later, now): (Vec<_>, Vec<_>) = waiting.into_iter().partition(waits);
-            if now.is_empty() {
-                for loaded in later {
-                    let fault = Fault::new("correlation.rules", "counts itself, by way of what it names");
-                    self.refused.push(refused(&loaded.source, loaded.document, &loaded.written.meta, fault));
-                }
-                return out;
-            }
-            for loaded in now {
-                self.link_one(loaded, infos, names, &mut out);
-            }
-            waiting = later;
-        }
-    }
-
-    fn link_one(
-        &mut self,
-        loaded: Loaded<ast::Correlation>,
-        infos: &mut Vec<RuleInfo>,
-        names: &mut Names,
-        out: &mut Vec<super::correlate::Correlation>,
-    ) {
-        let written = &loaded.written;
-        let rule = infos.len();
-        let linked = self.room(rule, &written.meta.id, names).and_then(|()| link::link(rule, written, names));
-        match linked {
-            Ok((correlation, chain)) => {
-                let members = correlation.members.iter().map(|member| member.rule);
-                let members: Vec<usize> = members.filter(|_| !written.generate).collect();
-                members
-                    .iter()
-                    .for_each(|at| infos.iter_mut().skip(*at).take(1).for_each(|info| info.reported = false));
-                let group_by = written.group_by.clone();
-                note(names, &written.meta, || Named::Correlation { rule, group_by: group_by.clone(), chain });
-                let (meta, hash) = (written.meta.clone(), loaded.hash.clone().finalize().into());
-                infos.push(RuleInfo { meta, hash, correlation: Some(written.kind), reported: true });
-                out.push(correlation);
-            }
-            Err(fault) => {
-                note(names, &written.meta, || Named::Refused);
-                self.refused.push(refused(&loaded.source, loaded.document, &written.meta, fault));
-            }
-        }
-    }
-}
-
-/// Notes a rule under its id and its name.
-fn note(names: &mut Names, meta: &Meta, named: impl Fn() -> Named) {
-    let mut both = vec![&meta.id];
-    if !meta.name.is_empty() && meta.name != meta.id {
-        both.push(&meta.name);
-    }
-    for name in both {
-        let taken = names.contains_key(name.as_str());
-        names.insert(name.clone(), if taken { Named::Ambiguous } else { named() });
-    }
-}
-
-/// Whether a filter is about a rule: by name, and within the filter's log source.
-fn applies(filter: &Filter, meta: &Meta, logsource: &LogSource) -> bool {
-    let named =
-        filter.rules.is_empty() || filter.rules.iter().any(|name| *name == meta.id || *name == meta.name);
-    let within = |wanted: &str, has: &str| wanted.is_empty() || wanted == has;
-    let of = &filter.logsource;
-    named
-        && within(&of.product, &logsource.product)
-        && within(&of.category, &logsource.category)
-        && within(&of.service, &logsource.service)
-}
-
-fn refused(source: &str, document: usize, meta: &Meta, fault: Fault) -> Refused {
-    let (id, title) = (meta.id.clone(), meta.title.clone());
-    Refused { source: source.to_owned(), document, id, title, field: fault.field, what: fault.what }
 }

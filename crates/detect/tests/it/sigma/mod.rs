@@ -4,6 +4,7 @@ mod case_files;
 mod correlations;
 #[allow(dead_code, reason = "shared with `crates/detect/oracle`")]
 mod generate;
+mod loaded;
 mod meaning;
 mod oracle;
 mod ordinary;
@@ -11,6 +12,7 @@ mod pack;
 mod pack_files;
 mod refused;
 mod stable;
+mod time;
 #[allow(dead_code, reason = "shared with `crates/detect/oracle`")]
 mod vectors;
 
