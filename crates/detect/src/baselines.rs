@@ -7,7 +7,7 @@
 
 mod agree;
 mod allow;
-mod changes;
+pub(crate) mod changes;
 mod groups;
 mod save;
 
@@ -88,7 +88,8 @@ struct Watched {
 impl Baselines {
     /// With all watchers, none of which has seen anything.
     pub fn new(config: BaselinesConfig, hmac: Hmac) -> Baselines {
-        Baselines::with(config, hmac, crate::watchers::all(&config))
+        let watchers = crate::watchers::all(&config);
+        Baselines::with(config, hmac, watchers)
     }
 
     pub(crate) fn with(config: BaselinesConfig, hmac: Hmac, watchers: Vec<Box<dyn Watcher>>) -> Baselines {
@@ -132,11 +133,12 @@ impl Baselines {
 
     fn look(&mut self, index: u64, ledger_ns: u64, event: &Event, out: &mut Vec<Finding>) {
         if event.core.rec == Some(Rec::Finding) || event.core.op.starts_with("alert.") {
+            self.watchers.iter_mut().for_each(|w| w.watcher.pass(self.keys, index, ledger_ns, event));
             return;
         }
         let moment = self.clock.see(ledger_ns, event);
         self.advance(moment.watermark_ns, (index, ledger_ns, event), out);
-        self.changes.see(&mut self.keys, event, moment.at_ns);
+        self.changes.see(self.keys, event, moment.at_ns);
         let call = self.call(index, ledger_ns, event, moment);
         if call.is_call && call.counts() && self.groups.see(&call) {
             out.push(self.learned(&call));
@@ -162,7 +164,7 @@ impl Baselines {
         moment: crate::clock::Moment,
     ) -> Call<'e> {
         let (tenant, target) = (event.core.tenant.as_str(), &event.target);
-        let keys = &mut self.keys;
+        let keys = self.keys;
         let caller = event.who.who.as_ref().map_or("", |who| who.id.as_str());
         let who = match caller {
             "" => keys.of(WHO, &[tenant, &caller_name(event)]),
@@ -187,6 +189,7 @@ impl Baselines {
             source: keys.of(SOURCE, &[tenant, &event.core.agent]),
             learning: true,
             changing: self.changes.now(moment.at_ns, &[group, service]),
+            keys,
         }
     }
 
@@ -241,7 +244,8 @@ impl Baselines {
         let id = rule.finding_id(&self.hmac, &tenant, &draft.about, draft.evidence.first, draft.window.0);
         let group = self.keys.of(SERVICE, &[&tenant, &group_name(&draft.subject)]);
         let mut flags = Vec::new();
-        if statistical && self.groups.learning(&group) {
+        let learning = watched.watcher.learning(&draft.about).unwrap_or_else(|| self.groups.learning(&group));
+        if statistical && learning {
             flags.push(Flag::Learning);
         }
         match call.map(|call| call.timely) {
@@ -397,5 +401,16 @@ impl Detector for Baselines {
     }
 }
 
+#[cfg(test)]
+impl Baselines {
+    /// What watchers are shown of this event, without anything learned.
+    pub(crate) fn call_of<'e>(&mut self, index: u64, ledger_ns: u64, event: &'e Event) -> Call<'e> {
+        let moment = self.clock.see(ledger_ns, event);
+        self.call(index, ledger_ns, event, moment)
+    }
+}
+
+#[cfg(test)]
+pub(crate) use tests::hmac as test_hmac;
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@
 //! is in a [`Table`], bounded; what it says rests on numbers that it names.
 
 pub(crate) mod keys;
+pub(crate) mod opened;
 pub(crate) mod table;
 
 use crate::bytes::{Reader, Writer};
@@ -15,6 +16,7 @@ use countersign_event::{Event, FindingState, Rec, Severity, Verified};
 use std::borrow::Cow;
 
 pub(crate) use keys::{Key, Keys};
+pub(crate) use opened::Opened;
 pub(crate) use table::{Standing, Table};
 
 /// One committed event, with what all watchers ask about it.
@@ -48,6 +50,8 @@ pub(crate) struct Call<'e> {
     pub(crate) learning: bool,
     /// A change of the caller's or the called service was announced for now.
     pub(crate) changing: bool,
+    /// Makes keys of further names; kinds of names from 16 on are free, each watcher its own.
+    pub(crate) keys: Keys,
 }
 
 /// What a watcher says; [`crate::baselines`] makes the finding of it.
@@ -94,6 +98,12 @@ impl Draft {
     /// With a value of the sentence.
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Draft {
         self.values.push((name, value.into()));
+        self
+    }
+
+    /// With several.
+    pub(crate) fn and<const N: usize>(mut self, values: [(&'static str, String); N]) -> Draft {
+        self.values.extend(values);
         self
     }
 }
@@ -161,6 +171,12 @@ pub(crate) trait Watcher: Send {
     fn see(&mut self, call: &Call<'_>, out: &mut Vec<Draft>);
     /// The watermark is now here: called at most once a second of event time, before the event that moved it is seen.
     fn advance(&mut self, _watermark_ns: i64, _ledger_ns: u64, _out: &mut Vec<Draft>) {}
+    /// A record that is not looked at (a finding, a delivery of one): for what counts records.
+    fn pass(&mut self, _keys: Keys, _index: u64, _ledger_ns: u64, _event: &Event) {}
+    /// Whether what `about` stands for is still being learned; `None` = as the caller's peer group.
+    fn learning(&self, _about: &Key) -> Option<bool> {
+        None
+    }
     /// The next watermark at which [`Watcher::advance`] could have something to say, ns: a tick comes for it when
     /// nothing else moves the clock.
     fn wake_ns(&self) -> Option<i64> {
@@ -240,7 +256,7 @@ pub(crate) fn group_name(event: &Event) -> Cow<'_, str> {
     Cow::Borrowed(without_replica(&who.id))
 }
 
-fn without_replica(id: &str) -> &str {
+pub(crate) fn without_replica(id: &str) -> &str {
     let Some((stem, last)) = id.rsplit_once('-') else { return id };
     let digits = |text: &str| !text.is_empty() && text.len() <= 4 && text.bytes().all(|b| b.is_ascii_digit());
     let hash = |text: &str, from: usize, to: usize| {

@@ -16,7 +16,7 @@ const LONGEST_NS: i64 = 86_400_000_000_000;
 const CHANGES_MAX: usize = 1_024;
 
 #[derive(Default)]
-pub(super) struct Changes(Vec<Change>);
+pub(crate) struct Changes(Vec<Change>);
 
 #[derive(Clone, Copy)]
 struct Change {
@@ -27,7 +27,7 @@ struct Change {
 }
 
 impl Changes {
-    pub(super) fn see(&mut self, keys: &mut Keys, event: &Event, at_ns: i64) {
+    pub(crate) fn see(&mut self, keys: Keys, event: &Event, at_ns: i64) {
         let core = &event.core;
         if core.rec != Some(Rec::Platform) || !matches!(core.op.as_str(), "change.window" | "deploy") {
             return;
@@ -46,14 +46,24 @@ impl Changes {
     }
 
     /// Whether one of these services changes at this time.
-    pub(super) fn now(&self, at_ns: i64, services: &[Key]) -> bool {
+    pub(crate) fn now(&self, at_ns: i64, services: &[Key]) -> bool {
         self.0.iter().any(|change| {
             (change.from_ns..=change.to_ns).contains(&at_ns)
                 && change.service.is_none_or(|service| services.contains(&service))
         })
     }
 
-    pub(super) fn write(&self, out: &mut Writer) {
+    /// When the last change of these services ends that was on at some time within `(from, to]`, ns.
+    pub(crate) fn ends_after(&self, from_ns: i64, to_ns: i64, services: &[Key]) -> Option<i64> {
+        let within = |change: &&Change| {
+            change.to_ns > from_ns
+                && change.from_ns <= to_ns
+                && change.service.is_none_or(|service| services.contains(&service))
+        };
+        self.0.iter().filter(within).map(|change| change.to_ns).max()
+    }
+
+    pub(crate) fn write(&self, out: &mut Writer) {
         out.len(self.0.len());
         for change in &self.0 {
             out.bool(change.service.is_some());
@@ -63,7 +73,7 @@ impl Changes {
         }
     }
 
-    pub(super) fn read(from: &mut Reader<'_>) -> Option<Changes> {
+    pub(crate) fn read(from: &mut Reader<'_>) -> Option<Changes> {
         let many = from.len(33)?;
         let each = (0..many).map(|_| {
             let (named, service) = (from.bool()?, from.key()?);

@@ -34,11 +34,11 @@ impl Hasher for KeyHasher {
     fn write_usize(&mut self, _: usize) {}
 }
 
-/// Makes keys.
+/// Makes keys. Small, so that each call carries it.
+#[derive(Clone, Copy)]
 pub(crate) struct Keys {
     k0: u64,
     k1: u64,
-    scratch: Vec<u8>,
 }
 
 impl Keys {
@@ -49,29 +49,42 @@ impl Keys {
             bytes.copy_from_slice(&seed[at..at + 8]);
             u64::from_le_bytes(bytes)
         };
-        Keys { k0: word(0), k1: word(8), scratch: Vec::new() }
+        Keys { k0: word(0), k1: word(8) }
     }
 
     /// The key of these names. `kind` tells apart what the names are of.
-    pub(crate) fn of(&mut self, kind: u8, names: &[&str]) -> Key {
-        self.scratch.clear();
-        self.scratch.push(kind);
+    pub(crate) fn of(&self, kind: u8, names: &[&str]) -> Key {
+        let mut sip = Sip::new(self.k0, self.k1);
+        sip.write(&[kind]);
         for name in names {
             let name = &name.as_bytes()[..name.len().min(NAME_MAX_BYTES)];
-            self.scratch.extend_from_slice(&(name.len() as u16).to_le_bytes());
-            self.scratch.extend_from_slice(name);
+            sip.write(&(name.len() as u16).to_le_bytes());
+            sip.write(name);
         }
-        siphash128(self.k0, self.k1, &self.scratch)
+        sip.done()
     }
 
     /// The key of a pair of keys.
-    pub(crate) fn pair(&mut self, kind: u8, a: &Key, b: &Key) -> Key {
-        self.scratch.clear();
-        self.scratch.push(kind);
-        self.scratch.extend_from_slice(a);
-        self.scratch.extend_from_slice(b);
-        siphash128(self.k0, self.k1, &self.scratch)
+    pub(crate) fn pair(&self, kind: u8, a: &Key, b: &Key) -> Key {
+        let mut sip = Sip::new(self.k0, self.k1);
+        sip.write(&[kind]);
+        sip.write(a);
+        sip.write(b);
+        sip.done()
     }
+
+    /// The key of bytes.
+    pub(crate) fn bytes(&self, kind: u8, bytes: &[u8]) -> Key {
+        let mut sip = Sip::new(self.k0, self.k1);
+        sip.write(&[kind]);
+        sip.write(bytes);
+        sip.done()
+    }
+}
+
+/// The first half of a key, where so much is enough.
+pub(crate) fn half(key: &Key) -> u64 {
+    key.first_chunk::<8>().map_or(0, |head| u64::from_le_bytes(*head))
 }
 
 struct State([u64; 4]);
@@ -106,29 +119,55 @@ impl State {
     }
 }
 
-fn siphash128(k0: u64, k1: u64, bytes: &[u8]) -> Key {
-    let mut state = State([
-        k0 ^ 0x736f_6d65_7073_6575,
-        k1 ^ 0x646f_7261_6e64_6f6d ^ 0xee,
-        k0 ^ 0x6c79_6765_6e65_7261,
-        k1 ^ 0x7465_6462_7974_6573,
-    ]);
-    let (words, rest) = bytes.as_chunks::<8>();
-    for word in words {
-        state.take(u64::from_le_bytes(*word));
+/// Takes bytes in pieces, without copying them together first.
+struct Sip {
+    state: State,
+    /// Bytes that fill no word yet, in the low end, and how many.
+    rest: u64,
+    filled: u32,
+    length: usize,
+}
+
+impl Sip {
+    fn new(k0: u64, k1: u64) -> Sip {
+        let state = State([
+            k0 ^ 0x736f_6d65_7073_6575,
+            k1 ^ 0x646f_7261_6e64_6f6d ^ 0xee,
+            k0 ^ 0x6c79_6765_6e65_7261,
+            k1 ^ 0x7465_6462_7974_6573,
+        ]);
+        Sip { state, rest: 0, filled: 0, length: 0 }
     }
-    let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    last[7] = bytes.len() as u8;
-    state.take(u64::from_le_bytes(last));
-    state.0[2] ^= 0xee;
-    let low = state.fold();
-    state.0[1] ^= 0xdd;
-    let high = state.fold();
-    let mut key = [0; 16];
-    key[..8].copy_from_slice(&low.to_le_bytes());
-    key[8..].copy_from_slice(&high.to_le_bytes());
-    key
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.length = self.length.wrapping_add(bytes.len());
+        let (words, tail) = bytes.as_chunks::<8>();
+        for word in words {
+            let word = u64::from_le_bytes(*word);
+            self.state.take(self.rest | word << (8 * self.filled));
+            self.rest = if self.filled == 0 { 0 } else { word >> (64 - 8 * self.filled) };
+        }
+        for byte in tail {
+            self.rest |= u64::from(*byte) << (8 * self.filled);
+            self.filled += 1;
+            if self.filled == 8 {
+                self.state.take(self.rest);
+                (self.rest, self.filled) = (0, 0);
+            }
+        }
+    }
+
+    fn done(mut self) -> Key {
+        self.state.take(self.rest | (self.length as u64) << 56);
+        self.state.0[2] ^= 0xee;
+        let low = self.state.fold();
+        self.state.0[1] ^= 0xdd;
+        let high = self.state.fold();
+        let mut key = [0; 16];
+        key[..8].copy_from_slice(&low.to_le_bytes());
+        key[8..].copy_from_slice(&high.to_le_bytes());
+        key
+    }
 }
 
 #[cfg(test)]
@@ -139,12 +178,31 @@ mod tests {
     #[test]
     fn names_that_join_to_the_same_text_have_different_keys() {
         let hmac: Hmac = Arc::new(|_: &[u8]| [7; 32]);
-        let mut keys = Keys::new(&hmac);
+        let keys = Keys::new(&hmac);
         assert_ne!(keys.of(1, &["ab", "c"]), keys.of(1, &["a", "bc"]));
         assert_ne!(keys.of(1, &["ab"]), keys.of(2, &["ab"]));
         assert_eq!(keys.of(1, &["ab"]), keys.of(1, &["ab"]));
         let other: Hmac = Arc::new(|_: &[u8]| [8; 32]);
         assert_ne!(keys.of(1, &["ab"]), Keys::new(&other).of(1, &["ab"]));
+    }
+
+    fn siphash128(k0: u64, k1: u64, bytes: &[u8]) -> Key {
+        let mut sip = Sip::new(k0, k1);
+        sip.write(bytes);
+        sip.done()
+    }
+
+    #[test]
+    fn pieces_hash_as_the_whole() {
+        let bytes: Vec<u8> = (0..64).collect();
+        for cut in 0..64 {
+            for end in cut..64 {
+                let mut sip = Sip::new(1, 2);
+                sip.write(&bytes[..cut]);
+                sip.write(&bytes[cut..end]);
+                assert_eq!(sip.done(), siphash128(1, 2, &bytes[..end]));
+            }
+        }
     }
 
     #[test]

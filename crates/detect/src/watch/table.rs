@@ -59,6 +59,10 @@ impl<V> Table<V> {
         self.slots.len()
     }
 
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// Keys that had to leave.
     pub(crate) fn evicted(&self) -> u64 {
         self.evicted.total()
