@@ -12,9 +12,11 @@
 
 mod actor;
 mod attack;
+mod background;
 mod call;
 mod credential;
 mod fleet;
+mod interface;
 mod labels;
 mod names;
 mod observer;

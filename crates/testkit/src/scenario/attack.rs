@@ -12,13 +12,14 @@ mod stop;
 mod volume;
 
 use super::actor::Entry;
+use super::background::Jobs;
 use super::call::{Call, Draft, set_source};
-use super::credential::{Shown, account_id, by_account};
+use super::credential::{Shown, account_id, by_account, key_id};
 use super::labels::{Intensity, Label};
 use super::observer::{self, Troubles};
 use super::rng::{Rng, exp, ln};
 use super::topology::{Shape, Style, Tier, ip};
-use super::world::{Jobs, World};
+use super::world::World;
 use super::{HOUR, MINUTE, Mix, SECOND};
 use std::net::IpAddr;
 
@@ -137,10 +138,14 @@ impl Plan<'_> {
         self.labels.len() - 1
     }
 
-    /// Principal id and service of a caller, then the database accounts that it uses.
+    /// Service and principal ids of a caller: its own, those of its API keys, the database accounts that it uses.
     fn names(&self, service: usize) -> Vec<String> {
         let caller = &self.world.services[service];
-        let mut names = vec![caller.id.clone(), caller.name.clone()];
+        let mut names = vec![caller.name.clone(), caller.id.clone()];
+        if caller.style == Style::Key {
+            // One more than there are: a near miss may add another.
+            names.extend((0..caller.key_changes.len() + 2).map(|number| key_id(caller, number)));
+        }
         for edge in self.world.edges.iter().filter(|edge| edge.caller == service && by_account(edge, caller))
         {
             names.push(account_id(caller, &self.world.services[edge.callee]));

@@ -63,8 +63,12 @@ pub(super) fn account(caller: &Service, callee: &Service, pod: &str) -> Shown {
     who.auth = Some(Auth::Scram);
     who.from = Some(IdentityFrom::WireHandshake);
     who.inst = pod.to_owned();
-    who.svc = caller.name.clone();
     Shown { who, cert: None }
+}
+
+/// Id of the key in use after `number` changes.
+pub(super) fn key_id(service: &Service, number: usize) -> String {
+    format!("key:{}-{}", service.name, number + 1)
 }
 
 /// Principal id of a database account.
@@ -97,13 +101,14 @@ pub(super) fn shown(
     let mut who = Principal::new(service.id.clone(), Verified::Checked);
     who.kind =
         Some(if service.style == Style::Svid { PrincipalKind::Workload } else { PrincipalKind::Service });
-    who.svc = service.name.clone();
     who.inst = instance.pod.clone();
     let mut cert = None;
     if matches!(service.style, Style::Svid | Style::BoundJwt) {
         let (digest, ends) = certificate(seed, place, instance.born, at, rng);
         cert = Some(digest);
         if service.style == Style::Svid {
+            // Of all credentials only an SVID names a service.
+            who.svc = service.name.clone();
             who.auth = Some(Auth::SpiffeSvid);
             who.verified = Verified::Bound;
             who.iss = "prod.example".to_owned();
@@ -130,10 +135,11 @@ pub(super) fn shown(
             let late = stamp::<8>(seed, place.0, "key rollout", place.1, 0);
             let late = u64::from_be_bytes(late) % KEY_ROLLOUT;
             let number = service.key_changes.iter().filter(|change| at >= **change + late).count();
+            // A new key is a new id; the name beside it stays.
             who.auth = Some(Auth::ApiKey);
-            who.cred = format!("key:{}-{}", service.name, number + 1);
+            who.cred = key_id(service, number);
+            who.id.clone_from(&who.cred);
             who.name = service.name.clone();
-            who.svc = String::new();
             who.from = Some(IdentityFrom::Header);
         }
     }

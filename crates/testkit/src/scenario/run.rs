@@ -2,10 +2,11 @@
 
 use super::actor::{Actor, Entry};
 use super::attack::{self, Plan};
+use super::background::background;
 use super::call::Draft;
 use super::labels::{LABEL_EVENTS_MAX, Label};
 use super::observer::{Delivery, Observers, Troubles};
-use super::world::{World, background};
+use super::world::World;
 use super::{DAY, Scenario};
 use countersign_event::Event;
 use std::cmp::Ordering;

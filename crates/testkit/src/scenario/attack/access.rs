@@ -3,9 +3,10 @@
 use super::credentials::redeploy;
 use super::*;
 use crate::scenario::actor::{Demand, emit, steps};
+use crate::scenario::background::{SWEEP, marker, sweep_run};
 use crate::scenario::call::End;
+use crate::scenario::credential::token_id;
 use crate::scenario::topology::{Op, Shape};
-use crate::scenario::world::{SWEEP, marker, sweep_run};
 use countersign_event::{Auth, Class, Transport, Verified};
 
 /// Broken object level authorisation: ids tried one after the other, some refused or missing.
@@ -172,9 +173,14 @@ pub(super) fn misconfigured(plan: &mut Plan<'_>, mut cast: Cast) {
     let called = vec![plan.world.services[callee].name.clone()];
     let note = format!("{what}, {count} calls");
     let label = plan.label(&cast, (at, over(at, gap, count)), plan.names(caller), called, note);
+    let (made, token) = ((at / SECOND) as i64, token_id(&cast.rng.bytes()));
+    let instance = plan.world.services[caller].at(at).first().copied().unwrap_or_default();
     plan.agenda.push(steps(at, count, (gap, 0.6), cast.rng, move |world, now, _, rng, out| {
         let Some(mut call) = world.call(edge, now, rng) else { return };
         call.label = Some(label);
+        if variant == 3 {
+            call.from = instance;
+        }
         let mut draft = world.draft(&call, rng);
         let event = &mut draft.event;
         let mut who = event.who.who.clone();
@@ -189,7 +195,8 @@ pub(super) fn misconfigured(plan: &mut Plan<'_>, mut cast: Cast) {
             2 => who = None,
             _ => {
                 if let Some(who) = &mut who {
-                    who.cred_exp = Some((now / SECOND) as i64 + 4 * 365 * 86_400);
+                    who.cred_exp = Some(made + 4 * 365 * 86_400);
+                    who.cred.clone_from(&token);
                 }
             }
         }
@@ -227,6 +234,13 @@ pub(super) fn misconfigured_like(plan: &mut Plan<'_>, mut cast: Cast) {
             (peer.tls, peer.transport) = (None, Some(Transport::Unix));
             for end in [&mut peer.src, &mut peer.dst].into_iter().flatten() {
                 (end.ip, end.port) = (None, None);
+            }
+            if let Some(who) = draft.event.who.set_mut().and_then(|who| who.who.as_mut())
+                && who.auth == Some(Auth::SpiffeSvid)
+            {
+                // The kernel says whose process it is.
+                (who.auth, who.verified) = (Some(Auth::PeerCred), Verified::Checked);
+                (who.cred, who.cred_exp, who.from) = (String::new(), None, None);
             }
         }
         out.push(draft);

@@ -3,11 +3,11 @@
 use super::*;
 use crate::scenario::MILLI;
 use crate::scenario::actor::{emit, once, steps};
+use crate::scenario::background::marker;
 use crate::scenario::call::End;
 use crate::scenario::credential::{Shown, shown};
 use crate::scenario::fleet;
 use crate::scenario::topology::ip;
-use crate::scenario::world::marker;
 use countersign_event::json::base64url;
 
 /// What the first instance of `service` alive at `at` shows, and its number.
@@ -17,23 +17,17 @@ fn holder(plan: &Plan<'_>, service: usize, at: u64, rng: &mut Rng) -> (usize, Sh
     (instance, shown(world.seed, (&world.services[service], (service, instance)), at, rng))
 }
 
-/// The rightful holder goes on: calls of its own before and during the attack, with what it shows itself.
+/// The rightful holder goes on: it showed the credential shortly before, and does now and then while the attack lasts.
 fn goes_on(plan: &mut Plan<'_>, edges: &[usize], instance: usize, cast: &Cast, length: u64) {
     let edges = edges.to_vec();
     let seed = cast.rng.clone().bits();
-    let (from, gap) = (cast.from - 40 * SECOND, 25 * SECOND);
-    plan.agenda.push(steps(
-        from,
-        3 + length / gap,
-        (gap, 0.5),
-        Rng::new(seed),
-        move |world, now, _, rng, out| {
-            if let Some(mut call) = world.call(edges[rng.index(edges.len())], now, rng) {
-                call.from = instance;
-                emit(world, &call, rng, out);
-            }
-        },
-    ));
+    let (from, gap) = (cast.from - 15 * SECOND, (length / 6).max(20 * SECOND));
+    plan.agenda.push(steps(from, 7, (gap, 0.3), Rng::new(seed), move |world, now, _, rng, out| {
+        if let Some(mut call) = world.call(edges[rng.index(edges.len())], now, rng) {
+            call.from = instance;
+            emit(world, &call, rng, out);
+        }
+    }));
 }
 
 /// A bearer token, copied from a log or out of memory, shown from another machine while it is valid.
@@ -53,7 +47,7 @@ pub(super) fn replay(plan: &mut Plan<'_>, mut cast: Cast) {
     let gap = cast.blend(60e9, 4e9) as u64;
     let mut callers = plan.names(victim);
     callers.extend([place.workload.clone(), place.ip.to_string()]);
-    let note = format!("token of {} shown {count} times from {}", callers[1], place.ip);
+    let note = format!("token of {} shown {count} times from {}", callers[0], place.ip);
     let end = over(at, gap, count);
     let label = plan.label(&cast, (at, end), callers, plan.called(&edges), note);
     goes_on(plan, &edges, instance, &cast, gap * count);
@@ -91,9 +85,10 @@ pub(super) fn replay_like(plan: &mut Plan<'_>, mut cast: Cast) {
     plan.agenda.push(steps(at, 12, (4 * MINUTE, 0.8), cast.rng, move |world, now, _, rng, out| {
         let Some(mut call) = world.call(edges[rng.index(edges.len())], now, rng) else { return };
         (call.end, call.dur, call.label) = (End::Timeout, 2 * SECOND, Some(label));
+        let answer = std::mem::replace(&mut call.rsp, 180);
         let first = world.draft(&call, rng);
         call.at += call.dur + 200 * MILLI;
-        (call.end, call.dur) = (End::Fine, world.edges[call.edge].median as u64);
+        (call.end, call.dur, call.rsp) = (End::Fine, world.edges[call.edge].median as u64, answer);
         let mut again = world.draft(&call, rng);
         again.event.who = first.event.who.clone();
         again.event.peer.retries = Some(1);
@@ -117,7 +112,7 @@ pub(super) fn shared(plan: &mut Plan<'_>, mut cast: Cast) {
     let mut callers = plan.names(victim);
     callers.extend(plan.names(borrower));
     callers.push(place.workload.clone());
-    let note = format!("key of {} used {count} times by {}", callers[1], plan.world.services[borrower].name);
+    let note = format!("key of {} used {count} times by {}", callers[0], plan.world.services[borrower].name);
     let end = over(at, gap, count);
     let label = plan.label(&cast, (at, end), callers, plan.called(&edges), note);
     goes_on(plan, &edges, instance, &cast, gap * count);
@@ -202,7 +197,7 @@ pub(super) fn elsewhere(plan: &mut Plan<'_>, mut cast: Cast) {
     let gap = cast.blend(120e9, 4e9) as u64;
     let mut callers = plan.names(victim);
     callers.push(place.ip.to_string());
-    let note = format!("identity of {} at work in two places, {count} calls from {}", callers[1], place.ip);
+    let note = format!("identity of {} at work in two places, {count} calls from {}", callers[0], place.ip);
     let end = over(at, gap, count);
     let label = plan.label(&cast, (at, end), callers, plan.called(&edges), note);
     goes_on(plan, &edges, instance, &cast, gap * count);

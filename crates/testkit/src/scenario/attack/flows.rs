@@ -3,9 +3,9 @@
 use super::credentials::redeploy;
 use super::*;
 use crate::scenario::actor::{Timer, emit, steps};
+use crate::scenario::background::{EXPORT_FILES, export_run, health_op, marker};
 use crate::scenario::names;
 use crate::scenario::topology::Op;
-use crate::scenario::world::{EXPORT_FILES, export_run, health_op, marker};
 use countersign_event::Class;
 
 /// A destination outside that nobody called before.

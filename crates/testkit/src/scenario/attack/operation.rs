@@ -4,8 +4,8 @@ use super::access::lateral_like;
 use super::credentials::redeploy;
 use super::*;
 use crate::scenario::actor::{emit, steps};
+use crate::scenario::background::{EXPORT_FILES, SWEEP, export_run, marker, sweep_run};
 use crate::scenario::topology::Op;
-use crate::scenario::world::{EXPORT_FILES, SWEEP, export_run, marker, sweep_run};
 use countersign_event::Class;
 
 /// A release: four services get new versions within two hours; ids, speed, one operation and one dependency are new.

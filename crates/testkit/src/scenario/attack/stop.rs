@@ -1,9 +1,9 @@
 //! Silence: what spoke stops, and nobody said that it would.
 
 use super::*;
+use crate::scenario::background::{stop, window};
 use crate::scenario::observer::AGENTS;
 use crate::scenario::topology::{Effect, What};
-use crate::scenario::world::{stop, window};
 
 /// A route, a service or an observer falls silent until the end of the run.
 pub(super) fn silence(plan: &mut Plan<'_>, mut cast: Cast) {
@@ -31,7 +31,7 @@ pub(super) fn silence(plan: &mut Plan<'_>, mut cast: Cast) {
     };
     let callers = plan.names(plan.world.edges[edges[0]].caller);
     let services = plan.called(&edges);
-    let note = format!("{} makes no more of its calls on {} edges", callers[1], edges.len());
+    let note = format!("{} makes no more of its calls on {} edges", callers[0], edges.len());
     plan.label(&cast, (from, to), callers, services, note);
     for edge in edges {
         let effect = Effect { from, to, ramp: false, what: What::Keep(0.0), label: None };

@@ -3,8 +3,8 @@
 use super::credentials::redeploy;
 use super::*;
 use crate::scenario::actor::Demand;
+use crate::scenario::background::{marker, window};
 use crate::scenario::topology::{Effect, What};
-use crate::scenario::world::{marker, window};
 
 /// Puts a change on edges.
 fn change(
