@@ -79,6 +79,8 @@ pub struct Run {
     /// Records on their way to the ledger.
     sent: Queue<Box<Delivery>>,
     labels: Vec<Label>,
+    /// Records given out that belong to no attack.
+    background: u64,
     drafts: Vec<Draft>,
     deliveries: Vec<Delivery>,
 }
@@ -112,6 +114,7 @@ impl Run {
             observers,
             sent: Queue::new(),
             labels,
+            background: 0,
             drafts: Vec::new(),
             deliveries: Vec::new(),
         }
@@ -120,6 +123,16 @@ impl Run {
     /// What was staged; complete with the ids of its events once the run is at its end.
     pub fn labels(&self) -> &[Label] {
         &self.labels
+    }
+
+    /// Records given out so far that belong to no attack.
+    pub fn background(&self) -> u64 {
+        self.background
+    }
+
+    /// Seed of the run.
+    pub fn seed(&self) -> u64 {
+        self.world.seed
     }
 
     /// First and last moment of the run, UTC ns.
@@ -161,7 +174,9 @@ impl Iterator for Run {
             if self.sent.next_at() <= agenda.min(calls) {
                 let (ledger_ns, delivery) = self.sent.pop()?;
                 let Delivery { event, label, .. } = *delivery;
-                if let Some(label) = label.and_then(|index| self.labels.get_mut(index)) {
+                let label_of = label.and_then(|index| self.labels.get_mut(index));
+                self.background += u64::from(label_of.as_ref().is_none_or(|label| !label.attack));
+                if let Some(label) = label_of {
                     if label.events.len() < LABEL_EVENTS_MAX {
                         label.events.push(event.core.eid);
                     } else {

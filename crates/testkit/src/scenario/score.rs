@@ -48,6 +48,14 @@ pub struct Judged {
     pub days: f64,
 }
 
+impl Judged {
+    /// What was found in a run that is at its end.
+    pub fn new(run: &super::Run, findings: Vec<Finding>) -> Judged {
+        let (labels, days) = (run.labels().to_vec(), run.days());
+        Judged { seed: run.seed(), labels, findings, background: run.background(), days }
+    }
+}
+
 /// How a finding was taken for a hit; the strongest counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Match {

@@ -1,6 +1,7 @@
 //! The scenario generator: the same bytes for a seed, sound events in ledger order, and the truth beside them.
 
 use countersign_event::{Rec, Verified};
+use countersign_testkit::scenario::score::{Finding, Judged, score};
 use countersign_testkit::scenario::{Faults, Mix, Record, SCENARIOS, Scenario};
 use countersign_testkit::{crate_dir, repetitions};
 use sha2::{Digest, Sha256};
@@ -150,6 +151,49 @@ fn a_retry_shows_the_same_token_for_the_same_request_and_a_replay_does_not() {
     assert_eq!(distinct.len() * 2, retried.len());
 }
 
+/// A token or key, and who shows it: the workload's deployment, else the address.
+fn showings(record: &Record) -> Option<(String, String, String)> {
+    let who = record.event.who.who.as_ref()?;
+    let src = record.event.peer.src.as_ref()?;
+    let place = match src.workload.as_str() {
+        "" => src.ip?.to_string(),
+        workload => workload.to_owned(),
+    };
+    let deployment = place.rsplitn(3, '-').nth(2).unwrap_or(&place).to_owned();
+    Some((who.cred.clone(), place, deployment))
+}
+
+#[test]
+fn the_background_holds_nothing_that_an_attack_is_made_of() {
+    for seed in 0..repetitions(2, 20) as u64 {
+        let (mut tokens, mut keys) = (HashMap::new(), HashMap::new());
+        for record in small(seed, "background").run() {
+            let event = &record.event;
+            if event.core.rec != Some(Rec::Interaction) {
+                continue;
+            }
+            let who = event.who.who.as_ref().unwrap();
+            let tls = event.peer.tls.as_ref().unwrap();
+            assert!(matches!(tls.version, Some(0x0303 | 0x0304)), "{event:?}");
+            let starts = event.core.t_event.unwrap() / 1_000_000_000;
+            assert!(
+                who.cred_exp.is_none_or(|ends| ends > starts - 60 && ends < starts + 86_400 * 2),
+                "{event:?}"
+            );
+            assert!(event.core.t_obs < record.ledger_ns + 1_000_000_000, "{event:?}");
+            let (cred, place, deployment) = showings(&record).unwrap();
+            if cred.starts_with("kid:") {
+                let first = tokens.entry(cred).or_insert_with(|| place.clone());
+                assert_eq!(*first, place, "one token, two holders: {event:?}");
+            } else if cred.starts_with("key:") {
+                let first = keys.entry(cred).or_insert_with(|| deployment.clone());
+                assert_eq!(*first, deployment, "one key, two deployments: {event:?}");
+            }
+        }
+        assert!(tokens.len() > 100 && keys.len() > 4, "{} {}", tokens.len(), keys.len());
+    }
+}
+
 #[test]
 fn planned_stops_are_announced_before_they_begin() {
     let mut announced = 0;
@@ -197,4 +241,28 @@ fn a_mix_is_known_by_name() {
 fn the_generator_does_not_know_the_detectors() {
     let manifest = std::fs::read_to_string(crate_dir(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).unwrap();
     assert!(manifest.contains("countersign-event") && !manifest.contains("countersign-detect"));
+}
+
+#[test]
+fn a_finding_on_an_attack_of_a_run_scores_and_one_on_its_near_miss_does_not() {
+    let mut run = small(1, "beacon").run();
+    let all = run.by_ref().count() as u64;
+    let findings: Vec<Finding> = run
+        .labels()
+        .iter()
+        .map(|label| Finding {
+            rule: "oracle".to_owned(),
+            decided_ns: label.start + 60_000_000_000,
+            first_evidence_ns: label.start,
+            evidence: label.events[..1].to_vec(),
+            notifies: true,
+            ..Finding::default()
+        })
+        .collect();
+    let judged = Judged::new(&run, findings);
+    let attack = run.labels().iter().find(|label| label.attack).unwrap();
+    assert_eq!(judged.background, all - attack.events.len() as u64);
+    let score = score(&[judged], 0);
+    assert_eq!(score.attacks(), [1, 1]);
+    assert_eq!((score.false_findings(), score.false_on_near_miss["beacon"]), (1, 1));
 }
