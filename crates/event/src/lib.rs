@@ -20,6 +20,7 @@ pub mod map;
 pub mod model;
 pub mod sha;
 mod shared;
+pub mod witness;
 
 pub use codec::{DecodeError, EncodeError, Frame};
 pub use commit::{Commitment, ENTRY_LEN, Entry, EntryKind, Salt, commitment, group_commitment};

@@ -40,7 +40,10 @@ keys! {
     /// Kind `cloud_api`.
     cloud_api { READ_ONLY = 0 "read_only" "bool", SOURCE = 1 "source" "t", ERROR = 2 "error" "t" }
     /// Kind `l4`.
-    l4 { UP = 0 "up" "u", DOWN = 1 "down" "u", FIRST_BYTES = 2 "first_bytes" "t" }
+    /// Those from `witness` on are of what a witness saw (`crate::witness`).
+    l4 { UP = 0 "up" "u", DOWN = 1 "down" "u", FIRST_BYTES = 2 "first_bytes" "t", WITNESS = 3 "witness" "t",
+        BEGAN = 4 "began" "bool", OPEN = 5 "open" "[connection]", ENDED = 6 "ended" "[connection]",
+        UNLISTED = 7 "unlisted" "u" }
     /// Kind `auth`.
     auth { STEP = 0 "step" "t", FACTOR = 1 "factor" "t" }
 }
