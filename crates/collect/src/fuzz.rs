@@ -309,3 +309,40 @@ pub fn collect_nats(bytes: &[u8]) {
     let _ = crate::consumers::nats::api::Place::read(&String::from_utf8_lossy(stream));
     let _ = crate::consumers::nats::login::Creds::read(&String::from_utf8_lossy(stream));
 }
+
+/// Any text as what each witness prints: read within its bounds, and what came out goes into an event and back.
+///
+/// # Panics
+/// When it does not: that is a bug.
+pub fn collect_witness(bytes: &[u8]) {
+    use crate::witness::{Log, Seen, Watch, conntrack, nats, postgres, proc_net, redis};
+    use countersign_event::witness::from_event;
+    let text = String::from_utf8_lossy(bytes);
+    let server = std::net::SocketAddr::from(([10, 0, 0, 9], 5432));
+    let watch = Watch::new([server]);
+    let readings: [Seen; 5] = [
+        proc_net(&[&text], &watch),
+        conntrack(&text, &watch),
+        postgres(&text, server, &watch),
+        redis(&text, server, 1_790_000_000_000_000_000, &watch),
+        nats(&text, server, &watch),
+    ];
+    for seen in readings {
+        let most = seen.connections.len();
+        let events = Log::new("fuzz").events(seen, 1_790_000_000_000_000_000);
+        let told: usize = events
+            .iter()
+            .filter_map(from_event)
+            .map(|report| {
+                assert_eq!(report.malformed, 0, "what was written is read");
+                report.open.len()
+            })
+            .sum();
+        assert!(told <= most, "nothing is told that was not seen");
+        for mut event in events {
+            "countersign:witness".clone_into(&mut event.core.agent);
+            (event.core.eid, event.core.stream, event.core.seq) = ([1; 16], [2; 16], 1);
+            assert!(event.encode().is_ok());
+        }
+    }
+}

@@ -36,6 +36,7 @@ pub mod spans;
 pub mod sticky;
 pub mod text;
 pub mod time;
+pub mod witness;
 
 pub use draft::{Draft, Over};
 pub use fault::Fault;

@@ -145,6 +145,7 @@ proptest! {
         fuzz::collect_files(&bytes);
         fuzz::collect_nats(&bytes);
         fuzz::collect_kafka(&bytes);
+        fuzz::collect_witness(&bytes);
     }
 
     #[test]
