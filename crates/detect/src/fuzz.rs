@@ -70,3 +70,31 @@ fn sample(text: &str) -> Event {
     event.content.unmapped.insert("/a".to_owned(), countersign_event::Unmapped::Token(format!("{text:?}")));
     event
 }
+
+/// The first byte chooses what a text says that it is, the rest is the text: each document is read or refused with a
+/// reason, and whatever came of it judges any edge.
+///
+/// # Panics
+/// When a refusal has no reason: that is a bug.
+pub fn coverage_document(bytes: &[u8]) {
+    use crate::coverage::{Document, Edge, Expected, rpcs};
+    let Some((choice, text)) = bytes.split_first() else { return };
+    let text = String::from_utf8_lossy(text);
+    let source = ["a.yml", "a.proto", "a.csv", "a.toml", "a.json"][usize::from(*choice) % 5];
+    let expected = Expected::read(&[Document { source, service: "orders", text: &text }]);
+    for refused in &expected.refused {
+        assert!(!refused.why.is_empty(), "a refusal says why");
+    }
+    for operation in ["GET /a/{id}", "SELECT public.a", "a.B/C", ""] {
+        let edge = Edge {
+            caller: "web".to_owned(),
+            id: "spiffe://td/ns/a/sa/b".to_owned(),
+            callee: "orders".to_owned(),
+            port: 80,
+            proto: "http".to_owned(),
+            operation: operation.to_owned(),
+        };
+        let _ = expected.fit(&edge);
+    }
+    let _ = rpcs(&text);
+}

@@ -12,6 +12,8 @@ mod baselines;
 mod bytes;
 pub mod clock;
 mod collected;
+pub mod coverage;
+mod documents;
 mod edges;
 mod explain;
 mod finding;
@@ -28,6 +30,7 @@ use std::sync::Arc;
 
 pub use baselines::{AGREE_NS, Baselines, BaselinesConfig};
 pub use collected::{A_DAY, Collected, INPUTS_MAX, RAW_EARLY, RAW_PERCENT, WINDOW_NS};
+pub use documents::{DOCUMENTS_MAX, Refused as RefusedDocument, TEXT_MAX as DOCUMENT_MAX};
 pub use edges::{EDGES_MAX, Seen};
 pub use explain::explain;
 pub use finding::{Evidence, Finding, Flag, Rule, detail};

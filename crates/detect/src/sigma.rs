@@ -55,6 +55,7 @@ pub use test::{REGEX_CACHE_MAX_BYTES, REGEX_COMPILED_MAX_BYTES, REGEX_MAX_BYTES}
 pub use tried::{CaseResult, Part, Tried, try_rules};
 pub use value::Cell;
 pub use window::{HITS_MAX, LATE_WINDOWS_MAX, VALUES_MAX};
+pub(crate) use yaml::bounds;
 pub use yaml::{ALIASES_MAX, DOCUMENTS_MAX, NESTING_MAX, OPEN_MAX, TEXT_MAX_BYTES};
 
 use countersign_event::Event;

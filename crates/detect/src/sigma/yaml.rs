@@ -24,7 +24,7 @@ pub(crate) type Document = (usize, Result<Mapping, Fault>);
 
 /// The documents of `text`, actions applied.
 pub(crate) fn documents(text: &str) -> Vec<Document> {
-    if let Err(fault) = bounds(text) {
+    if let Err(fault) = bounds(text, TEXT_MAX_BYTES) {
         return vec![(0, Err(fault))];
     }
     let mut out = Vec::new();
@@ -49,9 +49,10 @@ pub(crate) fn documents(text: &str) -> Vec<Document> {
     out
 }
 
-fn bounds(text: &str) -> Result<(), Fault> {
-    if text.len() > TEXT_MAX_BYTES {
-        return Err(Fault::new("", format!("longer than {TEXT_MAX_BYTES} bytes")));
+/// Whether a text of at most `max` bytes can be given to the YAML reader.
+pub(crate) fn bounds(text: &str, max: usize) -> Result<(), Fault> {
+    if text.len() > max {
+        return Err(Fault::new("", format!("longer than {max} bytes")));
     }
     if text.contains('\0') {
         return Err(Fault::new("", "holds a NUL byte"));
