@@ -16,6 +16,10 @@ pub(super) trait Actor {
 /// An actor and when it first acts.
 pub(super) type Entry = (u64, Box<dyn Actor>);
 
+/// Probability that a call is followed by one more of its kind within seconds, and most calls in such a clump: one
+/// request from above is rarely one call below, so traffic is burstier than a Poisson process.
+const CLUMP: f64 = 0.2;
+const CLUMP_MAX: u32 = 8;
 /// Probability that a call that failed on the server's side is tried again.
 const RETRY: f64 = 0.6;
 
@@ -46,7 +50,7 @@ fn kept(effects: &[Effect], now: u64, rng: &mut Rng) -> bool {
     })
 }
 
-/// Demand on an edge: a Poisson process whose rate follows the edge's rhythm.
+/// Demand on an edge: clumps of calls, the clumps a Poisson process whose rate follows the edge's rhythm.
 pub(super) struct Demand {
     pub(super) edge: usize,
     /// Mean calls a second.
@@ -64,6 +68,20 @@ impl Demand {
         let next = now.saturating_add((wait * SECOND as f64) as u64 + 1);
         (next < self.to).then_some(next)
     }
+
+    fn clump(&mut self, now: u64, world: &World, out: &mut Vec<Draft>) {
+        let mut at = now;
+        for _ in 0..CLUMP_MAX {
+            if let Some(mut call) = world.call(self.edge, at, &mut self.rng) {
+                call.label = self.label.or(call.label);
+                emit(world, &call, &mut self.rng, out);
+            }
+            at += (self.rng.lognormal(0.4, 1.0) * SECOND as f64) as u64;
+            if !self.rng.chance(CLUMP) || at >= self.to {
+                return;
+            }
+        }
+    }
 }
 
 impl Actor for Demand {
@@ -73,12 +91,9 @@ impl Actor for Demand {
         if let Some(from) = self.ramp_from {
             share *= now.saturating_sub(from) as f64 / self.to.saturating_sub(from).max(1) as f64;
         }
-        if self.rng.chance(share)
-            && kept(&edge.effects, now, &mut self.rng)
-            && let Some(mut call) = world.call(self.edge, now, &mut self.rng)
-        {
-            call.label = self.label.or(call.label);
-            emit(world, &call, &mut self.rng, out);
+        // A clump holds 1 / (1 - CLUMP) calls in the mean.
+        if self.rng.chance(share * (1.0 - CLUMP)) && kept(&edge.effects, now, &mut self.rng) {
+            self.clump(now, world, out);
         }
         self.next(now)
     }

@@ -70,6 +70,7 @@ pub(super) fn background(
     for deploy in deploys.iter().filter(|deploy| deploy.marked) {
         agenda.push(marker(world, deploy));
     }
+    blips(world);
     planned_stops(world, troubles, agenda);
     restarts(world, troubles, agenda);
     backfill(world, agenda);
@@ -254,6 +255,22 @@ fn hourly(world: &mut World, agenda: &mut Vec<Entry>) {
                 emit(world, &call, rng, out);
             }
         }));
+    }
+}
+
+/// Twice a day a service hiccups for less than a minute: slower, and some calls fail. Nobody looks into that.
+fn blips(world: &mut World) {
+    let mut rng = Rng::of(world.seed, "blips", 0);
+    let callees = [world.of(Tier::Core), world.of(Tier::Sql)].concat();
+    for _ in 0..2 * (world.end - world.start) / DAY {
+        let from = world.start + rng.below(world.end - world.start);
+        let to = from + 10 * SECOND + rng.below(40 * SECOND);
+        let callee = callees[rng.index(callees.len())];
+        for edge in world.edges.iter_mut().filter(|edge| edge.callee == callee) {
+            for what in [What::Latency(2.0), What::Errors(0.3)] {
+                edge.effects.push(Effect { from, to, ramp: false, what, label: None });
+            }
+        }
     }
 }
 

@@ -95,7 +95,8 @@ impl World {
     /// How long the call takes and how it ends, with what is going on at its time.
     pub(super) fn fare(&self, call: &mut Call, rng: &mut Rng) {
         let edge = &self.edges[call.edge];
-        let (mut slow, mut errors) = (1.0, edge.errors);
+        // Who is busy is a little slower.
+        let (mut slow, mut errors) = (0.9 + 0.1 * edge.rhythm.at(call.at), edge.errors);
         for effect in &edge.effects {
             let share = effect.share(call.at);
             if share <= 0.0 {
