@@ -11,8 +11,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 pub(crate) use nested::{
-    EventArgs, EventCommand, ExportArgs, ExportFormat, McpArgs, McpCommand, PolicyArgs, PolicyCommand,
-    RulesArgs, RulesCommand,
+    DetectArgs, DetectCommand, EventArgs, EventCommand, ExportArgs, ExportFormat, FindingsArgs, McpArgs,
+    McpCommand, PolicyArgs, PolicyCommand, RulesArgs, RulesCommand,
 };
 
 /// The words of the command line, with those that are part of a filter (`-op:GET`, `-(…)`, `-"…"`, `-#7`)
@@ -116,8 +116,12 @@ pub(crate) enum Command {
     Parse(ParseArgs),
     /// Check, test and propose the policies that decide who may do what
     Policy(PolicyArgs),
-    /// Check the detection rules (Sigma) that this server runs
+    /// Check and test detection rules (Sigma)
     Rules(RulesArgs),
+    /// What detection found, each as a sentence
+    Findings(FindingsArgs),
+    /// Run detection again over what was recorded
+    Detect(DetectArgs),
     /// Look for what would hurt: ports, clock, disk, permissions, keys
     Doctor(DoctorArgs),
     /// Say whether the server on this data directory is ready and records; exit code 1 when not

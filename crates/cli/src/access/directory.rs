@@ -27,7 +27,7 @@ pub(crate) struct Directory {
 
 impl Directory {
     /// Opens ledger and store read-only.
-    pub(super) fn open(config: &Config) -> Result<Directory, CliError> {
+    pub(crate) fn open(config: &Config) -> Result<Directory, CliError> {
         let kek = Kek::load(&config.kek).map_err(|e| {
             CliError::new(
                 format!("cannot open {}", config.data.display()),
@@ -49,6 +49,14 @@ impl Directory {
             ..QueryLimits::default()
         };
         Ok(Directory { ledger, store, runtime, limits })
+    }
+
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
     }
 
     fn run<T>(&self, question: impl Future<Output = Result<T, StoreError>>) -> Result<T, CliError> {

@@ -11,6 +11,8 @@ use crate::args::{Global, Range};
 use crate::config::{self, Config};
 use crate::exit::CliError;
 use crate::output::Row;
+use countersign_event::Event;
+use countersign_event::codec::decode_group;
 use serde_json::Value;
 use std::path::Path;
 
@@ -195,6 +197,20 @@ impl Access {
             Access::Server(server) => server.evidence(index),
             Access::Directory(directory) => directory.evidence(index),
         }
+    }
+
+    /// The event at `index`, of its hashed bytes; `None` = it is none.
+    pub(crate) fn event(&self, index: u64) -> Result<Option<Event>, CliError> {
+        let single = evidence::Single::read(&self.evidence(index)?)?;
+        if single.groups().is_empty() {
+            return Ok(None);
+        }
+        let mut event = Event::default();
+        for (g, (_, bytes)) in single.groups().iter().enumerate() {
+            decode_group(g, bytes, &mut event)
+                .map_err(|e| CliError::Integrity(format!("index {index} holds no event: {e}")))?;
+        }
+        Ok(Some(event))
     }
 
     /// The log's verifier key.

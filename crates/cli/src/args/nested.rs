@@ -32,7 +32,8 @@ pub(crate) enum McpCommand {
 /// `rules`
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  countersign rules check rules/\n  \
-                        countersign rules check --config countersign.toml")]
+                        countersign rules check --config countersign.toml\n  \
+                        countersign rules test rules/")]
 pub(crate) struct RulesArgs {
     #[command(subcommand)]
     pub(crate) command: RulesCommand,
@@ -43,9 +44,66 @@ pub(crate) struct RulesArgs {
 pub(crate) enum RulesCommand {
     /// Read rules, filters and correlations without starting anything: one line each, and why one does not run
     Check {
-        /// Files, or directories with .yml and .yaml files below them; none = those of the configuration
+        /// Files, or directories with .yml and .yaml files below them; none = our own and those of the configuration
         paths: Vec<PathBuf>,
     },
+    /// Hold rules against their test events: X.yml against X.test.ndjson beside it. One line a file, and why one fails
+    Test {
+        /// Files, or directories with .yml and .yaml files below them
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+    },
+}
+
+/// `detect`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  countersign detect replay\n  \
+                        countersign detect replay --from 12000 --to 15000\n  \
+                        countersign detect replay --rules new-rules/ --from 12000")]
+pub(crate) struct DetectArgs {
+    #[command(subcommand)]
+    pub(crate) command: DetectCommand,
+}
+
+/// What is done with detection.
+#[derive(Subcommand, Debug)]
+pub(crate) enum DetectCommand {
+    /// Run detection over what the ledger holds, with the code of the live stream, and print what it finds; nothing is
+    /// written. Exit code 1: the ledger holds a finding of that range that did not come up again, or lacks one
+    Replay {
+        /// First ledger index that is decided about. Everything before it is looked at too: windows and baselines begin
+        /// there
+        #[arg(long, default_value_t = 0, value_name = "INDEX")]
+        from: u64,
+        /// First ledger index that is not looked at [default: the end]
+        #[arg(long, value_name = "INDEX")]
+        to: Option<u64>,
+        /// Run these Sigma rules alone: files, or directories. What they find is not expected in the ledger
+        #[arg(long, value_name = "PATH")]
+        rules: Vec<PathBuf>,
+        /// Entries looked at at once; changes no finding
+        #[arg(long, default_value_t = 4_096, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=65_536))]
+        batch: u64,
+    },
+}
+
+/// `findings`
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  countersign findings\n  countersign findings label:token-replay --since 1d\n  \
+                        countersign findings --count"
+)]
+pub(crate) struct FindingsArgs {
+    /// Filter; empty = all
+    pub(crate) filter: Vec<String>,
+    #[command(flatten)]
+    pub(crate) range: super::Range,
+    /// How many at most, newest first
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) limit: u32,
+    /// Only count them
+    #[arg(long)]
+    pub(crate) count: bool,
 }
 
 /// `policy`

@@ -3,13 +3,11 @@
 //! The events are found as `q` finds them, and each is made of the bytes that were hashed, not of columns. In the order
 //! of the ledger; in memory are the indexes alone.
 
-use crate::access::evidence::Single;
 use crate::access::{Access, Search};
 use crate::args::{ExportArgs, ExportFormat, Global};
 use crate::exit::{CliError, Exit};
 use countersign_collect::otlp;
 use countersign_event::Event;
-use countersign_event::codec::decode_group;
 use countersign_event::map::to_ocsf;
 use std::io::{BufWriter, Write};
 
@@ -29,7 +27,7 @@ pub(crate) fn run(global: &Global, args: &ExportArgs) -> Result<Exit, CliError> 
     let (mut batch, mut done) = (Vec::new(), 0);
     for index in indexes {
         // A record that is no event (a gap, a checkpoint) has no place in those schemas.
-        let Some(event) = event(&access, index)? else { continue };
+        let Some(event) = access.event(index)? else { continue };
         match args.format {
             ExportFormat::Ocsf => writeln!(out, "{}", to_ocsf(&event))?,
             ExportFormat::Otel => batch.push(event),
@@ -80,18 +78,4 @@ fn indexes(access: &Access, search: &Search) -> Result<Vec<u64>, CliError> {
     all.sort_unstable();
     all.dedup();
     Ok(all)
-}
-
-/// The event at `index`, of its hashed bytes; `None` = it is none.
-fn event(access: &Access, index: u64) -> Result<Option<Event>, CliError> {
-    let single = Single::read(&access.evidence(index)?)?;
-    if single.groups().is_empty() {
-        return Ok(None);
-    }
-    let mut event = Event::default();
-    for (g, (_, bytes)) in single.groups().iter().enumerate() {
-        decode_group(g, bytes, &mut event)
-            .map_err(|e| CliError::Integrity(format!("index {index} holds no event: {e}")))?;
-    }
-    Ok(Some(event))
 }

@@ -3,9 +3,11 @@
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod demo;
+pub(crate) mod detect;
 pub(crate) mod doctor;
 pub(crate) mod event;
 pub(crate) mod export;
+pub(crate) mod findings;
 pub(crate) mod fsck;
 pub(crate) mod mcp;
 pub(crate) mod parse;

@@ -16,6 +16,12 @@ pub(crate) const JWT_ALGORITHMS: [&str; 3] = ["ES256", "RS256", "EdDSA"];
 pub(crate) const LEARNING_MS: u64 = 10 * 60 * 1_000;
 /// Events learnt from at least.
 pub(crate) const LEARNING_EVENTS: u64 = 1_000;
+/// Learning span of baselines, ms.
+pub(crate) const BASELINE_LEARNING_MS: u64 = 7 * 24 * 3_600 * 1_000;
+/// Events of a peer group learnt from at least.
+pub(crate) const BASELINE_EVENTS: u64 = 1_000;
+/// Bytes of state of all baselines.
+pub(crate) const DETECT_STATE: u64 = 1 << 30;
 
 /// `$XDG_STATE_HOME/countersign`, else `~/.local/state/countersign`.
 pub(crate) fn data_dir() -> PathBuf {

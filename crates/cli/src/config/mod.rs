@@ -68,10 +68,14 @@ pub(crate) struct Config {
     pub(crate) signers: Vec<VerifierKey>,
     /// Sigma rules: files and directories.
     pub(crate) rules: Vec<PathBuf>,
+    /// Whether our own run, and the ids of those that do not.
+    pub(crate) pack: (bool, Vec<String>),
     /// What `%name%` in them stands for.
     pub(crate) placeholders: Placeholders,
     /// First-seen edges: learning span and least number of events.
     pub(crate) learning: (Duration, u64),
+    /// Baselines: learning span, least number of events, bytes of state.
+    pub(crate) baselines: (Duration, u64, u64),
     /// Where findings go.
     pub(crate) webhooks: Vec<Webhook>,
     /// Address of the dashboard; `None` = not served.
@@ -255,6 +259,10 @@ impl Reader<'_> {
             entities: self.path("policy.entities"),
             signers: self.signers()?,
             rules: self.texts("detect.rules", &[]).into_iter().map(|p| self.resolve(p)).collect(),
+            pack: (
+                !matches!(self.settings.get("detect.pack"), Some(Value::Bool(false))),
+                self.texts("detect.pack_except", &[]),
+            ),
             placeholders: self
                 .each("detect.placeholder", |at| {
                     Ok((self.need(at, "name"), self.texts(&format!("{at}.values"), &[])))
@@ -264,6 +272,11 @@ impl Reader<'_> {
             learning: (
                 self.span("detect.learning", defaults::LEARNING_MS),
                 self.number("detect.learning_events", defaults::LEARNING_EVENTS),
+            ),
+            baselines: (
+                self.span("detect.baseline_learning", defaults::BASELINE_LEARNING_MS),
+                self.number("detect.baseline_events", defaults::BASELINE_EVENTS),
+                self.number("detect.state", defaults::DETECT_STATE),
             ),
             webhooks: self.each("webhook", |at| self.webhook(at))?,
             web: self.web()?,

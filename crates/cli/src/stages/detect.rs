@@ -74,17 +74,19 @@ pub(crate) fn start(config: &Config, ledger: &Ledger, store: &Store) -> Result<F
 
 /// All but the one that is warmed from the store, in the order in which they are shown each batch.
 pub(crate) fn detectors(config: &Config, hmac: &Hmac) -> Result<Vec<Box<dyn Detector>>, CliError> {
+    let (learn, learn_events, state_bytes) = config.baselines;
     let baselines = BaselinesConfig {
-        learn_ns: u64::try_from(config.learning.0.as_nanos()).unwrap_or(u64::MAX),
-        learn_events: config.learning.1,
+        learn_ns: u64::try_from(learn.as_nanos()).unwrap_or(u64::MAX),
+        learn_events,
+        state_bytes,
         ..BaselinesConfig::default()
     };
     let mut detectors: Vec<Box<dyn Detector>> = vec![
         Box::new(Collected::new(Arc::clone(hmac))),
         Box::new(Baselines::new(baselines, Arc::clone(hmac))),
     ];
-    if !config.rules.is_empty() {
-        let rules = super::rules::load(config, Arc::clone(hmac))?;
+    let rules = super::rules::load(config, Arc::clone(hmac))?;
+    if !rules.rules().is_empty() {
         detectors.push(Box::new(Rules::new(rules, Arc::clone(hmac))));
     }
     Ok(detectors)
@@ -205,7 +207,7 @@ impl Detection {
 }
 
 /// Shows detectors the events before the cursor that windows of theirs began with. About these everything was said.
-fn read_back(
+pub(crate) fn read_back(
     detectors: &mut [Box<dyn Detector>],
     ledger: &Ledger,
     store: &Store,
@@ -238,7 +240,7 @@ fn read_back(
 }
 
 /// The events among these records.
-fn events(records: &[Committed]) -> Vec<(u64, u64, &Event)> {
+pub(crate) fn events(records: &[Committed]) -> Vec<(u64, u64, &Event)> {
     records
         .iter()
         .filter_map(|record| match &record.payload {

@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::exit::CliError;
 use countersign_detect::Hmac;
-use countersign_detect::sigma::{Compiled, Options, Placeholders, RuleSet, RuleText, TEXT_MAX_BYTES};
+use countersign_detect::sigma::{Compiled, Options, Placeholders, RuleSet, RuleText, TEXT_MAX_BYTES, pack};
 use std::path::{Path, PathBuf};
 
 /// Most rule files, and directories one in the other.
@@ -56,6 +56,28 @@ fn gather(path: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), Cli
     Ok(())
 }
 
+/// Our own rules as far as they run here, and those of the configuration's files.
+pub(crate) fn configured(config: &Config) -> Result<Vec<(String, String)>, CliError> {
+    let (on, except) = &config.pack;
+    let mut texts: Vec<(String, String)> = pack()
+        .iter()
+        .filter(|_| *on)
+        .map(|(name, text)| (format!("pack: {name}"), (*text).to_owned()))
+        .collect();
+    for id in except {
+        let line = format!("id: {id}");
+        let before = texts.len();
+        texts.retain(|(_, text)| !text.lines().any(|l| l.trim_end() == line));
+        if texts.len() == before {
+            return Err(CliError::Failed(format!(
+                "detect.pack_except names {id}, which is no rule of ours; countersign rules check lists them"
+            )));
+        }
+    }
+    texts.extend(read(&config.rules)?);
+    Ok(texts)
+}
+
 /// Rules and what is wrong with those that do not run.
 pub(crate) fn compile(texts: &[(String, String)], placeholders: Placeholders, hmac: Hmac) -> Compiled {
     let texts: Vec<RuleText<'_>> = texts.iter().map(|(source, text)| RuleText { source, text }).collect();
@@ -64,7 +86,7 @@ pub(crate) fn compile(texts: &[(String, String)], placeholders: Placeholders, hm
 
 /// A set of which every rule runs.
 pub(crate) fn load(config: &Config, hmac: Hmac) -> Result<RuleSet, CliError> {
-    let compiled = compile(&read(&config.rules)?, config.placeholders.clone(), hmac);
+    let compiled = compile(&configured(config)?, config.placeholders.clone(), hmac);
     if compiled.refused.is_empty() {
         return Ok(compiled.rules);
     }

@@ -27,8 +27,10 @@ fn rules_are_checked_run_on_live_traffic_and_say_the_same_once_across_a_kill() {
     );
     std::fs::write(&config, text).unwrap();
     let config = config.to_str().unwrap();
-    let checked = home.ok(&["rules", "check", "--config", config]);
+    let ours = home.ok(&["rules", "check", "--config", config]).matches("runs ").count();
+    let checked = home.ok(&["rules", "check", dir.to_str().unwrap()]);
     assert_eq!(checked.matches("runs ").count(), 3, "{checked}");
+    assert!(ours > 60, "the pack and these three: {ours}");
     assert!(checked.contains("it-many low           correlation Many gets"), "{checked}");
     let start = || {
         let child =
@@ -55,6 +57,34 @@ fn rules_are_checked_run_on_live_traffic_and_say_the_same_once_across_a_kill() {
     assert_eq!(home.settle("rec:finding label:it-many", 1), 1, "{}", child.output());
     stop(child);
     assert_eq!(home.count("rec:finding label:it-deleted"), 1);
+
+    // What is replayed is what was found, with the same ids, however it is cut.
+    let one = home.ok(&["detect", "replay", "--config", config, "-o", "ndjson", "--batch", "1"]);
+    let many = home.ok(&["detect", "replay", "--config", config, "-o", "ndjson", "--batch", "65536"]);
+    assert_eq!(one, many);
+    assert_eq!(one.matches("it-deleted").count(), 1, "{one}");
+    let listed = home.ok(&["findings", "-o", "ndjson"]);
+    assert_eq!(listed.lines().count(), one.lines().count(), "{listed} {one}");
+    assert!(listed.contains("DELETE on orders"), "{listed}");
+    assert_eq!(home.ok(&["findings", "label:it-deleted", "--count"]).trim(), "1");
+    let alone = home.ok(&["detect", "replay", "--rules", dir.to_str().unwrap(), "--from", "1"]);
+    assert!(alone.lines().all(|line| line.contains("it-")) && alone.contains("DELETE on orders"), "{alone}");
+
+    // Rules are held against test events; a file without any fails.
+    let tests = dir.join("a.test.ndjson");
+    let verb = |op: &str| format!("{{\"core\":{{\"op\":\"{op}\",\"kind\":\"http\"}}}}");
+    let case = |hit: bool, op: &str| format!("{{\"match\":{hit},\"events\":[{}]}}\n", verb(op));
+    std::fs::write(&tests, case(true, "DELETE") + &case(false, "PUT")).unwrap();
+    assert!(home.ok(&["rules", "test", dir.to_str().unwrap()]).contains("1 to match, 1 not to: ok"));
+    std::fs::write(&tests, case(true, "PUT")).unwrap();
+    let failed = home.run(&["rules", "test", dir.to_str().unwrap()]);
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(
+        String::from_utf8_lossy(&failed.stdout).contains("line 1: must match and does not"),
+        "{failed:?}"
+    );
+    std::fs::remove_file(&tests).unwrap();
+    assert_eq!(home.run(&["rules", "test", dir.to_str().unwrap()]).status.code(), Some(1));
 
     // A placeholder has the configuration's values; without them the rule is refused, and the key is named.
     let placed = RULE.replace("it-", "p-").replace("op: DELETE", "'op|expand': '%verbs%'");

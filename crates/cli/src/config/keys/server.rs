@@ -29,8 +29,20 @@ pub(super) const KEYS: &[Key] = &[
         "detect.rules",
         Kind::Texts,
         "[]",
-        "Detection rules in the Sigma format: files, and directories with .yml and .yaml files below them. Every one must \
-         run: countersign rules check says what does not, and why. Our own are in rules/ of the sources.",
+        "Detection rules in the Sigma format beside our own: files, and directories with .yml and .yaml files below them. \
+         Every one must run: countersign rules check says what does not, and why.",
+    ),
+    key(
+        "detect.pack",
+        Kind::Bool,
+        "true",
+        "Our own rules for machine traffic, which are part of the program (countersign rules check lists them).",
+    ),
+    key(
+        "detect.pack_except",
+        Kind::Texts,
+        "[]",
+        "Ids of our own rules that do not run here; a rule leaves with the others of its file.",
     ),
     required(
         "detect.placeholder[].name",
@@ -49,6 +61,26 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Count(0, 1_000_000_000),
         "1000",
         "How many events are learnt from at least.",
+    ),
+    key(
+        "detect.baseline_learning",
+        Kind::Span(0, 90 * DAY),
+        "\"7d\"",
+        "How long it is learnt what is normal for a peer group (all replicas of a service), by event time, before rates, \
+         sizes, latencies and the like are findings. What is no statistic (a gap, a replayed token) is found from the first \
+         event on.",
+    ),
+    key(
+        "detect.baseline_events",
+        Kind::Count(0, 1_000_000_000),
+        "1000",
+        "From how many events of the peer group at least.",
+    ),
+    key(
+        "detect.state",
+        Kind::Size(MIB, 64 * 1024 * MIB),
+        "\"1GiB\"",
+        "Memory that all baselines may take; what is forgotten for it is counted and never called new.",
     ),
     Key {
         path: "webhook[].url",
