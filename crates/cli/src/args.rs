@@ -11,8 +11,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 pub(crate) use nested::{
-    DetectArgs, DetectCommand, EventArgs, EventCommand, ExportArgs, ExportFormat, FindingsArgs, McpArgs,
-    McpCommand, PolicyArgs, PolicyCommand, RulesArgs, RulesCommand,
+    AlertsArgs, AlertsCommand, DetectArgs, DetectCommand, EventArgs, EventCommand, ExportArgs, ExportFormat,
+    FindingsArgs, McpArgs, McpCommand, PolicyArgs, PolicyCommand, RulesArgs, RulesCommand,
 };
 
 /// The words of the command line, with those that are part of a filter (`-op:GET`, `-(…)`, `-"…"`, `-#7`)
@@ -120,6 +120,8 @@ pub(crate) enum Command {
     Rules(RulesArgs),
     /// What detection found, each as a sentence
     Findings(FindingsArgs),
+    /// What people were told, and what they answered
+    Alerts(AlertsArgs),
     /// Run detection again over what was recorded
     Detect(DetectArgs),
     /// Look for what would hurt: ports, clock, disk, permissions, keys

@@ -55,6 +55,7 @@ fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Policy(args) => commands::policy::run(global, &args),
         Command::Rules(args) => commands::rules::run(global, &args),
         Command::Findings(args) => commands::findings::run(global, &args),
+        Command::Alerts(args) => commands::alerts::run(global, &args),
         Command::Detect(args) => commands::detect::run(global, &args),
         Command::Doctor(args) => commands::doctor::run(global, &args),
         Command::Status(args) => commands::status::run(global, &args),

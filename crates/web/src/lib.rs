@@ -26,6 +26,7 @@ mod state;
 mod text;
 mod time;
 
+pub use api::{Desk, DeskError};
 pub use assets::{paths as asset_paths, url as asset_url};
 pub use error::WebError;
 pub use guard::{Access, HEADERS};

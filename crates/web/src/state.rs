@@ -1,5 +1,6 @@
 //! What every handler shares.
 
+use crate::api::Desk;
 use crate::error::WebError;
 use crate::hub::TailHub;
 use crate::login::Logins;
@@ -40,6 +41,8 @@ pub struct WebOptions {
     pub announce: Option<Announce>,
     /// The gateway's own word on whether it records; without it, there is no gateway here.
     pub recording: Option<Recording>,
+    /// Who answers about alerts and acts on them; without it, none are delivered here.
+    pub desk: Option<Arc<dyn Desk>>,
 }
 
 impl std::fmt::Debug for WebOptions {

@@ -145,7 +145,7 @@ fn answer(value: &Value, columns: Vec<String>) -> Answer {
     }
 }
 
-fn parsed(response: Response) -> Result<Value, CliError> {
+pub(crate) fn parsed(response: Response) -> Result<Value, CliError> {
     let bytes = checked(response)?;
     serde_json::from_slice(&bytes).map_err(|e| {
         CliError::new(

@@ -215,3 +215,99 @@ pub(crate) enum EventCommand {
         file: Option<PathBuf>,
     },
 }
+
+/// `alerts`
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  countersign alerts\n  countersign alerts ack FINGERPRINT --note 'we are on it'\n  \
+                        countersign alerts silence --rule rate-shift --service orders --for 2h --reason 'load test'\n  \
+                        countersign alerts feedback 4711 false --why 'the nightly job'\n  countersign alerts sum"
+)]
+pub(crate) struct AlertsArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<AlertsCommand>,
+}
+
+/// What is asked about alerts, or done.
+#[derive(Subcommand, Debug)]
+pub(crate) enum AlertsCommand {
+    /// Open matters of which people were told, and who knows of them (default)
+    List,
+    /// How each receiver is doing
+    Receivers,
+    /// What became of all that fired; exit code 1 if anything is missing in the sum
+    Sum,
+    /// Messages that were given up
+    Dead,
+    /// Send a dead letter again
+    Resend {
+        /// Receiver, as `alerts dead` shows it
+        receiver: String,
+        /// Message, as `alerts dead` shows it
+        id: String,
+    },
+    /// Say that you know of a matter: its repeats ring nobody until it resolves or gets worse
+    Ack {
+        /// Fingerprint of the matter, or id of its latest finding
+        target: String,
+        /// In your words
+        #[arg(long, default_value = "")]
+        note: String,
+    },
+    /// Silences that hold
+    Silences,
+    /// Tell nobody of some findings for a time; they are recorded all the same. Findings about the record itself cannot be
+    /// silenced
+    Silence {
+        /// Rule, with * and ?
+        #[arg(long, default_value = "")]
+        rule: String,
+        /// Service called, with * and ?
+        #[arg(long, default_value = "")]
+        service: String,
+        /// Caller, with * and ?
+        #[arg(long, default_value = "")]
+        caller: String,
+        /// A label of the finding
+        #[arg(long, default_value = "")]
+        label: String,
+        /// Tenant
+        #[arg(long, default_value = "")]
+        tenant: String,
+        /// This severity and above
+        #[arg(long, default_value = "")]
+        severity: String,
+        /// Why
+        #[arg(long)]
+        reason: String,
+        /// How long, like 2h; at most 30d
+        #[arg(long = "for", value_name = "TIME")]
+        time: String,
+    },
+    /// End a silence before its time
+    Expire {
+        /// Its id
+        id: String,
+    },
+    /// Say what a finding was
+    Feedback {
+        /// Ledger index of the finding
+        index: u64,
+        /// What it was
+        #[arg(value_parser = ["true", "false", "benign", "duplicate"])]
+        answer: String,
+        /// Why
+        #[arg(long)]
+        why: String,
+    },
+    /// How often each rule was right, from ten answers on, with its 95 % interval
+    Precision,
+    /// Make a filter for the findings of a rule that were called false, and hold it against history. Printed, not used
+    Propose {
+        /// Id of the rule
+        rule: String,
+        /// After so many days it must be made anew
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=365))]
+        days: u64,
+    },
+}

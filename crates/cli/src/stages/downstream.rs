@@ -2,7 +2,7 @@
 //! the dashboard over them. Not in the data path: nothing here can delay or lose an acknowledged event, and an
 //! edge has none of it.
 
-use super::{alerts, detect, follow, ledger, recover, web};
+use super::{alerts, desk, detect, follow, ledger, recover, web};
 use crate::config::Config;
 use crate::exit::CliError;
 use crate::pipeline::Flavour;
@@ -79,7 +79,8 @@ impl Downstream {
         say: &dyn Fn(&str),
     ) -> Result<(), CliError> {
         let (ledger, store, hub) = (ledger.clone(), self.store.clone(), self.hub.clone());
-        let parts = web::Parts { ledger, store, hub, source: platform, health };
+        let desk = Arc::new(desk::AlertDesk::new(Arc::clone(&self.alerts), store.clone()));
+        let parts = web::Parts { ledger, store, hub, source: platform, health, desk };
         self.web = Some(web::start(config, flavour, parts, &mut sockets, say)?);
         Ok(())
     }

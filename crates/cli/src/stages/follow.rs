@@ -112,7 +112,7 @@ pub(crate) fn tail(ledger: &Ledger, hub: TailHub) -> Result<Follower, CliError> 
 }
 
 /// Hands every committed finding to delivery. It follows the ledger like everybody else, so that a finding is told of
-/// whatever happened between its commit and now: at most a second of them twice, and twice is merged.
+/// whatever happened between its commit and now.
 pub(crate) fn deliver(
     config: &Config,
     ledger: &Ledger,
@@ -120,6 +120,8 @@ pub(crate) fn deliver(
     alerts: Arc<Alerts>,
 ) -> Result<Follower, CliError> {
     let mut cursor = Cursor::open(&config.data.join("alert"), ledger.size())?;
+    // What delivery has taken in for certain is not handed over again.
+    cursor.next = cursor.next.max(alerts.handled().min(ledger.size()));
     let (reader, store) = (ledger.reader(cursor.next), store.clone());
     Follower::spawn("deliver", move |control| {
         control.follow(reader, |feed| {

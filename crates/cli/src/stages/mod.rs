@@ -2,6 +2,7 @@
 
 pub(crate) mod alerts;
 pub(crate) mod control;
+mod desk;
 pub(crate) mod detect;
 pub(crate) mod downstream;
 mod fetch;

@@ -8,7 +8,7 @@ use crate::pipeline::Flavour;
 use countersign_gateway::{Health, HealthWatch};
 use countersign_ledger::{Ledger, Source};
 use countersign_store::Store;
-use countersign_web::{AppState, TailHub, WebOptions};
+use countersign_web::{AppState, Desk, TailHub, WebOptions};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +33,8 @@ pub(crate) struct Parts {
     pub(crate) source: Source,
     /// Whether the gateway records.
     pub(crate) health: HealthWatch,
+    /// Answers about alerts.
+    pub(crate) desk: Arc<dyn Desk>,
 }
 
 /// The running servers.
@@ -69,7 +71,12 @@ pub(crate) fn start(
         Health::Ok => (Health::Ok.word(), None),
         blocked @ Health::AuditBlocked(cause) => (blocked.word(), Some(cause)),
     });
-    let options = WebOptions { demo: flavour.demo, announce: Some(announce), recording: Some(recording) };
+    let options = WebOptions {
+        demo: flavour.demo,
+        announce: Some(announce),
+        recording: Some(recording),
+        desk: Some(parts.desk),
+    };
     let state = AppState::new(parts.ledger, parts.store, parts.hub, parts.source, options);
     let (stop, _) = watch::channel(false);
     let mut web = Web { runtime: None, stop, servers: Vec::new(), state, address: None, listener: None };

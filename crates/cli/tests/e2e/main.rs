@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod adoption;
+mod alerts;
 mod bad_input;
 mod collect;
 mod counts;

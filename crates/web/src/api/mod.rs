@@ -1,6 +1,7 @@
 //! The HTTP interface `/api/v1`: additive changes only, one envelope, one shape of error.
 //! `docs/reference/api.md` is its documentation.
 
+mod alerts;
 mod events;
 mod health;
 mod ledger;
@@ -19,6 +20,8 @@ use axum::routing::{get, post};
 use countersign_store::Rows;
 use serde_json::{Value, json};
 use std::time::Duration;
+
+pub use alerts::{Desk, DeskError};
 
 /// What a handler gives: an answer, or a problem that the guard draws.
 pub(crate) type Answer = Result<Response<Body>, Problem>;
@@ -46,6 +49,8 @@ pub(crate) fn routes() -> Router<AppState> {
         .route("/api/v1/sources", get(ledger::sources))
         .route("/api/v1/gaps", get(ledger::gaps))
         .route("/api/v1/findings", get(events::findings))
+        .route("/api/v1/alerts", get(alerts::open))
+        .route("/api/v1/alerts/{what}", get(alerts::show).post(alerts::act))
         .route("/api/v1/checkpoint", get(ledger::checkpoint))
         .route("/api/v1/consistency", get(ledger::consistency))
         .route("/api/v1/login-link", post(health::login_link))
