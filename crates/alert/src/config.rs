@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use check::{Target, check};
-pub use receivers::{Receiver, ReceiverKind};
+pub use receivers::{Mail, Receiver, ReceiverKind, Syslog, SyslogBody};
 
 mod check;
 mod receivers;
 
-/// Most receivers.
-pub(crate) const RECEIVERS_MAX: usize = 16;
+/// Most queues: receivers, replicas and recipients together.
+pub(crate) const RECEIVERS_MAX: usize = 64;
 /// The receiver that always is there.
 pub(crate) const LOG: &str = "log";
 

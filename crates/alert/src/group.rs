@@ -45,6 +45,8 @@ pub(crate) struct Group {
     pub(crate) open: u64,
     /// The last headline, for receivers that want to be told again and again.
     pub(crate) headline: String,
+    /// Revision and first finding of the first notification, that later ones refer to.
+    root: Option<(u64, String)>,
     /// When what waits is told.
     pub(crate) due_ns: Option<u64>,
     pub(crate) pending: Pending,
@@ -144,13 +146,17 @@ impl Group {
             others: pending.others.clone(),
             first_index: pending.first_index,
             last_index: pending.last_index,
-            note: String::new(),
+            root: self.root.clone(),
+            ..Notice::default()
         })
     }
 
     /// What waited is now in the receivers' queues.
     pub(crate) fn told(&mut self, notice: &Notice, now_ns: u64) {
         self.revision = notice.revision;
+        if let (None, Some(first)) = (&self.root, notice.items.first()) {
+            self.root = Some((notice.revision, first.eid.clone()));
+        }
         self.total = notice.total;
         self.worst = self.worst.max(notice.severity);
         self.headline = crate::message::clip(&notice.headline(), 512).to_owned();
@@ -164,6 +170,24 @@ impl Group {
             (self.at_once, self.burst_ns) = (1, 0);
         }
         (self.told_ns, self.due_ns, self.pending) = (now_ns, None, Pending::default());
+    }
+
+    /// What was told last, to be told again.
+    pub(crate) fn standing(&self, key: &str, now_ns: u64) -> Notice {
+        Notice {
+            kind: Kind::Findings,
+            group: key.to_owned(),
+            revision: self.revision,
+            state: FindingState::Updated.code(),
+            severity: self.worst,
+            count: self.total,
+            total: self.total,
+            started_ns: self.started_ns,
+            made_ns: now_ns,
+            labels: self.labels.clone(),
+            note: self.headline.clone(),
+            ..Notice::default()
+        }
     }
 
     /// Nothing waits, all its matters have resolved, and an interval has passed since. One with open matters is

@@ -132,9 +132,12 @@ impl Inner {
     /// Puts a notification into the queues of its receivers.
     fn queue(&self, receivers: &[String], notice: &Notice, now_ns: u64, unsaved: &mut Vec<Unsaved>) {
         for receiver in receivers.iter().filter_map(|name| self.receiver(name)) {
-            let stored = stored(notice);
-            let name =
-                Name { created_ns: now_ns, id: self.message(&receiver.name, notice), count: notice.count };
+            let id = |revision, first: &str| self.message(&receiver.name, &notice.group, revision, first);
+            let first = notice.items.first().map_or("", |item| item.eid.as_str());
+            let thread =
+                notice.root.as_ref().map(|(revision, first)| id(*revision, first)).unwrap_or_default();
+            let stored = stored(&Notice { thread, ..notice.clone() });
+            let name = Name { created_ns: now_ns, id: id(notice.revision, first), count: notice.count };
             if receiver.push(name, &stored) == Pushed::Volatile {
                 unsaved.push(Unsaved { receiver: receiver.name.clone(), finding: stored.finding });
             }
@@ -143,13 +146,10 @@ impl Inner {
 
     /// The message's id at one receiver: group and revision, and the first finding in it, so that a group whose
     /// revision was forgotten never gives an old id to something new.
-    fn message(&self, receiver: &str, notice: &Notice) -> String {
-        let first = notice.items.first().map_or("", |item| item.eid.as_str());
-        let revision = notice.revision.to_be_bytes();
-        message_id(
-            &self.seal,
-            &[b"group", receiver.as_bytes(), notice.group.as_bytes(), &revision, first.as_bytes()],
-        )
+    fn message(&self, receiver: &str, group: &str, revision: u64, first: &str) -> String {
+        let revision = revision.to_be_bytes();
+        let parts = [b"group", receiver.as_bytes(), group.as_bytes(), &revision, first.as_bytes()];
+        message_id(&self.seal, &parts)
     }
 
     /// Tells what is due in all groups; forgets those that are over.

@@ -12,6 +12,7 @@
 mod alerts;
 mod config;
 mod counters;
+mod dial;
 mod feedback;
 mod filter;
 pub mod fuzz;
@@ -34,14 +35,18 @@ mod seal;
 mod send;
 mod sign;
 mod silence;
+mod smtp;
 mod state;
 mod subject;
 mod time;
 mod watch;
+mod wire;
 mod worker;
 
 pub use alerts::Alerts;
-pub use config::{AlertConfig, AlertError, Explain, Receiver, ReceiverKind, Timing, Webhook};
+pub use config::{
+    AlertConfig, AlertError, Explain, Mail, Receiver, ReceiverKind, Syslog, SyslogBody, Timing, Webhook,
+};
 pub use counters::{Counters, ReceiverStatus};
 pub use feedback::{ANSWERS_MAX, ANSWERS_MIN, Answer, Answers, Opinion, Precision, RULES_MAX, wilson};
 pub use filter::{FILTER_MAX, FilterError, Proposal, propose, would_hide_true};
@@ -55,5 +60,6 @@ pub use queue::DeadLetter;
 pub use route::{GroupBy, ROUTES_DEEP_MAX, ROUTES_MAX, Route};
 pub use sign::{Secret, signature};
 pub use silence::{Ack, BY_MAX_BYTES, SILENCE_MAX, SILENCES_MAX, Silence, WHY_MAX_BYTES};
+pub use smtp::{REPLY_LINE_MAX_BYTES, REPLY_LINES_MAX};
 pub use state::{OnState, detail};
 pub use subject::Subject;

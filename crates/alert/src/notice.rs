@@ -66,6 +66,7 @@ pub(crate) enum Kind {
 
 /// One notification of a group.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Notice {
     pub(crate) kind: Kind,
     /// The group's fingerprint.
@@ -88,6 +89,10 @@ pub(crate) struct Notice {
     pub(crate) others: Vec<u64>,
     pub(crate) first_index: u64,
     pub(crate) last_index: u64,
+    /// Revision and first finding of the group's first notification, if this is a later one.
+    pub(crate) root: Option<(u64, String)>,
+    /// Id of that notification's message at this receiver; empty for the first.
+    pub(crate) thread: String,
     /// Why this receiver gets it, where that needs a word.
     pub(crate) note: String,
 }

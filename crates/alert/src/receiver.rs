@@ -40,14 +40,19 @@ pub(crate) struct Item {
     pub(crate) name: Name,
     pub(crate) attempts: u32,
     size: u64,
+    due_ns: u64,
+    /// Place in the order of arrival, from 1; 0 before it has one.
+    place: u64,
     /// Held in memory alone, because the disk would not take it.
     volatile: Option<Box<Stored>>,
 }
 
 #[derive(Default)]
 struct State {
-    /// By when it is due, then by order of arrival.
+    /// By when it is due, then by order of arrival; where order matters, by order alone.
     due: BTreeMap<(u64, u64), Item>,
+    /// One after the other, so that no trigger that was late arrives after its resolve.
+    ordered: bool,
     arrivals: u64,
     ids: HashSet<String>,
     bytes: u64,
@@ -120,11 +125,11 @@ pub(crate) enum Pushed {
 
 impl Receiver {
     pub(crate) fn new(name: String, sender: Sender, queue: Queue, found: Found) -> Receiver {
-        let mut state = State::default();
+        let mut state = State { ordered: sender.in_flight() == 1, ..State::default() };
         for (name, size) in found.pending {
             state.counters.fired += name.count;
             state.counters.pending += name.count;
-            state.enqueue(Item { name, attempts: 0, size, volatile: None }, 0);
+            state.enqueue(Item { name, attempts: 0, size, volatile: None, due_ns: 0, place: 0 });
         }
         state.counters.dead = found.dead.iter().map(|name| name.count).sum();
         state.dead = found.dead.into();
@@ -170,7 +175,7 @@ impl Receiver {
             Ok(size) => (size, None, Pushed::Queued),
             Err(_) => (stored.body.len() as u64, Some(Box::new(stored.clone())), Pushed::Volatile),
         };
-        state.enqueue(Item { name, attempts: 0, size, volatile }, 0);
+        state.enqueue(Item { name, attempts: 0, size, volatile, due_ns: 0, place: 0 });
         self.wake.notify_one();
         pushed
     }
@@ -221,7 +226,7 @@ impl Receiver {
                 return None;
             }
             let now = now_ns();
-            let wait = match state.due.first_key_value().map(|((due, _), _)| *due) {
+            let wait = match state.due.first_key_value().map(|(_, item)| item.due_ns) {
                 Some(_) if state.disabled => return state.due.pop_first().map(|(_, item)| item),
                 Some(due) if due.max(state.not_before_ns) <= now => {
                     state.not_before_ns = now.saturating_add(self.pace_ns);
@@ -270,13 +275,14 @@ impl Receiver {
                     let first = item.attempts == 1;
                     state.last_error.clone_from(&why);
                     // The last attempt is at the end, not before it.
-                    state.enqueue(item, now.saturating_add(wait).min(ends));
+                    item.due_ns = now.saturating_add(wait).min(ends);
+                    state.enqueue(item);
                     self.wake.notify_one();
                     return Fate::Waits { status, why, first };
                 }
                 (status, format!("{why}; given up after {} attempts", item.attempts))
             }
-            Attempt::Refused { status, why } => (Some(status), why.to_owned()),
+            Attempt::Refused { status, why } => (Some(status), why),
             Attempt::Gone => {
                 state.disabled = true;
                 self.wake.notify_all();
@@ -337,7 +343,7 @@ impl Receiver {
         state.counters.dead = state.counters.dead.saturating_sub(name.count);
         state.counters.pending += name.count;
         state.fell_back.remove(id);
-        state.enqueue(Item { name, attempts: 0, size, volatile: None }, 0);
+        state.enqueue(Item { name, attempts: 0, size, volatile: None, due_ns: 0, place: 0 });
         self.wake.notify_one();
         Ok(())
     }
@@ -360,12 +366,16 @@ impl State {
         self.ids.len() >= pending_max || self.bytes >= PENDING_MAX_BYTES
     }
 
-    fn enqueue(&mut self, item: Item, due_ns: u64) {
+    fn enqueue(&mut self, mut item: Item) {
         if self.ids.insert(item.name.id.clone()) {
             self.bytes += item.size;
         }
-        self.arrivals += 1;
-        self.due.insert((due_ns, self.arrivals), item);
+        if item.place == 0 {
+            self.arrivals += 1;
+            item.place = self.arrivals;
+        }
+        let due_ns = if self.ordered { 0 } else { item.due_ns };
+        self.due.insert((due_ns, item.place), item);
     }
 
     /// A message is no longer pending.

@@ -11,7 +11,7 @@ pub(crate) enum Attempt {
     /// Worth another try, at the earliest after the receiver's own wish.
     Failed { status: Option<u16>, after: Option<Duration>, why: String },
     /// Will never be accepted.
-    Refused { status: u16, why: &'static str },
+    Refused { status: u16, why: String },
     /// The receiver wants nothing any more (410).
     Gone,
 }
@@ -24,10 +24,11 @@ pub(crate) fn judge(status: u16, after: Option<Duration>) -> Attempt {
             Attempt::Failed { status: Some(status), after, why: format!("the receiver answered {status}") }
         }
         410 => Attempt::Gone,
-        300..=399 => {
-            Attempt::Refused { status, why: "the receiver redirects, which is not followed; set its new url" }
-        }
-        _ => Attempt::Refused { status, why: "the receiver refused the message for good" },
+        300..=399 => Attempt::Refused {
+            status,
+            why: "the receiver redirects, which is not followed; set its new url".to_owned(),
+        },
+        _ => Attempt::Refused { status, why: "the receiver refused the message for good".to_owned() },
     }
 }
 

@@ -1,5 +1,8 @@
 //! Times as text, without a calendar library.
 
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
 /// The system's clock, Unix ns.
 pub(crate) fn system_ns() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
@@ -12,6 +15,18 @@ pub(crate) fn rfc3339(ns: u64) -> String {
     let (year, month, day) = civil(seconds / 86_400);
     let (h, m, s) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
     format!("{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{ms:03}Z")
+}
+
+/// The date of a mail (RFC 5322), in UTC.
+pub(crate) fn mail_date(ns: u64) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    let seconds = ns / 1_000_000_000;
+    let day_number = seconds / 86_400;
+    let (year, month, day) = civil(day_number);
+    let weekday = DAYS.get((day_number % 7) as usize).unwrap_or(&"Thu");
+    let month = usize::try_from(month).ok().and_then(|m| MONTHS.get(m.checked_sub(1)?)).unwrap_or(&"Jan");
+    let (h, m, s) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{weekday}, {day:02} {month} {year:04} {h:02}:{m:02}:{s:02} +0000")
 }
 
 /// Year, month and day of a day since 1970-01-01 (Howard Hinnant's algorithm, for days from then on).
@@ -27,8 +42,6 @@ fn civil(days: u64) -> (u64, u64, u64) {
 
 /// Unix seconds of an HTTP date in its preferred form (RFC 9110, 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
 pub(crate) fn http_date(text: &str) -> Option<u64> {
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let rest = text.get(5..).filter(|_| text.len() == 29 && text.ends_with(" GMT"))?;
     let number = |from: usize, to: usize| rest.get(from..to)?.parse::<u64>().ok();
     let month = MONTHS.iter().position(|m| rest.get(3..6) == Some(m))? as u64 + 1;
@@ -60,6 +73,7 @@ mod tests {
         assert_eq!(rfc3339(1_790_000_000_123_456_789), "2026-09-21T14:13:20.123Z");
         assert_eq!(rfc3339(951_782_400_000_000_000), "2000-02-29T00:00:00.000Z");
         assert_eq!(http_date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
+        assert_eq!(mail_date(784_111_777_000_000_000), "Sun, 06 Nov 1994 08:49:37 +0000");
         for bad in [
             "",
             "Sun, 06 Nov 1994 08:49:37",

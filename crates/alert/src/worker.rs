@@ -24,7 +24,7 @@ pub(crate) fn deliver(inner: &Inner, receiver: &Receiver) {
             _ if receiver.disabled() => Attempt::Gone,
             None => Attempt::Refused {
                 status: 0,
-                why: "its file on disk is damaged; the finding is in the ledger",
+                why: "its file on disk is damaged; the finding is in the ledger".to_owned(),
             },
             Some(notice) => receiver.sender.send(&item.name.id, notice, &inner.link, now()),
         };

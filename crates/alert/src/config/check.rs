@@ -1,22 +1,33 @@
 //! Checks of all receivers, before anything starts. No error repeats an address or a secret.
 
-use crate::config::{AlertConfig, AlertError, LOG, RECEIVERS_MAX, ReceiverKind};
+use crate::config::{AlertConfig, AlertError, LOG, Mail, RECEIVERS_MAX, ReceiverKind, Syslog};
 use crate::sign::Secret;
 use ureq::http::Uri;
 
 /// Longest name of a receiver, in bytes.
 const NAME_MAX_BYTES: usize = 64;
+/// Most replicas, or recipients, of one receiver.
+const REPLICAS_MAX: usize = 16;
+/// Where PagerDuty takes events.
+const PAGERDUTY: &str = "https://events.pagerduty.com/v2/enqueue";
 
 /// Where one queue's messages go.
 pub(crate) enum Target {
     Webhook { url: Uri, secrets: Vec<Secret> },
+    Slack { url: Uri },
+    PagerDuty { url: Uri, routing_key: String },
+    Alertmanager { url: Uri },
+    Mail { server: Mail, to: String },
+    Syslog(Syslog),
 }
 
 impl Target {
     /// The address of what is reached by HTTP.
     pub(crate) fn url(&self) -> Option<&Uri> {
         match self {
-            Target::Webhook { url, .. } => Some(url),
+            Target::Webhook { url, .. } | Target::Slack { url } => Some(url),
+            Target::PagerDuty { url, .. } | Target::Alertmanager { url } => Some(url),
+            Target::Mail { .. } | Target::Syslog(_) => None,
         }
     }
 }
@@ -72,7 +83,7 @@ impl Checked {
             queues.push(queue);
         }
         if self.receivers.len() > RECEIVERS_MAX {
-            return Err(wrong("url", "more than 16 receivers"));
+            return Err(wrong("url", "more than 64 queues: receivers, replicas and recipients together"));
         }
         self.names.push((name.to_owned(), queues));
         Ok(())
@@ -96,7 +107,70 @@ fn targets(kind: &ReceiverKind) -> Result<Vec<Target>, (&'static str, &'static s
             let secrets = secrets.iter().map(|s| Secret::parse(s)).collect::<Result<_, _>>();
             Ok(vec![Target::Webhook { url, secrets: secrets.map_err(|why| ("secrets", why))? }])
         }
+        ReceiverKind::Slack { url } => Ok(vec![Target::Slack { url: http_url(url)? }]),
+        ReceiverKind::PagerDuty { routing_key, url } => {
+            if routing_key.len() != 32 || !routing_key.bytes().all(|b| b.is_ascii_alphanumeric()) {
+                return Err(("routing_key", "is not 32 letters and digits"));
+            }
+            let url = http_url(if url.is_empty() { PAGERDUTY } else { url })?;
+            Ok(vec![Target::PagerDuty { url, routing_key: routing_key.clone() }])
+        }
+        ReceiverKind::Alertmanager { urls } => {
+            if urls.is_empty() || urls.len() > REPLICAS_MAX {
+                return Err(("urls", "needs the address of each replica, 1 to 16"));
+            }
+            let target = |url: &String| http_url(&format!("{}/api/v2/alerts", url.trim_end_matches('/')));
+            urls.iter().map(|url| Ok(Target::Alertmanager { url: target(url)? })).collect()
+        }
+        ReceiverKind::Mail(mail) => mails(mail),
+        ReceiverKind::Syslog(syslog) => {
+            check_host(&syslog.host, syslog.port)?;
+            if syslog.plain && !is_loopback(&syslog.host) {
+                return Err(("plain", "is for loopback addresses alone; use TLS"));
+            }
+            Ok(vec![Target::Syslog(syslog.clone())])
+        }
     }
+}
+
+/// A queue for each recipient.
+fn mails(mail: &Mail) -> Result<Vec<Target>, (&'static str, &'static str)> {
+    check_host(&mail.host, mail.port)?;
+    if mail.to.is_empty() || mail.to.len() > REPLICAS_MAX {
+        return Err(("to", "needs 1 to 16 recipients"));
+    }
+    if !is_mailbox(&mail.from) {
+        return Err(("from", "is not a plain address such as alerts@example.org"));
+    }
+    if !mail.to.iter().all(|to| is_mailbox(to)) {
+        return Err(("to", "holds something that is not a plain address such as ops@example.org"));
+    }
+    if mail.user.is_empty() != mail.password.is_empty() {
+        return Err(("password", "and user are given both or neither"));
+    }
+    if mail.user.contains('\0') || mail.password.contains('\0') {
+        return Err(("password", "or user holds a NUL, which no login can carry"));
+    }
+    Ok(mail.to.iter().map(|to| Target::Mail { server: mail.clone(), to: to.clone() }).collect())
+}
+
+/// An address without display name, quotes, or anything that could end a line or an argument of SMTP.
+pub(crate) fn is_mailbox(text: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_graphic() && !b"<>()[],;:\\\"@".contains(&b);
+    let part = |part: &str| !part.is_empty() && part.bytes().all(fits);
+    text.len() <= 254 && text.split_once('@').is_some_and(|(local, domain)| part(local) && part(domain))
+}
+
+fn check_host(host: &str, port: u16) -> Result<(), (&'static str, &'static str)> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"-_.:".contains(&b);
+    if host.is_empty() || host.len() > 253 || !host.bytes().all(fits) {
+        return Err(("host", "is not a name or an address"));
+    }
+    if port == 0 { Err(("port", "is missing")) } else { Ok(()) }
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 fn http_url(text: &str) -> Result<Uri, (&'static str, &'static str)> {

@@ -47,7 +47,7 @@ fn attempt(kind: u8) -> Attempt {
     match kind {
         0 | 1 => Attempt::Delivered { status: 204 },
         2 | 3 => Attempt::Failed { status: Some(503), after: None, why: "busy".into() },
-        4 => Attempt::Refused { status: 400, why: "no" },
+        4 => Attempt::Refused { status: 400, why: "no".into() },
         _ => Attempt::Gone,
     }
 }

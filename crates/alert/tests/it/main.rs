@@ -5,9 +5,12 @@ mod delivery;
 mod fuzzing;
 mod grouping;
 mod killed;
+mod mail;
 mod people;
+mod receivers;
 mod server;
 mod storm;
+mod syslog;
 mod tls;
 
 use countersign_alert::{AlertConfig, Alerts, Timing, Webhook};
