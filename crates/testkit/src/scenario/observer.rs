@@ -22,8 +22,11 @@ pub(super) const BACKFILL: usize = 6;
 /// Countersign itself.
 pub(super) const PLATFORM: usize = 7;
 
+/// What reads the connections of databases, where a scenario has such a witness.
+pub(super) const WITNESS: usize = 8;
+
 /// Names of the observers.
-pub(super) const AGENTS: [&str; 8] = [
+pub(super) const AGENTS: [&str; 9] = [
     "spiffe://prod.example/gw/eu-1a",
     "spiffe://prod.example/gw/eu-1b",
     "spiffe://prod.example/gw/eu-1c",
@@ -32,6 +35,7 @@ pub(super) const AGENTS: [&str; 8] = [
     "input:mesh-als",
     "input:backfill",
     "spiffe://prod.example/countersign",
+    "input:witness",
 ];
 
 /// Who observes the calls of one tier to another.

@@ -1,5 +1,6 @@
 //! The scenario generator: the same bytes for a seed, sound events in ledger order, and the truth beside them.
 
+use countersign_event::witness::{Connection, from_event};
 use countersign_event::{Rec, Verified};
 use countersign_testkit::scenario::score::{Finding, Judged, score};
 use countersign_testkit::scenario::{Faults, Mix, Record, SCENARIOS, Scenario};
@@ -35,8 +36,13 @@ fn one_seed_gives_the_same_bytes_and_another_gives_others() {
 /// and says so in the changelog.
 #[test]
 fn seed_one_is_what_it_was() {
-    let digest: String = digest(&small(1, "all"))[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(digest, "743796846aaf2bad");
+    let digest = |mix: &str| -> String {
+        digest(&small(1, mix))[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    assert_eq!(
+        (digest("background"), digest("beacon")),
+        ("ac1bcfc962f45c98".to_owned(), "23e051f5f4d8e235".to_owned())
+    );
 }
 
 #[test]
@@ -273,4 +279,25 @@ fn a_finding_on_an_attack_of_a_run_scores_and_one_on_its_near_miss_does_not() {
     let score = score(&[judged], 0);
     assert_eq!(score.attacks(), [1, 1]);
     assert_eq!((score.false_findings(), score.false_on_near_miss["beacon"]), (1, 1));
+}
+
+#[test]
+fn a_witness_tells_of_each_connection_past_the_gateway_once_opened_and_once_ended() {
+    let mut run = small(1, "bypass").run();
+    let reports: Vec<_> = run.by_ref().filter_map(|r| Some((r.label, from_event(&r.event)?))).collect();
+    let attack = run.labels().iter().position(|label| label.attack).unwrap();
+    assert_eq!(reports.iter().filter(|(_, report)| report.began).count(), 2);
+    let (mut open, mut ended) = (HashSet::new(), HashSet::new());
+    for (label, report) in &reports {
+        let direct = |c: &&Connection| !c.through;
+        for connection in report.open.iter().filter(direct) {
+            assert_eq!(*label, Some(attack));
+            open.insert(connection.src_port);
+        }
+        for connection in report.ended.iter().filter(direct) {
+            assert!(ended.insert(connection.src_port), "ended twice: {connection:?}");
+        }
+    }
+    assert!(!open.is_empty());
+    assert_eq!(open, ended);
 }
