@@ -1,7 +1,8 @@
 //! How well findings agree with the truth of runs.
 //!
 //! A finding hits a label if it overlaps it in time (first evidence to decision against start to end and a grace) and
-//! names one of its callers or services, or holds one of its events as evidence. A notifying finding that hits no
+//! holds one of its events as evidence, or names its caller or its service and nobody else: a finding about another
+//! caller of the same service is no hit. A notifying finding that hits no
 //! attack is false; hitting a near miss makes it no better. What this is not: a judgement of how a finding reads, or
 //! of one that names the right service for a wrong reason: the shares by kind of match show how much rests on that.
 //!
@@ -117,13 +118,17 @@ impl Label {
         if finding.decided_ns < self.start || finding.first_evidence_ns >= self.end.saturating_add(grace_ns) {
             return None;
         }
-        let names = |list: &[String], name: &str| !name.is_empty() && list.iter().any(|known| known == name);
         if finding.evidence.iter().any(|id| events.contains(id)) {
-            Some(Match::Event)
-        } else if names(&self.callers, &finding.caller) {
-            Some(Match::Caller)
-        } else {
-            names(&self.services, &finding.service).then_some(Match::Service)
+            return Some(Match::Event);
+        }
+        let fits = |list: &[String], name: &String| name.is_empty() || list.contains(name);
+        if !fits(&self.callers, &finding.caller) || !fits(&self.services, &finding.service) {
+            return None;
+        }
+        match (finding.caller.is_empty(), finding.service.is_empty()) {
+            (false, _) => Some(Match::Caller),
+            (true, false) => Some(Match::Service),
+            (true, true) => None,
         }
     }
 }

@@ -13,8 +13,10 @@ pub(super) fn silence(plan: &mut Plan<'_>, mut cast: Cast) {
         let agent = cast.rng.index(5);
         let edges: Vec<usize> =
             (0..plan.world.edges.len()).filter(|e| plan.world.edges[*e].agent == agent).collect();
-        let callers = edges.iter().flat_map(|e| plan.names(plan.world.edges[*e].caller)).collect();
+        let mut callers: Vec<String> =
+            edges.iter().flat_map(|e| plan.names(plan.world.edges[*e].caller)).collect();
         let mut services = plan.called(&edges);
+        callers.push(AGENTS[agent].to_owned());
         services.push(AGENTS[agent].to_owned());
         plan.label(&cast, (from, to), callers, services, format!("observer {} blinded", AGENTS[agent]));
         plan.troubles.outages.push((agent, from, to));
@@ -30,7 +32,8 @@ pub(super) fn silence(plan: &mut Plan<'_>, mut cast: Cast) {
         vec![plan.jobs.health[cast.rng.index(plan.jobs.health.len())]]
     };
     let callers = plan.names(plan.world.edges[edges[0]].caller);
-    let services = plan.called(&edges);
+    let mut services = plan.called(&edges);
+    services.push(callers[0].clone());
     let note = format!("{} makes no more of its calls on {} edges", callers[0], edges.len());
     plan.label(&cast, (from, to), callers, services, note);
     for edge in edges {

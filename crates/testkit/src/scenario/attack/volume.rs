@@ -92,9 +92,13 @@ pub(super) fn noisy(plan: &mut Plan<'_>, mut cast: Cast) {
     let to = from + length;
     let rate = cast.blend(0.3, 12.0);
     let (slow, errors) = (cast.blend(1.6, 6.0), cast.blend(0.03, 0.3));
-    let note = format!("{rate:.1} calls/s more, latency {slow:.1} times, {:.0} % errors", errors * 100.0);
+    let noisy = &plan.world.services[caller].name;
+    let note =
+        format!("{rate:.1} calls/s more by {noisy}, latency {slow:.1} times, {:.0} % errors", errors * 100.0);
     let called = vec![plan.world.services[callee].name.clone()];
-    let label = plan.label(&cast, (from, to), plan.names(caller), called, note);
+    // Those who wait are named as well as the one who makes them.
+    let callers = edges.iter().flat_map(|e| plan.names(plan.world.edges[*e].caller)).collect();
+    let label = plan.label(&cast, (from, to), callers, called, note);
     more(plan, edge, rate, (from, to), false, &mut cast, label);
     change(plan, &edges, (from, to), false, What::Latency(slow), Some(label));
     change(plan, &edges, (from, to), false, What::Errors(errors), Some(label));

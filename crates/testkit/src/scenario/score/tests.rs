@@ -57,6 +57,9 @@ fn a_finding_out_of_time_or_about_others_is_none() {
     assert_eq!(hit(&finding("r", (10, 99), MALLORY, "orders")), None);
     assert_eq!(hit(&finding("r", (210, 220), MALLORY, "orders")), None);
     assert_eq!(hit(&finding("r", (110, 120), "bob", "billing")), None);
+    // Another caller of the same service, or the same caller elsewhere, is another matter.
+    assert_eq!(hit(&finding("r", (110, 120), "bob", "orders")), None);
+    assert_eq!(hit(&finding("r", (110, 120), MALLORY, "billing")), None);
     // Nothing named is nothing hit, even where a label lists an empty name.
     let mut blank = attack.clone();
     blank.callers = vec![String::new()];
