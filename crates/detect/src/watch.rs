@@ -6,6 +6,7 @@
 //! is in a [`Table`], bounded; what it says rests on numbers that it names.
 
 pub(crate) mod keys;
+pub(crate) mod matter;
 pub(crate) mod opened;
 pub(crate) mod table;
 
@@ -16,6 +17,7 @@ use countersign_event::{Event, FindingState, Rec, Severity, Verified};
 use std::borrow::Cow;
 
 pub(crate) use keys::{Key, Keys};
+pub(crate) use matter::{Matters, Said};
 pub(crate) use opened::Opened;
 pub(crate) use table::{Standing, Table};
 
@@ -112,6 +114,11 @@ impl Draft {
 impl Call<'_> {
     pub(crate) fn caller_name(&self) -> String {
         caller_name(self.event)
+    }
+
+    /// The caller's peer group.
+    pub(crate) fn group_name(&self) -> String {
+        group_name(self.event).into_owned()
     }
 
     pub(crate) fn service_name(&self) -> String {

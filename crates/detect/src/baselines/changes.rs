@@ -29,7 +29,9 @@ struct Change {
 impl Changes {
     pub(crate) fn see(&mut self, keys: Keys, event: &Event, at_ns: i64) {
         let core = &event.core;
-        if core.rec != Some(Rec::Platform) || !matches!(core.op.as_str(), "change.window" | "deploy") {
+        if core.rec != Some(Rec::Platform)
+            || !matches!(core.op.as_str(), "change_window" | "change.window" | "deploy")
+        {
             return;
         }
         let from_ns = core.t_event.unwrap_or(at_ns);

@@ -27,6 +27,9 @@ pub(crate) enum Standing {
     Unknown,
 }
 
+/// Bytes that a key takes beside its value: key, slot, and the room that a hash map keeps free.
+pub(crate) const SLOT_BYTES: usize = 72;
+
 struct Slot<V> {
     first_ns: i64,
     last_ns: i64,
