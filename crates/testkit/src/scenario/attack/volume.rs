@@ -174,10 +174,10 @@ pub(super) fn slow_like(plan: &mut Plan<'_>, mut cast: Cast) {
 
 /// A service fails for a share of its calls and eats its error budget.
 pub(super) fn burn(plan: &mut Plan<'_>, mut cast: Cast) {
-    let callee = plan.busy_callee(6, &mut cast.rng);
+    let callee = plan.busy_callee(4, &mut cast.rng);
     let edges = plan.incoming(callee);
-    let (from, to) = (cast.from, cast.from + (cast.blend(3.0, 0.5) * HOUR as f64) as u64);
-    let share = cast.blend(0.06, 0.6);
+    let (from, to) = (cast.from, cast.from + (cast.blend(4.0, 1.5) * HOUR as f64) as u64);
+    let share = cast.blend(0.1, 0.6);
     let callers = edges.iter().flat_map(|e| plan.names(plan.world.edges[*e].caller)).collect();
     let called = vec![plan.world.services[callee].name.clone()];
     let note = format!("{:.0} % of the calls fail", share * 100.0);
