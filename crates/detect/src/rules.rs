@@ -6,7 +6,7 @@
 //! does not change with batches or restarts, for which the windows of correlations are read back ([`Detector::looks_back_ns`]).
 
 use crate::bytes::{Reader, Writer};
-use crate::clock::{AHEAD_MAX_NS, Clock, GRACE_NS, LATENESS_NS, Timely};
+use crate::clock::{AHEAD_MAX_NS, Clock, GRACE_NS, LATENESS_MEASURED_NS, LATENESS_NS, Timely};
 use crate::finding::{Evidence, Finding, Flag, Rule, first_half, signed};
 use crate::first_seen::{caller, edge_query, nobody};
 use crate::sigma::{Correlated, Level, Match, RuleInfo, RuleSet};
@@ -224,6 +224,11 @@ impl Detector for Rules {
             0 => 0,
             longest => longest.saturating_add(SLACK_NS.unsigned_abs()).min(LOOK_BACK_MAX_NS),
         }
+    }
+
+    fn wake_ns(&self) -> Option<u64> {
+        let decided = self.set.waits_until_ns()?.saturating_add(LATENESS_MEASURED_NS);
+        u64::try_from(decided).ok()
     }
 
     fn save(&self) -> Vec<u8> {

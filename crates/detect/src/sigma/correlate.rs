@@ -194,6 +194,15 @@ impl Correlator {
         CorrelationStats { groups, ..self.stats }
     }
 
+    /// End of the first window that only waits for time, event time in ns.
+    pub(crate) fn waits_until_ns(&self) -> Option<i64> {
+        let ends = self.fixed.absences.iter().filter_map(|at| {
+            let (first, ..) = self.states.get(*at)?.order.first()?;
+            Some(first.saturating_add(self.fixed.correlations.get(*at)?.measure.timespan_ns))
+        });
+        ends.min()
+    }
+
     /// Lets time come to a new event: decides what only waited for it, and forgets what is over.
     pub(crate) fn advance(&mut self, watermark_ns: i64, index: u64) -> Vec<Fired> {
         (self.watermark_ns, self.too_late_ns) = (watermark_ns, watermark_ns.saturating_sub(GRACE_NS));

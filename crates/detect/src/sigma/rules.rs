@@ -206,6 +206,11 @@ impl RuleSet {
         &self.costs
     }
 
+    /// End of the first window that only waits for time, event time in ns; those over history wait for their import.
+    pub(crate) fn waits_until_ns(&self) -> Option<i64> {
+        self.correlator.waits_until_ns()
+    }
+
     /// How far the time of events has come.
     pub(crate) fn clock(&self) -> &Clock {
         &self.clock

@@ -97,6 +97,22 @@ fn too_little_is_not_decided_while_a_source_that_is_awake_may_still_tell() {
 }
 
 #[test]
+fn where_nothing_comes_a_rule_says_until_when_it_waits_and_a_tick_decides_it() {
+    let mut rules = Rules::new(set(&silence()), options().hmac);
+    assert_eq!(rules.wake_ns(), None);
+    let (ns, event) = told("a", 0, 0, "HIT");
+    assert!(rules.batch(&[(0, ns, &event)]).is_empty());
+    let wake = rules.wake_ns().unwrap();
+    assert_eq!(wake, (START + 62 * SECOND) as u64, "the window's end, and the lateness of our own clock");
+    let (_, mut tick) = told("countersign:detect", 62, 62, "tick");
+    (tick.core.rec, tick.core.kind) = (Some(Rec::Platform), None);
+    tick.core.t_basis = Some(countersign_event::TimeBasis::Measured);
+    assert_eq!(rules.batch(&[(1, wake, &tick)]).len(), 1);
+    assert_eq!(rules.wake_ns(), None);
+    assert_eq!(Rules::new(set(&three()), options().hmac).wake_ns(), None, "others wait for nothing");
+}
+
+#[test]
 fn what_returns_from_idleness_pulls_nothing_back_and_is_late() {
     let mut events: Vec<_> = (0..20).map(|s| told("fast", s * 10, s * 10, "x")).collect();
     events.insert(0, told("slow", 0, 0, "HIT"));
