@@ -39,6 +39,7 @@ mod smtp;
 mod state;
 mod subject;
 mod time;
+mod trouble;
 mod watch;
 mod wire;
 mod worker;
@@ -63,3 +64,4 @@ pub use silence::{Ack, BY_MAX_BYTES, SILENCE_MAX, SILENCES_MAX, Silence, WHY_MAX
 pub use smtp::{REPLY_LINE_MAX_BYTES, REPLY_LINES_MAX};
 pub use state::{OnState, detail};
 pub use subject::Subject;
+pub use trouble::RECEIVER_RULE;

@@ -59,6 +59,8 @@ struct State {
     dead: VecDeque<Name>,
     counters: Counters,
     disabled: bool,
+    /// A finding about it is open.
+    refuses: bool,
     last_error: String,
     overflow: Overflow,
     /// Messages that the fallback receiver has as well.
@@ -247,6 +249,11 @@ impl Receiver {
     /// Whether the receiver asked for nothing more.
     pub(crate) fn disabled(&self) -> bool {
         self.lock().disabled
+    }
+
+    /// Notes that it refuses messages for good, or takes them again; `true` if that is news.
+    pub(crate) fn begins_to_refuse(&self, refuses: bool) -> bool {
+        std::mem::replace(&mut self.lock().refuses, refuses) != refuses
     }
 
     /// Files the outcome of an attempt at `item`.

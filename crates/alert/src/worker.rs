@@ -11,6 +11,7 @@ use crate::receiver::{Fate, Receiver};
 use crate::retry::Attempt;
 use crate::route::nanos;
 use crate::state::Change;
+use crate::trouble;
 use std::sync::PoisonError;
 
 /// Delivers one receiver's messages until it stops.
@@ -56,6 +57,7 @@ pub(crate) fn deliver(inner: &Inner, receiver: &Receiver) {
                 }
             }
         }
+        trouble::note(inner, receiver, &fate);
         if told_gone {
             let why = "it answered 410; nothing is sent until the next start";
             inner.tell(&Change {

@@ -336,3 +336,39 @@ fn wrong_settings_and_directories_are_refused_at_the_start() {
     };
     assert!(start(no_ca).contains("absent.pem"));
 }
+
+#[test]
+fn a_receiver_that_refuses_is_a_finding_until_it_takes_messages_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::always(403);
+    let running = start(config(dir.path(), vec![webhook(&server.url)]), quick());
+    running.alerts.fire(&finding("key:a"), 1);
+    running.alerts.fire(&finding("key:b"), 2);
+    until("burials", || running.alerts.dead().len() == 2);
+    server.answer(|_, _| (200, String::new()));
+    running.alerts.fire(&finding("key:c"), 3);
+    let findings = || -> Vec<_> {
+        let states = running.states.lock().unwrap();
+        states.iter().filter(|e| e.core.rec == Some(countersign_event::Rec::Finding)).cloned().collect()
+    };
+    until("the end", || findings().len() == 2);
+    let mut found = findings();
+    for event in &mut found {
+        (event.core.agent, event.core.seq) = ("a".into(), 1);
+        assert_eq!(&countersign_event::Event::decode(&event.encode().unwrap()).unwrap(), event);
+    }
+    let said = countersign_detect::explain(&found[0]).unwrap();
+    assert!(
+        said.starts_with("receiver ops refuses alerts: the receiver refused the message for good; wrong if:"),
+        "{said}"
+    );
+    // It goes the way of every finding: one matter that begins and ends.
+    let subjects: Vec<_> = found.iter().map(|e| countersign_alert::Subject::of(e).unwrap()).collect();
+    assert_eq!(subjects.iter().map(|s| s.source.as_str()).collect::<Vec<_>>(), ["ops", "ops"]);
+    running.alerts.fire(&found[0], 4);
+    running.alerts.fire(&found[1], 5);
+    until("deliveries", || running.alerts.counters().pending == 0);
+    let types: Vec<String> =
+        server.seen()[3..].iter().map(|r| r.json()["type"].as_str().unwrap().to_owned()).collect();
+    assert!(types.contains(&"countersign.finding.resolved".to_owned()) && types.len() == 2, "{types:?}");
+}

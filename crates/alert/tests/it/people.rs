@@ -114,3 +114,35 @@ fn answers_give_precision_and_a_filter_that_hides_nothing_true() {
     let again = start(config(dir.path(), Vec::new()), Clock::default().timing());
     assert_eq!(again.alerts.opinions().len(), 10);
 }
+
+#[test]
+fn a_proposed_filter_is_one_that_the_rule_engine_takes_and_that_hides_these_alone() {
+    use countersign_detect::sigma::{Options, RuleSet, RuleText};
+    use std::sync::Arc;
+    const RULE: &str = "title: Deletes\nid: 00000000-0000-4000-8000-000000000001\nlogsource: {product: countersign}\n\
+        detection: {sel: {op: DELETE}, condition: sel}\nlevel: high\n";
+    let dir = tempfile::tempdir().unwrap();
+    let running = start(config(dir.path(), Vec::new()), Clock::default().timing());
+    let hostile = "spiffe://td/b*?\\\"\n: [x]\u{202e}é";
+    let marked = of_rule(finding(hostile), "00000000-0000-4000-8000-000000000001");
+    running.alerts.feedback(&marked, 1, Answer::False, "alice", "the nightly batch").unwrap();
+    let filter =
+        running.alerts.propose_filter("00000000-0000-4000-8000-000000000001", NOW_NS + HOUR_NS).unwrap();
+    let texts =
+        [RuleText { source: "rule.yml", text: RULE }, RuleText { source: "filter.yml", text: &filter.text }];
+    let options = Options { placeholders: Default::default(), hmac: Arc::new(|_: &[u8]| [0; 32]) };
+    let compiled = RuleSet::compile(&texts, &options);
+    assert!(compiled.refused.is_empty(), "{:?}\n{}", compiled.refused, filter.text);
+    let mut rules = compiled.rules;
+    let call = |caller: &str, service: &str| {
+        let mut event = finding(caller);
+        event.core.rec = Some(countersign_event::Rec::Interaction);
+        event.core.t_event = Some(NOW_NS as i64);
+        event.target.svc = service.into();
+        event
+    };
+    let calls = [call(hostile, "orders"), call("spiffe://td/bXY", "orders"), call(hostile, "other")];
+    let batch: Vec<_> = calls.iter().enumerate().map(|(n, event)| (n as u64, NOW_NS, event)).collect();
+    let hits: Vec<u64> = rules.evaluate(&batch).iter().map(|found| found.index).collect();
+    assert_eq!(hits, [1, 2], "wildcards of a name are no wildcards of the filter");
+}

@@ -19,18 +19,18 @@ fn base(server: &Server) -> String {
 fn slack_is_told_in_blocks_one_message_at_a_time() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::always(200);
-    let timing = countersign_alert::Timing { slack_pace: Duration::from_millis(150), ..crate::quick() };
+    let clock = Clock::default();
+    let timing = countersign_alert::Timing { group_interval: Duration::ZERO, ..clock.timing() };
     let running = start(with(dir.path(), ReceiverKind::Slack { url: server.url.clone() }), timing);
     for n in 0..3 {
         running.alerts.fire(&finding(&format!("<!channel> & {n}")), n);
     }
-    until("deliveries", || running.alerts.counters().pending == 0);
-    let seen = server.seen();
-    assert_eq!(seen.len(), 3);
-    for pair in seen.windows(2) {
-        // The second attempt begins no earlier than a pace after the first; the first's way here takes time too.
-        assert!(pair[1].at - pair[0].at >= Duration::from_millis(50));
+    for sent in 1..=3 {
+        until("one more", || running.alerts.status()[1].counters.delivered == sent);
+        assert_eq!(server.seen().len() as u64, sent, "the next waits for the clock");
+        clock.forward(Duration::from_secs(1));
     }
+    let seen = server.seen();
     let text = seen[0].json()["blocks"][1]["text"]["text"].as_str().unwrap().to_owned();
     assert!(text.contains("&lt;!channel&gt; &amp; 0 called DELETE") && !text.contains("<!"), "{text}");
     let why = running.alerts.status()[1].last_error.clone();
@@ -103,6 +103,7 @@ fn every_replica_of_an_alertmanager_is_told_and_told_again_until_the_end() {
     clock.forward(Duration::from_secs(11));
     let ended = |server: &Server| server.seen().iter().any(|r| r.json()[0].get("endsAt").is_some());
     until("the end at both", || ended(&one) && ended(&two));
+    until("both settled", || running.alerts.counters().pending == 0);
     assert!(running.alerts.counters().conserved());
     assert_eq!(running.alerts.counters().delivered, 6, "repeats are counted nowhere");
 }
@@ -145,4 +146,39 @@ fn wrong_settings_of_each_kind_are_refused_without_repeating_them() {
         let error = error.unwrap_or_default();
         assert!(error.contains(want) && !error.contains("hush"), "{error} should say {want}");
     }
+}
+
+/// What a real Alertmanager holds.
+fn held(address: std::net::SocketAddr) -> Vec<serde_json::Value> {
+    let mut connection = countersign_testkit::http::Connection::open(address).unwrap();
+    connection.send(b"GET /api/v2/alerts HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
+    serde_json::from_str(&connection.response(false).unwrap().text()).unwrap()
+}
+
+#[test]
+fn a_real_alertmanager_holds_the_alert_until_it_resolves() {
+    use countersign_testkit::{Child, ensure_program, free_port, wait_for_port};
+    let dir = tempfile::tempdir().unwrap();
+    let program = ensure_program("prometheus-alertmanager", "prometheus-alertmanager").unwrap();
+    let settings = dir.path().join("am.yml");
+    std::fs::write(&settings, "route: {receiver: none}\nreceivers: [{name: none}]\n").unwrap();
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()));
+    let mut command = std::process::Command::new(program);
+    command.arg(format!("--config.file={}", settings.display()));
+    command.arg(format!("--storage.path={}", dir.path().display()));
+    command.args([format!("--web.listen-address={address}"), "--cluster.listen-address=".into()]);
+    let _child = Child::start(command, &dir.path().join("am.log")).unwrap();
+    wait_for_port(address, Duration::from_secs(60)).unwrap();
+    let kind = ReceiverKind::Alertmanager { urls: vec![format!("http://{address}")] };
+    let running = start(with(dir.path(), kind), crate::quick());
+    running.alerts.fire(&finding("spiffe://td/\"w\u{e9}b\n"), 1);
+    until("delivery", || running.alerts.status()[1].counters.delivered == 1);
+    until("the alert", || held(address).len() == 1);
+    let alert = held(address).remove(0);
+    assert_eq!(alert["labels"]["alertname"], "first-seen-edge");
+    assert_eq!(alert["status"]["state"], "active");
+    assert!(alert["annotations"]["summary"].as_str().unwrap().contains("called DELETE on orders"));
+    running.alerts.fire(&in_state(finding("spiffe://td/\"w\u{e9}b\n"), FindingState::Resolved), 2);
+    until("the end", || held(address).is_empty());
+    assert_eq!(running.alerts.dead(), []);
 }

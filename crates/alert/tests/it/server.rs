@@ -94,6 +94,11 @@ pub(crate) fn read_request(reader: &mut impl BufRead) -> Option<Request> {
     }
     let length = headers.iter().find(|(n, _)| n == "content-length").and_then(|(_, v)| v.parse().ok());
     let mut body = Vec::new();
-    reader.take(length.unwrap_or(0)).read_to_end(&mut body).ok()?;
+    let length = length.unwrap_or(0);
+    reader.take(length).read_to_end(&mut body).ok()?;
+    // Whoever was killed in the middle has sent nothing.
+    if body.len() as u64 != length {
+        return None;
+    }
     Some(Request { at: Instant::now(), line: line.trim_end().to_owned(), headers, body, status: 0 })
 }
