@@ -21,12 +21,14 @@ mod tests;
 mod witnessed;
 
 pub use detector::{Coverage, CoverageConfig};
+pub(crate) use expected::openapi;
 pub use expected::{
     Callee, Caller, Document, Expected, Fit, Operation, PROTO_NESTING_MAX, RULES_MAX, Rpc, rpcs,
 };
 pub use legs::{EXACT_NS, LEGS_MAX, LOOSE_NS};
 pub use names::NAMED_MAX;
 pub use numbers::Sums;
+pub(crate) use observed::operation;
 pub use observed::{EDGES_MAX, Edge, Life, NAME_MAX};
 pub use report::{Class, LINES_MAX, Line, Report, STALE_EDGE_NS};
 pub use shadow::SHADOWS_MAX;

@@ -398,7 +398,7 @@ pub(crate) fn edge_query(caller: &str, service: &str, operation: &str) -> String
 }
 
 /// A length of time in its largest whole unit.
-fn span(ns: u64) -> String {
+pub(crate) fn span(ns: u64) -> String {
     for (unit, length) in [("d", DAY_NS), ("h", HOUR_NS), ("min", 60_000_000_000), ("s", 1_000_000_000)] {
         if ns >= length {
             return format!("{} {unit}", ns / length);

@@ -98,3 +98,48 @@ pub fn coverage_document(bytes: &[u8]) {
     }
     let _ = rpcs(&text);
 }
+
+/// Any text as an OpenSLO document: read or refused with a reason, and what was read judges a call and shows it.
+///
+/// # Panics
+/// When a refusal has no reason, or a promise is out of its bounds: that is a bug.
+pub fn slo_document(bytes: &[u8]) {
+    use crate::coverage::Document;
+    let text = String::from_utf8_lossy(bytes);
+    let slos = crate::slo::Slos::read(&[Document { source: "slo.yml", service: "", text: &text }]);
+    for refused in &slos.refused {
+        assert!(!refused.why.is_empty(), "a refusal says why");
+    }
+    for slo in &slos.slos {
+        assert!(slo.target > 0.0 && slo.target < 1.0 && !slo.name.is_empty());
+        let _ = (slo.judge(&sample("GET")), slo.query());
+    }
+}
+
+/// The first byte chooses OpenAPI or protobuf, the rest is the text: read or refused with a reason, and what was read
+/// judges calls.
+///
+/// # Panics
+/// When a refusal has no reason: that is a bug.
+pub fn contract_document(bytes: &[u8]) {
+    use crate::Detector;
+    use crate::contract::{Contract, ContractConfig, Contracts};
+    use crate::coverage::Document;
+    let Some((choice, text)) = bytes.split_first() else { return };
+    let text = String::from_utf8_lossy(text);
+    let source = if choice % 2 == 0 { "a.yml" } else { "a.proto" };
+    let contracts = Contracts::read(&[Document { source, service: "orders", text: &text }]);
+    for refused in &contracts.refused {
+        assert!(!refused.why.is_empty(), "a refusal says why");
+    }
+    let mut detector =
+        Contract::new(ContractConfig::default(), Arc::new(contracts), Arc::new(|_: &[u8]| [0; 32]));
+    for (kind, res) in [(Kind::Http, "/a/{id}"), (Kind::Grpc, "/a.B/C")] {
+        let mut event = sample("GET");
+        event.core.kind = Some(kind);
+        event.core.status = Some((countersign_event::StatusSpace::Http, "418".to_owned()));
+        "orders".clone_into(&mut event.target.svc);
+        res.clone_into(&mut event.target.res);
+        detector.batch(&[(0, 0, &event)]);
+    }
+}

@@ -12,6 +12,7 @@ mod baselines;
 mod bytes;
 pub mod clock;
 mod collected;
+pub mod contract;
 pub mod coverage;
 mod documents;
 mod edges;
@@ -22,6 +23,7 @@ pub mod fuzz;
 mod rules;
 pub mod sigma;
 pub mod sketch;
+pub mod slo;
 mod watch;
 mod watchers;
 

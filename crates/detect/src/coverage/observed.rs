@@ -202,7 +202,7 @@ fn protocol(event: &Event) -> &str {
 }
 
 /// The operation in one word or two, as the protocol's people write it.
-pub(super) fn operation(event: &Event) -> String {
+pub(crate) fn operation(event: &Event) -> String {
     let (op, res) = (event.core.op.as_str(), event.target.res.as_str());
     match event.core.kind {
         Some(Kind::Grpc) if !res.is_empty() => res.trim_start_matches('/').to_owned(),

@@ -32,6 +32,15 @@ impl Operation {
     }
 }
 
+impl Operation {
+    /// In how many segments one side has a template and the other has not: of several operations that take a call, the
+    /// one with the fewest is meant.
+    pub(crate) fn unlike(&self, seen: &str) -> usize {
+        let pairs = self.0.split('/').zip(seen.split('/'));
+        pairs.filter(|(rule, seen)| is_template(rule) != is_template(seen)).count()
+    }
+}
+
 fn starts_with(text: &str, begin: &str) -> bool {
     text.get(..begin.len()).is_some_and(|head| head.eq_ignore_ascii_case(begin))
 }
