@@ -15,6 +15,7 @@ use crate::clock::{Clock, Timely};
 use crate::finding::{Evidence, Finding, Flag, Rule, signed};
 use crate::first_seen::nobody;
 use crate::watch::{Call, Draft, Key, Keys, Watcher, WatcherStats, caller_name, group_name, is_call};
+pub use crate::watchers::Grant;
 use crate::{Detector, Hmac};
 pub use agree::AGREE_NS;
 use agree::Agreement;
@@ -24,19 +25,20 @@ use changes::Changes;
 use countersign_event::{Event, FindingState, Rec, Severity};
 use groups::Groups;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 pub(crate) const ID: &str = "baselines";
 const SECOND_NS: i64 = 1_000_000_000;
 const HOUR_NS: u64 = 3_600_000_000_000;
 /// Kinds of names in keys.
 const WHO: u8 = 1;
-const SERVICE: u8 = 2;
+pub(crate) const SERVICE: u8 = 2;
 const EDGE: u8 = 3;
 const ROUTE: u8 = 4;
 const SOURCE: u8 = 5;
 
 /// What all watchers are told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaselinesConfig {
     /// A peer group is learned for at least this long, event time in ns.
     pub learn_ns: u64,
@@ -46,6 +48,10 @@ pub struct BaselinesConfig {
     pub allowance: u32,
     /// Bytes of state of all watchers together.
     pub state_bytes: u64,
+    /// What callers may do, as far as it is known: what of it nobody does is a finding. The first 4,096 count.
+    pub grants: Arc<[Grant]>,
+    /// How long a grant is watched before that is said, event time in ns.
+    pub grants_ns: u64,
 }
 
 impl Default for BaselinesConfig {
@@ -55,6 +61,8 @@ impl Default for BaselinesConfig {
             learn_events: 1_000,
             allowance: A_DAY,
             state_bytes: 1 << 30,
+            grants: Arc::default(),
+            grants_ns: 90 * 86_400_000_000_000,
         }
     }
 }
@@ -102,15 +110,17 @@ impl Baselines {
             let parameters = [watcher.parameters(), shared.clone()].concat();
             Watched { rule: Rule::new(watcher.id(), watcher.version(), parameters), watcher }
         };
+        let groups = Groups::new(config.learn_ns, config.learn_events);
+        let allowance = Allowance::new(config.allowance);
         Baselines {
             config,
             keys: Keys::new(&hmac),
             hmac,
             clock: Clock::new(),
-            groups: Groups::new(config.learn_ns, config.learn_events),
+            groups,
             changes: Changes::default(),
             agreement: Agreement::new(),
-            allowance: Allowance::new(config.allowance),
+            allowance,
             watchers: watchers.into_iter().map(watched).collect(),
             learned_rule: Rule::new("detector.learned", "2", shared.clone()),
             saturated_rule: Rule::new("detector.saturated", "2", shared),

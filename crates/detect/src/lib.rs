@@ -30,7 +30,7 @@ mod watchers;
 use countersign_event::Event;
 use std::sync::Arc;
 
-pub use baselines::{AGREE_NS, Baselines, BaselinesConfig};
+pub use baselines::{AGREE_NS, Baselines, BaselinesConfig, Grant};
 pub use collected::{A_DAY, Collected, INPUTS_MAX, RAW_EARLY, RAW_PERCENT, WINDOW_NS};
 pub use documents::{DOCUMENTS_MAX, Refused as RefusedDocument, TEXT_MAX as DOCUMENT_MAX};
 pub use edges::{EDGES_MAX, Seen};

@@ -252,7 +252,8 @@ pub(crate) fn bytes_text(bytes: u64) -> String {
 
 /// The name of the caller's peer group: its service, else its id without what tells replicas apart.
 ///
-/// A Kubernetes pod's `-<template hash>-<5 letters>` and a plain `-<number>` at the end tell replicas apart.
+/// A Kubernetes pod's `-<template hash>-<5 characters>`, its daemon's `-<5 characters>` and a plain `-<number>` at the
+/// end tell replicas apart.
 pub(crate) fn group_name(event: &Event) -> Cow<'_, str> {
     let Some(who) = event.who.who.as_ref().filter(|who| !who.id.is_empty()) else {
         return Cow::Owned(caller_name(event));
@@ -265,23 +266,19 @@ pub(crate) fn group_name(event: &Event) -> Cow<'_, str> {
 
 pub(crate) fn without_replica(id: &str) -> &str {
     let Some((stem, last)) = id.rsplit_once('-') else { return id };
-    let digits = |text: &str| !text.is_empty() && text.len() <= 4 && text.bytes().all(|b| b.is_ascii_digit());
-    let hash = |text: &str, from: usize, to: usize| {
-        (from..=to).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
-            && text.bytes().any(|b| b.is_ascii_digit())
+    let digits = |text: &str, most: usize| {
+        (1..=most).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
     };
-    if digits(last) {
+    // Kubernetes makes such names without vowels, so that they spell nothing.
+    let made = |text: &str, from: usize, to: usize| {
+        (from..=to).contains(&text.len()) && text.bytes().all(|b| b"bcdfghjklmnpqrstvwxz2456789".contains(&b))
+    };
+    if digits(last, 4) {
         return stem;
     }
     match stem.rsplit_once('-') {
-        Some((name, template))
-            if hash(template, 8, 10)
-                && last.len() == 5
-                && hash(last, 5, 5) | last.bytes().all(|b| b.is_ascii_lowercase()) =>
-        {
-            name
-        }
+        Some((name, template)) if made(last, 5, 5) && (made(template, 6, 10) || digits(template, 10)) => name,
+        _ if made(last, 5, 5) && last.bytes().any(|b| b.is_ascii_digit()) => stem,
         _ => id,
     }
 }
@@ -298,6 +295,10 @@ mod tests {
             ("spiffe://example.org/ns/shop/sa/order-intake", "spiffe://example.org/ns/shop/sa/order-intake"),
             ("key:2024-0001-abcdefgh", "key:2024-0001-abcdefgh"),
             ("web", "web"),
+            ("orders-jzwcqxtkn-vhk74", "orders"),
+            ("documents-2370-qrx42", "documents"),
+            ("node-agent-7bx2k", "node-agent"),
+            ("gateway-https", "gateway-https"),
         ] {
             assert_eq!(without_replica(id), want);
         }

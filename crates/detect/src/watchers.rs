@@ -6,6 +6,9 @@ mod error_shift;
 mod exfiltration;
 mod quantile_shift;
 mod rate_shift;
+mod misconfiguration;
+mod sequence_gap;
+mod shared_credential;
 mod silence;
 mod slow_shift;
 #[cfg(test)]
@@ -16,6 +19,7 @@ mod token_replay;
 
 use crate::baselines::BaselinesConfig;
 use crate::watch::Watcher;
+pub use misconfiguration::grants::Grant;
 
 /// All of them, in the order of the design's table. The state that all may have is shared out by what a key takes.
 pub(crate) fn all(config: &BaselinesConfig) -> Vec<Box<dyn Watcher>> {
@@ -29,8 +33,11 @@ pub(crate) fn all(config: &BaselinesConfig) -> Vec<Box<dyn Watcher>> {
         Box::new(quantile_shift::QuantileShift::new(keys(262_144), keys(65_536))),
         Box::new(exfiltration::Exfiltration::new(keys(262_144))),
         Box::new(enumeration::Enumeration::new(keys(131_072))),
+        Box::new(shared_credential::SharedCredential::new(config.state_bytes / 32)),
         Box::new(token_replay::TokenReplay::new(config.state_bytes / 16)),
+        Box::new(sequence_gap::SequenceGap::new()),
         Box::new(silence::Silence::new(config.state_bytes / 16, config.learn_ns, config.learn_events)),
         Box::new(clock_skew::ClockSkew::new()),
+        Box::new(misconfiguration::Misconfiguration::new(config)),
     ]
 }

@@ -58,7 +58,7 @@ fn a_clock_that_runs_ahead_is_found_once_and_names_its_source() {
     let skew: Vec<_> = found.iter().filter(|f| f.rule.id == "clock-skew").collect();
     assert_eq!(skew.len(), 1, "{found:#?}");
     let text = crate::explain(&skew[0].to_event()).unwrap();
-    assert!(text.starts_with("the clock of syslog:a is 5.00 s ahead ours for 5 minutes"), "{text}");
+    assert!(text.starts_with("the clock of syslog:a has been 5.00 s ahead of ours for 5 min"), "{text}");
     assert!(text.contains("wrong if"), "{text}");
     assert_eq!((skew[0].severity, skew[0].confidence), (Severity::Medium, 95));
     assert_eq!(found.iter().filter(|f| f.rule.id == "detector.learned").count(), 1);

@@ -5,6 +5,7 @@
 //! lengths stand before the names, so no two lists of names share the hashed bytes; the same on every machine.
 
 use crate::Hmac;
+use crate::bytes::{Reader, Writer};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
@@ -50,6 +51,15 @@ impl Keys {
             u64::from_le_bytes(bytes)
         };
         Keys { k0: word(0), k1: word(8) }
+    }
+
+    pub(crate) fn write(&self, out: &mut Writer) {
+        out.u64(self.k0);
+        out.u64(self.k1);
+    }
+
+    pub(crate) fn read(from: &mut Reader<'_>) -> Option<Keys> {
+        Some(Keys { k0: from.u64()?, k1: from.u64()? })
     }
 
     /// The key of these names. `kind` tells apart what the names are of.

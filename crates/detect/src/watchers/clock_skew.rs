@@ -1,27 +1,34 @@
 //! Detector 14, `clock-skew`: the clock of a source differs from ours.
 //!
-//! A record is never observed before it happened, so the least `observed − event` of a minute is at most the source's
-//! lag plus the quickest way here. Of each source the least one a minute is compared with what is usual for it (the
-//! median of the last 64 good minutes): a difference of more than [`SKEW_NS`] for [`SUSTAINED`] minutes in a row with
-//! records is a finding, once; back for as long, it is resolved. Not looked at: sources whose times we measured
-//! ourselves, and history.
+//! A record never comes before it was made, so the least `received − made` of a window is the source's lag plus the
+//! quickest way here. A window is [`SUSTAINED_MINUTES`] and [`SAMPLES_MIN`] records long; its least lag is compared with
+//! what is usual for the source (the median of the last 64 good windows): a difference of more than [`SKEW_NS`], and of
+//! more than the windows and the lags within one usually differ, is a finding; back for a window, it is resolved. Of a source that measures the
+//! times it tells, made = observed. Records kept back and then sent are no skew: the last of them has no lag. History is
+//! not looked at.
 
 use crate::bytes::{Reader, Saved, Writer};
 use crate::clock::Timely;
-use crate::finding::Evidence;
+use crate::finding::{Evidence, signed};
 use crate::first_seen::nobody;
 use crate::quoted;
-use crate::watch::{Call, Draft, Key, Standing, Table, Watcher, WatcherStats, span_text};
+use crate::watch::{Call, Draft, Key, Table, Watcher, WatcherStats, span_text};
 use countersign_event::{FindingState, Severity, TimeBasis};
 use std::borrow::Cow;
 
 const ID: &str = "clock-skew";
 /// Difference that is one, ns.
 const SKEW_NS: i64 = 2_000_000_000;
-/// Minutes in a row.
-const SUSTAINED: u32 = 5;
-/// Minutes of which the usual is the median.
+/// Shortest window, minutes and records.
+const SUSTAINED_MINUTES: i64 = 5;
+const SAMPLES_MIN: usize = 24;
+/// Lags kept of a window.
+const SAMPLES_MAX: usize = 64;
+/// Windows before anything but the impossible is told, and those of which the usual is the median.
+const KNOWN: usize = 8;
 const USUAL: usize = 64;
+/// Median deviations between windows beyond which a difference is none of theirs.
+const DEVIATIONS: i64 = 8;
 /// Sources watched.
 const SOURCES_MAX: usize = 4_096;
 const MINUTE_NS: i64 = 60_000_000_000;
@@ -33,14 +40,12 @@ pub(crate) struct ClockSkew {
 
 #[derive(Clone, Default)]
 struct Source {
-    /// Number of the minute that is open, by the observer's clock, and the least lag in it.
-    minute: i64,
-    least: Option<i64>,
-    /// Least lags of good minutes, the oldest first.
+    /// When the open window began, ledger time in ns; its first lags, and the least of all.
+    began_ns: i64,
+    samples: Vec<i64>,
+    least: i64,
+    /// Least lags of good windows, the oldest first.
     usual: Vec<i64>,
-    /// Minutes in a row that were off, or good again.
-    off: u32,
-    good: u32,
     open: Option<Open>,
 }
 
@@ -59,24 +64,24 @@ impl ClockSkew {
 }
 
 impl Source {
-    /// Closes the open minute; the lag if it now is off or good again for long enough.
-    fn close(&mut self) -> Option<(i64, i64)> {
-        let lag = self.least.take()?;
+    /// Closes the open window: how far its least lag is off, 0 = as usual.
+    fn close(&mut self) -> i64 {
         let usual = median(&self.usual).unwrap_or(0);
+        let off = self.least - usual;
+        let apart: Vec<i64> = self.usual.iter().map(|lag| (lag - usual).abs()).collect();
+        let limit = SKEW_NS.max(median(&apart).unwrap_or(0).saturating_mul(DEVIATIONS));
+        // Where lags differ widely, so does the least of them.
+        let limit = limit.saturating_add(median(&self.samples).unwrap_or(0).saturating_sub(self.least));
+        let known = self.usual.len() >= KNOWN;
         // Of a source without a past, only the impossible is told: that it is ahead of us.
-        let off = if self.usual.len() < SUSTAINED as usize {
-            lag < -SKEW_NS
-        } else {
-            (lag - usual).abs() > SKEW_NS
-        };
-        (self.off, self.good) = if off { (self.off + 1, 0) } else { (0, self.good + 1) };
-        if !off {
+        let is_off = if known { off.abs() > limit } else { self.least < -SKEW_NS };
+        if !is_off {
             if self.usual.len() >= USUAL {
                 self.usual.remove(0);
             }
-            self.usual.push(lag);
+            self.usual.push(self.least);
         }
-        Some((lag, usual))
+        if is_off { off } else { 0 }
     }
 }
 
@@ -92,11 +97,15 @@ impl Watcher for ClockSkew {
     }
 
     fn version(&self) -> &'static str {
-        "1"
+        "2"
     }
 
     fn parameters(&self) -> Vec<(&'static str, String)> {
-        vec![("skew_ns", SKEW_NS.to_string()), ("sustained_minutes", SUSTAINED.to_string())]
+        vec![
+            ("skew_ns", SKEW_NS.to_string()),
+            ("sustained_minutes", SUSTAINED_MINUTES.to_string()),
+            ("samples", SAMPLES_MIN.to_string()),
+        ]
     }
 
     fn statistical(&self) -> bool {
@@ -106,30 +115,39 @@ impl Watcher for ClockSkew {
     fn see(&mut self, call: &Call<'_>, out: &mut Vec<Draft>) {
         let core = &call.event.core;
         let Some(began) = core.t_event else { return };
-        if !call.is_call || core.t_basis == Some(TimeBasis::Measured) || call.timely == Timely::Historical {
+        if !call.is_call || call.timely == Timely::Historical {
             return;
         }
-        let observed = i64::try_from(core.t_obs).unwrap_or(i64::MAX);
-        let ended = began.saturating_add(core.dur.map_or(0, |ns| i64::try_from(ns).unwrap_or(i64::MAX)));
-        let lag = observed.saturating_sub(ended);
+        let made = match core.t_basis {
+            Some(TimeBasis::Measured) => signed(core.t_obs),
+            _ => began.saturating_add(core.dur.map_or(0, signed)),
+        };
+        let now = signed(call.ledger_ns);
+        let lag = now.saturating_sub(made);
         let about = call.source;
-        let minute = observed.div_euclid(MINUTE_NS);
-        let (standing, source) = self.sources.see(about, call.index, observed, Source::default);
-        if standing != Standing::Known || source.least.is_none() {
-            source.minute = minute;
+        let (_, source) = self.sources.see(about, call.index, now, Source::default);
+        let length = now.saturating_sub(source.began_ns);
+        if source.samples.len() >= SAMPLES_MIN && length >= SUSTAINED_MINUTES * MINUTE_NS {
+            let off = source.close();
+            say(source, about, call, off, length, out);
+            source.samples.clear();
         }
-        if minute > source.minute {
-            if let Some((was, usual)) = source.close() {
-                say(source, about, call, was, usual, out);
-            }
-            source.minute = minute;
+        if source.samples.is_empty() {
+            (source.began_ns, source.least) = (now, lag);
         }
-        source.least = Some(source.least.map_or(lag, |least| least.min(lag)));
+        if source.samples.len() < SAMPLES_MAX {
+            source.samples.push(lag);
+        }
+        source.least = source.least.min(lag);
     }
 
     fn stats(&self) -> WatcherStats {
         let keys = self.sources.len() as u64;
-        WatcherStats { keys, evicted: self.sources.evicted(), bytes: keys * (USUAL as u64 * 8 + 128) }
+        WatcherStats {
+            keys,
+            evicted: self.sources.evicted(),
+            bytes: keys * ((USUAL + SAMPLES_MAX) as u64 * 8 + 128),
+        }
     }
 
     fn write(&self, out: &mut Writer) {
@@ -142,26 +160,25 @@ impl Watcher for ClockSkew {
     }
 }
 
-fn say(source: &mut Source, about: Key, call: &Call<'_>, lag: i64, usual: i64, out: &mut Vec<Draft>) {
+fn say(source: &mut Source, about: Key, call: &Call<'_>, by: i64, length: i64, out: &mut Vec<Draft>) {
     let (state, open) = match &source.open {
-        None if source.off >= SUSTAINED => {
+        None if by != 0 => {
             let open = Open { first: call.index, eid: call.event.core.eid, since_ns: call.at_ns };
             source.open = Some(open.clone());
             (FindingState::Open, open)
         }
-        Some(open) if source.good >= SUSTAINED => {
+        Some(open) if by == 0 => {
             let open = open.clone();
             source.open = None;
             (FindingState::Resolved, open)
         }
         _ => return,
     };
-    let by = lag - usual;
-    let way = if by > 0 { "behind" } else { "ahead" };
+    let way = if by > 0 { "behind" } else { "ahead of" };
     let template = match state {
         FindingState::Resolved => "the clock of {source} agrees with ours again within {limit}",
         _ => {
-            "the clock of {source} is {by} {way} ours for {minutes} minutes: its times cannot be compared with others'; \
+            "the clock of {source} has been {by} {way} ours for {t}, which its delays do not explain: its times cannot be compared with others'; \
              wrong if: its records are held up on their way"
         }
     };
@@ -181,7 +198,7 @@ fn say(source: &mut Source, about: Key, call: &Call<'_>, lag: i64, usual: i64, o
             ("source", call.event.core.agent.clone()),
             ("by", span_text(by)),
             ("way", way.to_owned()),
-            ("minutes", SUSTAINED.to_string()),
+            ("t", span_text(length)),
             ("limit", span_text(SKEW_NS)),
         ],
         query: format!("agent:{}", quoted(&call.event.core.agent)),
@@ -190,16 +207,15 @@ fn say(source: &mut Source, about: Key, call: &Call<'_>, lag: i64, usual: i64, o
 }
 
 impl Saved for Source {
-    const MIN_BYTES: usize = 22;
+    const MIN_BYTES: usize = 25;
 
     fn write(&self, out: &mut Writer) {
-        out.i64(self.minute);
-        out.bool(self.least.is_some());
-        out.i64(self.least.unwrap_or(0));
+        out.i64(self.began_ns);
+        out.len(self.samples.len());
+        self.samples.iter().for_each(|lag| out.i64(*lag));
+        out.i64(self.least);
         out.len(self.usual.len());
         self.usual.iter().for_each(|lag| out.i64(*lag));
-        out.u32(self.off);
-        out.u32(self.good);
         out.bool(self.open.is_some());
         if let Some(open) = &self.open {
             out.u64(open.first);
@@ -209,14 +225,14 @@ impl Saved for Source {
     }
 
     fn read(from: &mut Reader<'_>) -> Option<Source> {
-        let minute = from.i64()?;
-        let (has, least) = (from.bool()?, from.i64()?);
+        let began_ns = from.i64()?;
+        let samples = (0..from.len(8)?).map(|_| from.i64()).collect::<Option<Vec<_>>>()?;
+        let least = from.i64()?;
         let usual = (0..from.len(8)?).map(|_| from.i64()).collect::<Option<Vec<_>>>()?;
-        let (off, good) = (from.u32()?, from.u32()?);
         let open = match from.bool()? {
             true => Some(Open { first: from.u64()?, eid: from.key()?, since_ns: from.i64()? }),
             false => None,
         };
-        Some(Source { minute, least: has.then_some(least), usual, off, good, open })
+        Some(Source { began_ns, samples, least, usual, open })
     }
 }

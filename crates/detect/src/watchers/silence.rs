@@ -8,6 +8,7 @@
 mod rhythm;
 mod save;
 
+use crate::baselines::SERVICE;
 use crate::baselines::changes::Changes;
 use crate::bytes::{Reader, Writer};
 use crate::clock::Timely;
@@ -61,7 +62,8 @@ struct Watched {
     /// Its last event: index and id.
     index: u64,
     eid: [u8; 16],
-    /// Peer group and service of the last call, and the source of an edge.
+    /// Peer group (of a source: its own name, since a change may name it) and service of the last call, and the source
+    /// of an edge.
     group: Key,
     service: Key,
     source: Key,
@@ -111,15 +113,21 @@ impl Silence {
         }
         let outage = watched.open.is_some() || source_back > watched.rhythm.last_ns();
         let was = watched.rhythm.last_ns();
+        // A pause that was too long, told or not: edges are not judged by it.
+        if whose == Whose::Source
+            && now.saturating_sub(was) > SOURCE_FLOOR_NS
+            && watched.rhythm.due_ns(was, SOURCE_FLOOR_NS).is_some_and(|due| due <= now)
+        {
+            watched.back_ns = now;
+        }
         watched.rhythm.see(now, outage);
         (watched.index, watched.eid) = (call.index, call.event.core.eid);
         if whose == Whose::Source {
-            (watched.group, watched.service) = (call.group, call.service);
+            watched.service = call.service;
         } else {
             watched.source = call.source;
         }
         if let Some(open) = watched.open.take() {
-            watched.back_ns = now;
             out.push(watched.back(key, *open, now.saturating_sub(was)));
         }
         if watched.due_ns == 0 && now >= watched.look_ns {
@@ -141,18 +149,19 @@ impl Silence {
             Some(watched) if watched.due_ns == due => self.since(watched_of(self, whose, &key), whose, now),
             _ => return,
         };
-        let parent = self.parent_due(whose, &key, now);
+        let alive = self.source_alive(whose, &key, now);
         let Some(from) = from else { return };
         let Some(watched) = self.table(whose).get_mut(&key) else { return };
         let real = watched.rhythm.due_ns(from, floor(whose)).filter(|_| watched.rhythm.regular());
-        let next = match (real, parent) {
-            (None, _) => {
+        let next = match real {
+            None => {
                 watched.due_ns = 0;
                 return;
             }
-            (Some(real), _) if real > now => real,
-            (Some(_), Some(parent)) => parent.max(now + SECOND_NS),
-            (Some(_), None) => {
+            Some(real) if real > now => real,
+            // Its source says nothing either: it is judged when that is back.
+            Some(real) if real > alive => now.saturating_add(60 * SECOND_NS),
+            Some(_) => {
                 watched.due_ns = 0;
                 let draft = watched.silent(whose, key, from, now);
                 out.push(draft);
@@ -173,21 +182,13 @@ impl Silence {
         Some(self.changes.ends_after(from, now, &[watched.group, watched.service]).unwrap_or(from))
     }
 
-    /// Of an edge whose source says nothing either: when that is to be judged, ns.
-    fn parent_due(&self, whose: Whose, key: &Key, now: i64) -> Option<i64> {
-        if whose == Whose::Source {
-            return None;
-        }
-        let edge = self.edges.get(key)?;
-        let source = self.sources.get(&edge.source)?;
-        if source.open.is_some() {
-            return Some(now.saturating_add(60 * SECOND_NS));
-        }
-        // It came after this edge did: its silence is not the source's.
-        if source.rhythm.last_ns() > edge.rhythm.last_ns().saturating_add(SECOND_NS) {
-            return None;
-        }
-        Some(source.due_ns).filter(|due| *due > now).map(|due| due.saturating_add(SECOND_NS))
+    /// Until when it is certain that its source would have told of it, ns.
+    fn source_alive(&self, whose: Whose, key: &Key, now: i64) -> i64 {
+        let source = match whose {
+            Whose::Source => None,
+            Whose::Edge => self.edges.get(key).and_then(|edge| self.sources.get(&edge.source)),
+        };
+        source.map_or(now, |source| source.rhythm.last_ns())
     }
 }
 
@@ -225,7 +226,10 @@ impl Watched {
             back_ns: 0,
             index: call.index,
             eid: event.core.eid,
-            group: call.group,
+            group: match whose {
+                Whose::Source => call.keys.of(SERVICE, &[&event.core.tenant, &event.core.agent]),
+                Whose::Edge => call.group,
+            },
             service: call.service,
             source: call.source,
             name,

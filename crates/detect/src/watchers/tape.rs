@@ -79,7 +79,7 @@ impl Tape {
         config: BaselinesConfig,
         make: impl Fn() -> Box<dyn Watcher>,
     ) -> Vec<Finding> {
-        let fresh = || Baselines::with(config, crate::baselines::test_hmac(), vec![make()]);
+        let fresh = || Baselines::with(config.clone(), crate::baselines::test_hmac(), vec![make()]);
         let run = |detector: &mut Baselines, from: usize, to: usize, cut: usize| -> Vec<Finding> {
             let events: Vec<(u64, u64, &Event)> =
                 self.0[from..to].iter().map(|(i, ns, e)| (*i, *ns, e)).collect();

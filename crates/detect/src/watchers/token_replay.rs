@@ -3,8 +3,9 @@
 //! A token is a JWT with an id (`jti`); its binding is the client certificate it came over, else the caller's workload,
 //! else its node, else its address. Deterministic: it learns nothing. Not a replay: the same request (request id or
 //! trace) again, another address of the same certificate, workload or node, a renewed certificate of the same workload
-//! or address, a neighbouring address where nothing better is known. Invariants: a token is remembered from its first
-//! presentation to its end, [`UNKNOWN_END_S`] without one, in 32 bytes; what had to leave before is counted; only what
+//! or address, a neighbouring or a changed
+//! address where nothing better is known (two that take turns are two holders). Invariants: a token is remembered from its first
+//! presentation to its end, [`UNKNOWN_END_S`] without one, in 40 bytes; what had to leave before is counted; only what
 //! was verified is remembered, so invented tokens push out none.
 
 use crate::bytes::{Reader, Writer};
@@ -31,7 +32,7 @@ const RETRY_NS: i64 = 300_000_000_000;
 const OPEN_MAX: usize = 4_096;
 /// Part of the tokens that leaves at once when there is no room.
 const LEAVE_PART: usize = 16;
-const TOKEN_BYTES: u64 = 48;
+const TOKEN_BYTES: u64 = 56;
 const SECOND_NS: i64 = 1_000_000_000;
 
 type Halves<V> = HashMap<u64, V, BuildHasherDefault<KeyHasher>>;
@@ -60,6 +61,8 @@ struct Token {
     ends_s: u32,
     checked: bool,
     binding: Binding,
+    /// The address before the last one: a client's network changes once, two clients take turns.
+    before: u32,
 }
 
 /// Short hashes of what a token came with; 0 = unknown. The lowest bit of `place` tells a workload from a node.
@@ -197,7 +200,7 @@ fn told(draft: Draft, call: &Call<'_>, compared: Compared) -> Draft {
     Draft {
         severity: Severity::High,
         confidence: match (by_address, call.proved()) {
-            (true, _) => 60,
+            (true, _) => 70,
             (false, true) => 95,
             (false, false) => 75,
         },
@@ -323,7 +326,11 @@ impl Watcher for TokenReplay {
             if who.verified >= Verified::Asserted {
                 let ends_s = ends_s(who, call.at_ns);
                 let checked = who.verified >= Verified::Checked;
-                self.remember(token, Token { first: call.index, ends_s, checked, binding: now }, call.at_ns);
+                self.remember(
+                    token,
+                    Token { first: call.index, ends_s, checked, binding: now, before: 0 },
+                    call.at_ns,
+                );
             }
             return;
         };
@@ -332,6 +339,11 @@ impl Watcher for TokenReplay {
             // An unproved presentation moves nothing.
             Compared::Moved if who.verified >= Verified::Asserted => known.binding = now,
             Compared::Moved => {}
+            Compared::OtherAddress if now.address != known.before => {
+                if who.verified >= Verified::Asserted {
+                    (known.before, known.binding) = (known.binding.address, now);
+                }
+            }
             _ if retried => {}
             other => {
                 let first = known.first;
@@ -378,7 +390,7 @@ impl Watcher for TokenReplay {
             out.u32(token.ends_s);
             out.bool(token.checked);
             let Binding { cert, place, address } = token.binding;
-            [cert, place, address].into_iter().for_each(|hash| out.u32(hash));
+            [cert, place, address, token.before].into_iter().for_each(|hash| out.u32(hash));
         }
         out.u64(self.evicted);
         for few in [&self.recent, &self.older] {
@@ -393,7 +405,7 @@ impl Watcher for TokenReplay {
     }
 
     fn read(&mut self, from: &mut Reader<'_>) -> Option<()> {
-        let many = from.len(33)?;
+        let many = from.len(37)?;
         if many > self.capacity {
             return None;
         }
@@ -403,7 +415,7 @@ impl Watcher for TokenReplay {
             let (key, first) = (from.u64()?, from.u64()?);
             let (ends_s, checked) = (from.u32()?, from.bool()?);
             let binding = Binding { cert: from.u32()?, place: from.u32()?, address: from.u32()? };
-            tokens.insert(key, Token { first, ends_s, checked, binding });
+            tokens.insert(key, Token { first, ends_s, checked, binding, before: from.u32()? });
         }
         let evicted = from.u64()?;
         let mut few = || (0..from.len(8)?).map(|_| from.u64()).collect::<Option<Few>>();

@@ -61,6 +61,10 @@ fn a_retry_a_renewed_certificate_a_replica_and_a_near_address_are_none() {
     tape.push(with_cert(with_token(3, BEGIN + 54 * S, "10.1.0.1", "", "d"), 1));
     tape.push(with_cert(with_token(3, BEGIN + 55 * S, "10.2.0.1", "", "e"), 1));
     tape.push(with_cert(with_token(3, BEGIN + 56 * S, "10.2.0.1", "", "f"), 2));
+    // A client's network changes for good.
+    tape.push(with_token(5, BEGIN + 56 * S, "192.0.2.1", "", "g"));
+    tape.push(with_token(5, BEGIN + 56 * S, "198.51.100.1", "", "h"));
+    tape.push(with_token(5, BEGIN + 56 * S, "198.51.100.1", "", "i"));
     // No token at all, and one without an id.
     for (n, ip) in ["10.3.0.1", "172.16.0.1"].into_iter().enumerate() {
         let event = from(call("key:k", BEGIN + 57 * S), ip, &format!("w{n}"));
@@ -77,8 +81,9 @@ fn another_certificate_elsewhere_and_another_network_are_found_as_surely_as_they
     tape.push(with_cert(with_token(3, BEGIN + S, "10.2.0.1", "", "b"), 2));
     tape.push(with_token(4, BEGIN + 2 * S, "10.1.0.1", "", "c"));
     tape.push(with_token(4, BEGIN + 3 * S, "203.0.113.9", "", "d"));
+    tape.push(with_token(4, BEGIN + 4 * S, "10.1.0.1", "", "e"));
     let found = tape.findings(make);
-    assert_eq!(found.iter().map(|f| f.confidence).collect::<Vec<_>>(), [95, 60], "{:?}", texts(&found));
+    assert_eq!(found.iter().map(|f| f.confidence).collect::<Vec<_>>(), [95, 70], "{:?}", texts(&found));
 }
 
 #[test]
@@ -90,7 +95,7 @@ fn invented_tokens_are_not_kept_and_verified_ones_leave_counted() {
         event.who.who = event.who.who.clone().map(|who| Principal { verified, ..who });
         tape.0.push((u64::from(n), event.core.t_obs, event));
     }
-    let mut detector = TokenReplay::new(48 * 1_000);
+    let mut detector = TokenReplay::new(56 * 1_000);
     let hmac = crate::baselines::test_hmac();
     let see = |detector: &mut TokenReplay, event: &Event, out: &mut Vec<Draft>| {
         let mut frame = crate::Baselines::with(crate::BaselinesConfig::default(), hmac.clone(), Vec::new());
