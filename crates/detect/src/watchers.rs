@@ -6,6 +6,7 @@ mod error_shift;
 mod exfiltration;
 mod quantile_shift;
 mod rate_shift;
+mod impossible_source;
 mod misconfiguration;
 mod sequence_gap;
 mod shared_credential;
@@ -34,6 +35,7 @@ pub(crate) fn all(config: &BaselinesConfig) -> Vec<Box<dyn Watcher>> {
         Box::new(exfiltration::Exfiltration::new(keys(262_144))),
         Box::new(enumeration::Enumeration::new(keys(131_072))),
         Box::new(shared_credential::SharedCredential::new(config.state_bytes / 32)),
+        Box::new(impossible_source::ImpossibleSource::new(config.state_bytes / 16)),
         Box::new(token_replay::TokenReplay::new(config.state_bytes / 16)),
         Box::new(sequence_gap::SequenceGap::new()),
         Box::new(silence::Silence::new(config.state_bytes / 16, config.learn_ns, config.learn_events)),

@@ -119,7 +119,7 @@ impl Rhythm {
     /// The open hour is over, and so are those up to `hour`, in which nothing came.
     fn close(&mut self, hour: i64, outage: bool) {
         self.active += u32::from(self.in_hour > 0);
-        if !self.partial && !(outage && self.in_hour > 0) {
+        if !(self.partial || outage && self.in_hour > 0) {
             self.learn(self.hour, self.in_hour);
         }
         if !outage {
