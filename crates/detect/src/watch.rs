@@ -29,6 +29,7 @@ pub(crate) struct Call<'e> {
     /// Its end, event time, ns.
     pub(crate) at_ns: i64,
     /// No event before that is waited for, ns.
+    #[allow(dead_code, reason = "part of what every watcher is told, whoever needs it")]
     pub(crate) watermark_ns: i64,
     pub(crate) timely: Timely,
     pub(crate) event: &'e Event,
@@ -81,6 +82,7 @@ pub(crate) struct Draft {
 
 impl Draft {
     /// A first one about `call` alone, severity medium, confidence 60.
+    #[cfg(test)]
     pub(crate) fn of(call: &Call<'_>, about: Key, template: &'static str) -> Draft {
         Draft {
             about,
@@ -135,6 +137,7 @@ impl Call<'_> {
     }
 
     /// A filter for the events of this caller, service and operation.
+    #[cfg(test)]
     pub(crate) fn query(&self) -> String {
         let event = self.event;
         crate::first_seen::edge_query(crate::first_seen::caller(event), &event.target.svc, &event.core.op)
