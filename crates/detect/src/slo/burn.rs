@@ -352,6 +352,12 @@ impl Detector for BurnRate {
         out
     }
 
+    /// An alarm ends with time, also when nothing is called any more.
+    fn wake_ns(&self) -> Option<u64> {
+        let any = self.states.iter().any(|state| state.open.is_some());
+        any.then(|| (self.looked_ns / EVERY_NS).saturating_add(1).saturating_mul(EVERY_NS))
+    }
+
     fn save(&self) -> Vec<u8> {
         let mut out = Writer::new();
         out.key(&self.mark());

@@ -154,12 +154,17 @@ fn a_budget_that_burns_fast_is_a_page_and_ends_when_the_cause_does() {
         text.starts_with("orders-availability: ") && text.contains("as many as 99 % good over 30 d allows"),
         "{text}"
     );
+    assert!(
+        detector.wake_ns().is_some_and(|ns| ns > START + 10_790 * SECOND),
+        "it asks for ticks while it is open"
+    );
     let report = detector.report().remove(0);
     assert_eq!((report.alarm, report.counts.total), (Some("page"), 10_800));
     assert!(report.burn["5m"] > 45.0 && report.budget_left.unwrap() < 0.0);
     let calm = run(&mut detector, 10_800, 20_000, |_| false);
     let states: Vec<_> = calm.iter().map(|(_, f)| (f.id == finding.id, f.revision, f.state)).collect();
     assert_eq!(states, [(true, 2, FindingState::Resolved)]);
+    assert_eq!(detector.wake_ns(), None);
     // Once six hours were seen, what was lost in that one is still a ticket.
     let slow = run(&mut detector, 20_000, 22_000, |_| false);
     let states: Vec<_> = slow.iter().map(|(_, f)| (f.severity, f.state)).collect();
