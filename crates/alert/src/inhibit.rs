@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 /// The rule whose findings about a source (without a caller) are parents.
 pub const PARENT_RULE: &str = "silence";
 /// Rules, with wildcards, that an open parent about the same source or service inhibits.
-pub const CHILD_RULES: &[&str] = &["silence", "rate-shift", "slow-shift", "burn-rate", "contract-*"];
+pub const CHILD_RULES: &[&str] =
+    &["silence", "rate-shift", "slow-shift", "burn-rate", "contract", "contract-*"];
 /// Rules, with wildcards, that say that the record itself may be incomplete or wrong: never inhibited, never silenced.
 pub const INTEGRITY_RULES: &[&str] = &[
     "sequence-gap",
@@ -117,7 +118,7 @@ mod tests {
         assert_eq!(parent_of(&parents, &about("rate-shift", "edge-1"), "c"), None);
         note(&mut parents, &silence("edge-1", FindingState::Open), "p", 1);
         note(&mut parents, &silence("edge-1", FindingState::Updated), "p", 2);
-        for rule in ["silence", "rate-shift", "slow-shift", "burn-rate", "contract-status"] {
+        for rule in ["silence", "rate-shift", "slow-shift", "burn-rate", "contract", "contract-status"] {
             assert_eq!(parent_of(&parents, &about(rule, "edge-1"), "c"), Some("p"), "{rule}");
             assert_eq!(parent_of(&parents, &about(rule, "edge-2"), "c"), None);
         }
