@@ -34,6 +34,8 @@ pub(crate) struct Opened {
     tenant: String,
     /// Empty = nobody.
     pub(crate) caller: String,
+    /// Its service: the peer group follows from it.
+    group: String,
     verified: Verified,
     pub(crate) service: String,
     operation: String,
@@ -47,6 +49,7 @@ impl Opened {
         let name = |text: &str| clip(text, NAME_MAX_BYTES).to_owned();
         Opened {
             caller: who.map_or_else(String::new, |who| name(&who.id)),
+            group: who.map_or_else(String::new, |who| name(&who.svc)),
             verified: who.map_or(Verified::Claimed, |who| who.verified),
             service: name(&event.target.svc),
             operation: name(&event.core.op),
@@ -68,6 +71,7 @@ impl Opened {
             said: 1,
             tenant: clip(tenant, NAME_MAX_BYTES).to_owned(),
             caller: String::new(),
+            group: String::new(),
             verified: Verified::Claimed,
             service: String::new(),
             operation: String::new(),
@@ -95,6 +99,7 @@ impl Opened {
     pub(crate) fn named_as(self, other: &Opened) -> Opened {
         Opened {
             caller: other.caller.clone(),
+            group: other.group.clone(),
             verified: other.verified,
             service: other.service.clone(),
             operation: other.operation.clone(),
@@ -149,7 +154,8 @@ impl Opened {
         event.core.t_obs = u64::try_from(self.since_ns).unwrap_or(0);
         event.core.t_basis = Some(TimeBasis::Derived);
         if !self.caller.is_empty() {
-            event.who.who = Some(Principal::new(self.caller.clone(), self.verified));
+            let who = Principal::new(self.caller.clone(), self.verified);
+            event.who.who = Some(Principal { svc: self.group.clone(), ..who });
         }
         if !self.service.is_empty() {
             event.target.svc.clone_from(&self.service);
@@ -159,7 +165,7 @@ impl Opened {
 }
 
 impl Saved for Opened {
-    const MIN_BYTES: usize = 96;
+    const MIN_BYTES: usize = 100;
 
     fn write(&self, out: &mut Writer) {
         out.u64(self.first);
@@ -174,7 +180,7 @@ impl Saved for Opened {
         out.u64(self.revision);
         out.u64(self.said);
         out.u64(self.verified.code());
-        for text in [&self.tenant, &self.caller, &self.service, &self.operation] {
+        for text in [&self.tenant, &self.caller, &self.group, &self.service, &self.operation] {
             out.text(text);
         }
     }
@@ -199,6 +205,7 @@ impl Saved for Opened {
             verified: Verified::from_code(from.u64()?)?,
             tenant: from.text()?,
             caller: from.text()?,
+            group: from.text()?,
             service: from.text()?,
             operation: from.text()?,
         })

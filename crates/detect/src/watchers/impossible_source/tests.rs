@@ -51,6 +51,20 @@ fn a_new_place_while_the_old_one_is_active_is_one_finding_that_ends() {
 }
 
 #[test]
+fn it_notifies_once_the_callers_service_has_been_learned() {
+    let mut tape = usual();
+    for n in 0..3 {
+        tape.push(at_zone(WEB, BEGIN + HOUR + n * 20 * S, "us-9", "tools-1"));
+        tape.push(at_zone(WEB, BEGIN + HOUR + n * 20 * S + 5 * S, "eu-1a", "web-0"));
+    }
+    for (_, _, event) in &mut tape.0 {
+        event.who.who.as_mut().unwrap().svc = "web".to_owned();
+    }
+    let found = tape.findings(make);
+    assert!(found.len() == 1 && found[0].notifies(), "{:?}", found[0].flags);
+}
+
+#[test]
 fn a_move_a_replica_an_announced_change_and_a_near_address_are_none() {
     let mut moved = usual();
     for n in 0..400 {
