@@ -3,17 +3,25 @@
 //! Not a judgement: a new edge is a fact worth a look. It learns first (ledger time and events), then each new
 //! edge is one finding. Invariants: silence before noise (at most `allowance` findings a day notify, the rest
 //! are recorded as capped up to a bound, and summed up hourly); an edge that may have been forgotten raises
-//! nothing; the answer depends on the ledger alone.
+//! nothing; what a replica does for the first time that its peer group did before is not new, and what is new while a
+//! change of either side was announced notifies nobody; the answer depends on the ledger alone.
 
+use crate::baselines::SERVICE;
+use crate::baselines::changes::Changes;
 use crate::bytes::{Reader, Writer};
 use crate::edges::{EDGES_MAX, Edges, Key, Seen};
 use crate::finding::{Evidence, Finding, Flag, Rule, first_half, signed};
+use crate::watch::{Keys, group_name};
 use crate::{Detector, Hmac, quoted};
 use countersign_event::{Event, FindingState, Rec, Severity, Verified};
 use std::borrow::Cow;
 
 const ID: &str = "first-seen-edge";
-const VERSION: &str = "1";
+const VERSION: &str = "2";
+/// How long after an announced change of the caller what it does for the first time is expected, ns.
+const AFTER_NS: i64 = 21_600_000_000_000;
+/// One sighting of so many also renews what is known of the peer group.
+const RENEW: u64 = 64;
 const DAY_NS: u64 = 86_400_000_000_000;
 const HOUR_NS: u64 = 3_600_000_000_000;
 /// Findings a day that are recorded though they do not notify; beyond it they are only counted.
@@ -99,6 +107,9 @@ pub struct FirstSeen {
     unknown: u64,
     suppressed: u64,
     day: Day,
+    /// Announced changes: what is new in one is expected.
+    changes: Changes,
+    keys: Keys,
     /// Reused for the hashed bytes of a key.
     scratch: Vec<u8>,
 }
@@ -135,6 +146,8 @@ impl FirstSeen {
             sum_rule: Rule::new("detector.saturated", VERSION, parameters.clone()),
             learned_rule: Rule::new("detector.learned", VERSION, parameters),
             edges: Edges::new(config.edges_max, config.history_ns),
+            keys: Keys::new(&hmac),
+            changes: Changes::default(),
             hmac,
             began_ns: None,
             events: 0,
@@ -188,7 +201,9 @@ impl FirstSeen {
         let (events, learned, unknown, suppressed) = (from.u64()?, from.bool()?, from.u64()?, from.u64()?);
         let (number, new) = (from.u64()?, from.u64()?);
         let summed = (from.bool()?, from.u64()?);
+        let changes = Changes::read(from)?;
         self.edges.read(from)?;
+        self.changes = changes;
         (self.began_ns, self.events, self.learned) = (began.0.then_some(began.1), events, learned);
         (self.unknown, self.suppressed) = (unknown, suppressed);
         self.day = Day { number, new, summed_ns: summed.0.then_some(summed.1) };
@@ -212,15 +227,50 @@ impl FirstSeen {
         self.events += 1;
         let core = &at.event.core;
         let key = self.key(&core.tenant, caller(at.event), &at.event.target.svc, &core.op);
-        match self.edges.see(key, at.index, at.ns, !self.learned) {
+        let seen = self.edges.see(key, at.index, at.ns, !self.learned);
+        let renews = seen != Seen::Known || at.index.is_multiple_of(RENEW);
+        let group = if renews { self.see_group(at) } else { None };
+        match seen {
             Seen::Known => {}
             Seen::Unknown => self.unknown += 1,
+            // Another replica of the caller has done it before.
+            Seen::New if matches!(group, Some(Seen::Known | Seen::Unknown)) => {}
             Seen::New if self.learned => self.new_edge(at, key, out),
             Seen::New => {}
         }
     }
 
+    /// Notes that the caller's peer group has this edge, and says what was known of that; `None` where the caller is its
+    /// own group.
+    fn see_group(&mut self, at: At<'_>) -> Option<Seen> {
+        let group = group_name(at.event);
+        if group == caller(at.event) {
+            return None;
+        }
+        let core = &at.event.core;
+        // No id of a caller begins like this.
+        let key = self.key(&core.tenant, &format!("\0group {group}"), &at.event.target.svc, &core.op);
+        Some(self.edges.see(key, at.index, at.ns, !self.learned))
+    }
+
+    /// Whether a change of the caller's or the called service was announced for now.
+    fn announced(&self, at: At<'_>) -> bool {
+        let tenant = at.event.core.tenant.as_str();
+        let group = self.keys.of(SERVICE, &[tenant, &group_name(at.event)]);
+        let service = self.keys.of(SERVICE, &[tenant, &at.event.target.svc]);
+        let now = at.event.core.t_event.unwrap_or(signed(at.ns));
+        // What a new version of the caller needs may show hours later; the called one has it at once.
+        self.changes.now(now, &[group, service])
+            || self.changes.ends_after(now.saturating_sub(AFTER_NS), now, &[group]).is_some()
+    }
+
     fn new_edge(&mut self, at: At<'_>, key: Key, out: &mut Vec<Finding>) {
+        if self.announced(at) {
+            // It is on record, and nobody is told.
+            let quiet = self.new_edge_finding(at, key, false);
+            out.push(Finding { severity: Severity::Informational, ..quiet });
+            return;
+        }
         let number = at.ns / DAY_NS;
         if self.day.number != number {
             self.day = Day { number, ..Day::default() };
@@ -347,6 +397,7 @@ impl Detector for FirstSeen {
     fn batch(&mut self, events: &[(u64, u64, &Event)]) -> Vec<Finding> {
         let mut out = Vec::new();
         for &(index, ns, event) in events {
+            self.changes.see(self.keys, event, signed(ns));
             if FirstSeen::considers(event) {
                 self.look(At { index, ns, event }, &mut out);
             }
@@ -367,6 +418,7 @@ impl Detector for FirstSeen {
         out.u64(self.day.new);
         out.bool(self.day.summed_ns.is_some());
         out.u64(self.day.summed_ns.unwrap_or(0));
+        self.changes.write(&mut out);
         self.edges.write(&mut out);
         out.done()
     }

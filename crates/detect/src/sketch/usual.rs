@@ -105,14 +105,6 @@ impl Usual {
     pub(crate) fn around(&self, hour: i64) -> f64 {
         [hour - 1, hour, hour + 1].iter().map(|hour| self.expected(*hour)).fold(0.0, f64::max)
     }
-
-    /// What is usual at a moment, an hour's worth, between this hour's middle and the nearest other one's.
-    pub(crate) fn at(&self, at_ns: i64) -> f64 {
-        let hour = hour_of(at_ns);
-        let within = at_ns.rem_euclid(HOUR_NS) as f64 / HOUR_NS as f64 - 0.5;
-        let (here, beside) = (self.expected(hour), self.expected(hour + if within < 0.0 { -1 } else { 1 }));
-        here + (beside - here) * within.abs()
-    }
 }
 
 impl Saved for Usual {

@@ -17,9 +17,9 @@ const ID: &str = "error-shift";
 /// Calls of a service before it is judged.
 const CALLS: u32 = 200;
 /// Surprise of a run of failures, in nats.
-const NATS: f64 = 18.0;
+const NATS: f64 = 13.0;
 /// Limit of the cumulative sum, nats, and the ratio of the share that it looks for.
-const LIMIT: f64 = 11.0;
+const LIMIT: f64 = 9.0;
 const RATIO: f64 = 4.0;
 /// The usual share is taken to be between these.
 const SHARE: (f64, f64) = (0.01, 0.2);

@@ -3,7 +3,8 @@
 //! Of each edge the 95th percentile of latency and of answer size is learned (`sketch/loghist.rs`, within 1/8). Each call
 //! leaves two bits: above it, and above [`FAR`] times it. A finding is a run of the newest 8 to 64 calls of which so many
 //! are above that it surprises by [`NATS`] against the share that was above at this hour so far (so the confidence
-//! intervals are far apart), and of which at least [`FAR_SHARE`] are far above (so it matters too). The latency bits are
+//! intervals are far apart), and of which at least [`FAR_SHARE`] are far above (so it matters too). A cumulative sum of
+//! the calls above finds what creeps. The latency bits are
 //! also pooled over all edges of a service: a slow service is seen by the first few calls, whoever makes them.
 //!
 //! If, meanwhile, one caller makes most of the calls of a service of which it usually makes few, the sentence names it:
@@ -12,8 +13,10 @@
 use crate::bytes::{Reader, Saved, Writer};
 use crate::clock::Timely;
 use crate::sketch::bits::{LastBits, Run};
+use crate::sketch::cusum;
 use crate::sketch::loghist::LogHist;
 use crate::sketch::tail::binomial_nats;
+use crate::sketch::usual::float;
 use crate::watch::{Call, Draft, Matters, Said, Table, Watcher, WatcherStats, bytes_text, short, span_text};
 
 const ID: &str = "quantile-shift";
@@ -29,6 +32,10 @@ const FAR_SHARE: f64 = 0.125;
 const FAR_USUAL: f64 = 0.2;
 const NATS_FAR: f64 = 18.0;
 const HITS_FAR: u32 = 5;
+/// A creeping change: the ratio of the share above that is looked for, the limit of its sum in nats, fewest above.
+const CREEP_RATIO: f64 = 2.5;
+const CREEP: f64 = 16.0;
+const HITS_CREEP: u32 = 15;
 /// Fewest of a run that are above.
 const HITS: u32 = 6;
 /// The share that is above is taken to be at least this; of the values that it was learned from 0.05 are.
@@ -70,6 +77,9 @@ struct Measure {
     hours: [u8; 24],
     hour: i64,
     open: [u16; 2],
+    /// Cumulative sum of the calls above, and those above and all since it was zero.
+    creep: f32,
+    since: [u16; 2],
 }
 
 /// What is pooled over a service's edges.
@@ -113,6 +123,13 @@ impl Measure {
         if let Some((above, far)) = verdict {
             self.above.push(above);
             self.far.push(far);
+            let usual = self.usual(at_ns);
+            let sum = cusum::add(&mut self.creep, cusum::yes(above, usual, (CREEP_RATIO * usual).min(0.8)));
+            let [hits, of] = self.since;
+            self.since = match sum > 0.0 {
+                true => [hits.saturating_add(u16::from(above)), of.saturating_add(1)],
+                false => [0; 2],
+            };
             let [calls, over] = &mut self.open;
             // An hour with a matter open is not one to learn from.
             (*calls, *over) = match learn {
@@ -156,7 +173,10 @@ impl Measure {
     }
 
     fn judge(&self, at_ns: i64) -> Option<Run> {
-        judge(&self.above, &self.far, self.usual(at_ns))
+        let run = judge(&self.above, &self.far, self.usual(at_ns));
+        let [hits, of] = self.since.map(u32::from);
+        let creep = f64::from(self.creep);
+        run.or_else(|| (creep >= CREEP && hits >= HITS_CREEP).then_some(Run { hits, of, nats: creep }))
     }
 }
 
@@ -252,6 +272,7 @@ impl QuantileShift {
         if self.matters.is_open(&call.service) {
             // The service's matter tells of these calls; once it is over they are not the edge's.
             (edge.latency.above, edge.latency.far) = Default::default();
+            (edge.latency.creep, edge.latency.since) = Default::default();
         }
         let size = call.event.body.rsp.as_ref().and_then(|rsp| rsp.size);
         let size = size.and_then(|bytes| edge.size.take(bytes, call.at_ns, calm_size));
@@ -375,7 +396,7 @@ impl Watcher for QuantileShift {
 const TYPICAL_HIST: usize = 200;
 
 impl Saved for Measure {
-    const MIN_BYTES: usize = 2 * LastBits::MIN_BYTES + LogHist::MIN_BYTES + 24 + 24;
+    const MIN_BYTES: usize = 2 * LastBits::MIN_BYTES + LogHist::MIN_BYTES + 24 + 32;
 
     fn write(&self, out: &mut Writer) {
         self.above.write(out);
@@ -385,7 +406,8 @@ impl Saved for Measure {
         self.hist.write(out);
         self.hours.iter().for_each(|share| out.u8(*share));
         out.i64(self.hour);
-        self.open.iter().for_each(|n| out.u16(*n));
+        self.open.iter().chain(&self.since).for_each(|n| out.u16(*n));
+        out.u32(self.creep.to_bits());
     }
 
     fn read(from: &mut Reader<'_>) -> Option<Measure> {

@@ -1,7 +1,7 @@
 //! Detector 4, `slow-shift`: the rate of an edge has moved, a little at a time.
 //!
 //! Two cumulative sums (`sketch/cusum.rs`) of an edge's calls against what is usual at that hour (`sketch/usual.rs`):
-//! one for [`UP`] times as many, judged at each call, one for [`DOWN`] times as many, judged when an hour is over and
+//! one for [`UP`] times as many, judged at each call by what the whole hour may have, one for [`DOWN`] times as many, judged when an hour is over and
 //! the watermark has passed it. Where `rate-shift` needs a burst, this finds what is only half as much again for a day. Both sums
 //! begin anew when a change of either side was announced, and nothing is learned while a shift is open: the new level
 //! becomes usual an hour after it was told.
@@ -20,7 +20,6 @@ const DOWN: f64 = 0.4;
 const LIMIT: f64 = 16.0;
 /// Least calls since the sum was zero.
 const CALLS: u32 = 30;
-/// Hours of an edge before it is judged.
 const HOUR_NS: i64 = 3_600_000_000_000;
 const CALM_NS: i64 = 3 * HOUR_NS;
 /// Calls of an edge before its usual is kept.
@@ -37,10 +36,9 @@ pub(crate) struct SlowShift {
 #[derive(Default)]
 struct Edge {
     calls: u32,
-    /// The open hour, its calls, and until when the sum has counted.
+    /// The open hour and its calls.
     hour: i64,
     count: u32,
-    counted_ns: i64,
     /// The first hour is not whole.
     tainted: bool,
     sums: [f32; 2],
@@ -67,8 +65,7 @@ impl SlowShift {
 
 impl Edge {
     fn reset(&mut self, at_ns: i64) {
-        (self.sums, self.since) = ([0.0; 2], [0; 2]);
-        (self.since_ns, self.counted_ns) = ([at_ns; 2], self.counted_ns.max(at_ns));
+        (self.sums, self.since, self.since_ns) = ([0.0; 2], [0; 2], [at_ns; 2]);
     }
 
     /// Closes hours that are over; whether there were too few calls in them.
@@ -84,6 +81,11 @@ impl Edge {
                 for over in self.hour..hour {
                     let count = if over == self.hour { self.count } else { 0 };
                     let (expected, spread) = (usual.expected(over), usual.spread());
+                    if cusum::add(&mut self.sums[0], up(usual, over, count)) > 0.0 {
+                        self.since[0] = self.since[0].saturating_add(count);
+                    } else {
+                        (self.since_ns[0], self.since[0]) = ((over + 1) * HOUR_NS, 0);
+                    }
                     let sum = cusum::add(
                         &mut self.sums[1],
                         cusum::poisson(f64::from(count), expected, DOWN, spread),
@@ -119,23 +121,23 @@ impl Edge {
         self.count = self.count.saturating_add(many);
         self.calls = self.calls.saturating_add(1);
         let usual = self.usual.as_ref().filter(|usual| usual.known())?;
-        let hours = |ns: i64| ns as f64 / HOUR_NS as f64;
-        let passed = hours(call.at_ns.saturating_sub(self.counted_ns).clamp(0, 72 * HOUR_NS));
-        // At least 3 a day: of an edge that is hardly ever used every call is more than usual.
-        let per_hour = usual.at(call.at_ns).max(usual.mean() / 2.0).max(0.125);
-        let idle = cusum::poisson(0.0, per_hour * passed, UP, usual.spread());
-        if f64::from(self.sums[0]) + idle <= 0.0 {
-            (self.since_ns[0], self.since[0]) = (call.at_ns, 0);
+        let sum = f64::from(self.sums[0]) + up(usual, self.hour, self.count);
+        let (since_ns, calls) = (self.since_ns[0], self.since[0].saturating_add(self.count));
+        // Several hours of it: what is over within one is for `rate-shift` to judge.
+        if sum < LIMIT || calls < CALLS || self.hour * HOUR_NS - since_ns < HOUR_NS {
+            return None;
         }
-        self.counted_ns = self.counted_ns.max(call.at_ns);
-        let sum =
-            cusum::add(&mut self.sums[0], idle) + cusum::poisson(call.weight as f64, 0.0, UP, usual.spread());
-        self.sums[0] = sum.min(1_000.0) as f32;
-        self.since[0] = self.since[0].saturating_add(many);
-        let (since_ns, calls) = (self.since_ns[0], self.since[0]);
-        let expected = per_hour * hours(call.at_ns - since_ns);
-        (sum >= LIMIT && calls >= CALLS).then_some(Shift { way: 0, since_ns, calls, expected })
+        let hours = (self.hour - hour_of(since_ns)).clamp(0, 72);
+        let expected = (0..=hours).map(|back| usual.expected(self.hour - back)).sum();
+        Some(Shift { way: 0, since_ns, calls, expected })
     }
+}
+
+/// What an hour with so many calls adds to the sum for more: measured by the busiest of the hours around it, so that a
+/// job an hour early is nothing, and never more than half of the limit.
+fn up(usual: &Usual, hour: i64, count: u32) -> f64 {
+    let per_hour = usual.around(hour).max(usual.mean() / 2.0).max(0.125);
+    cusum::poisson(f64::from(count), per_hour, UP, usual.spread()).min(LIMIT / 2.0)
 }
 
 impl Shift {
@@ -238,13 +240,12 @@ impl Watcher for SlowShift {
 }
 
 impl Saved for Edge {
-    const MIN_BYTES: usize = 59;
+    const MIN_BYTES: usize = 50;
 
     fn write(&self, out: &mut Writer) {
         out.u32(self.calls);
         out.i64(self.hour);
         out.u32(self.count);
-        out.i64(self.counted_ns);
         out.bool(self.tainted);
         for way in 0..2 {
             out.u32(self.sums[way].to_bits());
@@ -259,7 +260,7 @@ impl Saved for Edge {
 
     fn read(from: &mut Reader<'_>) -> Option<Edge> {
         let mut edge = Edge { calls: from.u32()?, hour: from.i64()?, count: from.u32()?, ..Edge::default() };
-        (edge.counted_ns, edge.tainted) = (from.i64()?, from.bool()?);
+        edge.tainted = from.bool()?;
         for way in 0..2 {
             (edge.sums[way], edge.since_ns[way], edge.since[way]) = (float(from)?, from.i64()?, from.u32()?);
         }
@@ -315,6 +316,6 @@ mod tests {
 
     #[test]
     fn any_cut_and_any_restart_give_the_same() {
-        days(6, 2).holds_together("slow-shift");
+        days(6, 3).holds_together("slow-shift");
     }
 }
