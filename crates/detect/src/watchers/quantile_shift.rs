@@ -417,16 +417,9 @@ impl Saved for Measure {
         for share in &mut hours {
             *share = from.u8()?;
         }
-        Some(Measure {
-            above,
-            far,
-            p95,
-            due,
-            hist,
-            hours,
-            hour: from.i64()?,
-            open: [from.u16()?, from.u16()?],
-        })
+        let (hour, open) = (from.i64()?, [from.u16()?, from.u16()?]);
+        let (since, creep) = ([from.u16()?, from.u16()?], float(from)?);
+        Some(Measure { above, far, p95, due, hist, hours, hour, open, since, creep })
     }
 }
 
