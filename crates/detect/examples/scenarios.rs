@@ -2,7 +2,7 @@
 //!
 //! With `--said` also each sentence that notifies, and when, in minutes from the attack's start. Seeds below 1,000 are for tuning.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a tool of the tests")]
+#![expect(clippy::unwrap_used, reason = "a tool of the tests")]
 
 #[path = "../tests/score/mod.rs"]
 mod score;

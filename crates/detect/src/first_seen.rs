@@ -11,7 +11,7 @@ use crate::baselines::changes::Changes;
 use crate::bytes::{Reader, Writer};
 use crate::edges::{EDGES_MAX, Edges, Key, Seen};
 use crate::finding::{Evidence, Finding, Flag, Rule, first_half, signed};
-use crate::watch::{Keys, group_name};
+use crate::watch::{Keys, deployed_name, group_name};
 use crate::{Detector, Hmac, quoted};
 use countersign_event::{Event, FindingState, Rec, Severity, Verified};
 use std::borrow::Cow;
@@ -256,7 +256,7 @@ impl FirstSeen {
     /// Whether a change of the caller's or the called service was announced for now.
     fn announced(&self, at: At<'_>) -> bool {
         let tenant = at.event.core.tenant.as_str();
-        let group = self.keys.of(SERVICE, &[tenant, &group_name(at.event)]);
+        let group = self.keys.of(SERVICE, &[tenant, &deployed_name(at.event)]);
         let service = self.keys.of(SERVICE, &[tenant, &at.event.target.svc]);
         let now = at.event.core.t_event.unwrap_or(signed(at.ns));
         // What a new version of the caller needs may show hours later; the called one has it at once.

@@ -267,6 +267,20 @@ pub(crate) fn group_name(event: &Event) -> Cow<'_, str> {
     Cow::Borrowed(without_replica(&who.id))
 }
 
+/// The caller's service as a deployment names it: of an id without a service of its own the last name in it.
+///
+/// `jwt:https://id.example#tax`, `key:tax-2`, `db:tax@orders-db` and `spiffe://example/ns/shop/sa/tax` are all `tax`.
+/// Good enough to tell what an announced change covers, not to tell identities apart.
+pub(crate) fn deployed_name(event: &Event) -> Cow<'_, str> {
+    let group = group_name(event);
+    let Some(who) = event.who.who.as_ref().filter(|who| who.svc.is_empty() && !who.id.is_empty()) else {
+        return group;
+    };
+    let stem = without_replica(&who.id);
+    let last = stem.rsplit(['#', '/', ':']).next().unwrap_or(stem);
+    Cow::Borrowed(last.split_once('@').map_or(last, |(name, _)| name))
+}
+
 pub(crate) fn without_replica(id: &str) -> &str {
     let Some((stem, last)) = id.rsplit_once('-') else { return id };
     let digits = |text: &str, most: usize| {
@@ -304,6 +318,17 @@ mod tests {
             ("gateway-https", "gateway-https"),
         ] {
             assert_eq!(without_replica(id), want);
+        }
+    }
+
+    #[test]
+    fn what_is_deployed_is_known_from_any_kind_of_id() {
+        for id in
+            ["jwt:https://id.e.org#tax", "key:tax-2", "db:tax@orders-db", "spiffe://e.org/ns/shop/sa/tax"]
+        {
+            let mut event = Event::default();
+            event.who.who = Some(countersign_event::Principal::new(id, Verified::Checked));
+            assert_eq!(deployed_name(&event), "tax");
         }
     }
 

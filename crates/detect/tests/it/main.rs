@@ -1,6 +1,9 @@
 //! The detectors from the outside: streams of events in, findings out.
 
 mod rules;
+mod scenarios;
+#[path = "../score/mod.rs"]
+mod score;
 mod sigma;
 
 use countersign_detect::{Detector, Edge, FirstSeen, FirstSeenConfig, Flag, Hmac, detail, explain};
