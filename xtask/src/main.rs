@@ -16,8 +16,8 @@ cargo xtask COMMAND
 
   test               everything CI runs: packages, format, lints, build, all tests; prints each stage's time
   lint               format check and clippy only
-  bench [WHAT]       ledger, gateway (of it alone: strict, slow), hostile, store, policy, framers, verify or
-                     all (default); with
+  bench [WHAT]       ledger, gateway (of it alone: strict, slow), hostile, store, policy, framers, collect,
+                     detect, verify or all (default); with
                      --quick the gateway's takes 90 s instead of 6 minutes, and says less exactly
   torture [--full]   the long repetitions: a seeded tenth, or with --full all of them
   score [--faults]   how the collector's parsers do over the sample cases; --faults lists each field not right

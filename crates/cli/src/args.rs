@@ -11,8 +11,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 pub(crate) use nested::{
-    AlertsArgs, AlertsCommand, DetectArgs, DetectCommand, EventArgs, EventCommand, ExportArgs, ExportFormat,
-    FindingsArgs, McpArgs, McpCommand, PolicyArgs, PolicyCommand, RulesArgs, RulesCommand,
+    AlertsArgs, AlertsCommand, CoverageArgs, DetectArgs, DetectCommand, EventArgs, EventCommand, ExportArgs,
+    ExportFormat, FindingsArgs, McpArgs, McpCommand, PolicyArgs, PolicyCommand, RulesArgs, RulesCommand,
 };
 
 /// The words of the command line, with those that are part of a filter (`-op:GET`, `-(…)`, `-"…"`, `-#7`)
@@ -122,6 +122,10 @@ pub(crate) enum Command {
     Findings(FindingsArgs),
     /// What people were told, and what they answered
     Alerts(AlertsArgs),
+    /// What is on record, what should be, and what only a witness saw
+    Coverage(CoverageArgs),
+    /// Service levels: what was promised, what is left of each error budget, how long calls took
+    Slo,
     /// Run detection again over what was recorded
     Detect(DetectArgs),
     /// Look for what would hurt: ports, clock, disk, permissions, keys

@@ -56,6 +56,8 @@ fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Rules(args) => commands::rules::run(global, &args),
         Command::Findings(args) => commands::findings::run(global, &args),
         Command::Alerts(args) => commands::alerts::run(global, &args),
+        Command::Coverage(args) => commands::coverage::run(global, &args),
+        Command::Slo => commands::coverage::levels(global),
         Command::Detect(args) => commands::detect::run(global, &args),
         Command::Doctor(args) => commands::doctor::run(global, &args),
         Command::Status(args) => commands::status::run(global, &args),

@@ -139,7 +139,10 @@ impl Pipeline {
 
         // What reads the ledger: search, live tail, detectors, delivery of findings. An edge has none of it.
         let mut downstream = match config.role {
-            Role::All => Some(Downstream::start(config, &ledger, prepared.webhooks, &platform, say)?),
+            Role::All => {
+                let told = (prepared.webhooks, prepared.receivers);
+                Some(Downstream::start(config, &ledger, told, &platform, say)?)
+            }
             Role::Edge => {
                 recover::close_from_log(config, &ledger, &platform, say)?;
                 None

@@ -302,6 +302,13 @@ impl Baselines {
             }
         }
         flags.sort_unstable();
+        let mut values: Vec<(Cow<'static, str>, String)> =
+            draft.values.into_iter().map(|(name, value)| (Cow::Borrowed(name), value)).collect();
+        // Delivery mutes what follows from a source that has stopped: it has to know the source.
+        let source = &draft.subject.core.agent;
+        if !source.is_empty() && !values.iter().any(|(name, _)| name == "source") {
+            values.push((Cow::Borrowed("source"), source.clone()));
+        }
         Some(Finding {
             id,
             revision: draft.revision,
@@ -314,7 +321,7 @@ impl Baselines {
             evidence: draft.evidence,
             rule,
             template: draft.template,
-            values: draft.values.into_iter().map(|(name, value)| (Cow::Borrowed(name), value)).collect(),
+            values,
             query: draft.query,
             subject: draft.subject,
         })
@@ -402,6 +409,11 @@ impl Detector for Baselines {
 
     fn load(&mut self, saved: &[u8]) -> bool {
         saved.is_empty() || save::read(self, saved).is_some()
+    }
+
+    fn reports(&self) -> Vec<(&'static str, serde_json::Value)> {
+        let of = |(id, stats): (&str, WatcherStats)| serde_json::json!({ "detector": id, "keys": stats.keys, "evicted": stats.evicted, "bytes": stats.bytes });
+        vec![("detectors", self.stats().into_iter().map(of).collect())]
     }
 
     fn wake_ns(&self) -> Option<u64> {

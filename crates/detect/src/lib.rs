@@ -65,6 +65,10 @@ pub trait Detector: Send {
     fn looks_back_ns(&self) -> u64 {
         0
     }
+    /// What it knows that is no finding, for people, by name: `coverage`, `service-levels`, `detectors`.
+    fn reports(&self) -> Vec<(&'static str, serde_json::Value)> {
+        Vec::new()
+    }
     /// Takes up what [`Detector::save`] gave, before the first batch. `false` = it cannot be read: it begins anew.
     fn load(&mut self, saved: &[u8]) -> bool {
         saved.is_empty()

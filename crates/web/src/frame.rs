@@ -22,12 +22,13 @@ pub(crate) struct Page<'a> {
     pub(crate) unknown: &'a [String],
 }
 
-const NAVIGATION: [(&str, &str); 6] = [
+const NAVIGATION: [(&str, &str); 7] = [
     ("/", "Overview"),
     ("/events", "Events"),
     ("/tail", "Live"),
     ("/map", "Map"),
     ("/alerts", "Alerts"),
+    ("/coverage", "Coverage"),
     ("/integrity", "Integrity"),
 ];
 

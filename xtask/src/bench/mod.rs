@@ -4,6 +4,7 @@
 //! record, because a lossy run has no rate.
 
 mod collect;
+mod detect;
 mod gateway;
 mod ledger;
 mod machine;
@@ -20,7 +21,7 @@ use std::process::{Command, Output};
 pub(crate) fn run(what: &str, quick: bool) -> Result<(), XtaskError> {
     let known = [
         "all", "ledger", "gateway", "strict", "slow", "hostile", "store", "verify", "policy", "framers",
-        "collect",
+        "collect", "detect",
     ];
     if !known.contains(&what) {
         return Err(XtaskError::Wrong(format!("no bench named `{what}`; known: {}", known.join(", "))));
@@ -47,6 +48,9 @@ pub(crate) fn run(what: &str, quick: bool) -> Result<(), XtaskError> {
     }
     if matches!(what, "all" | "collect") {
         collect::run()?;
+    }
+    if matches!(what, "all" | "detect") {
+        detect::run()?;
     }
     if matches!(what, "all" | "verify") {
         verify::run()?;

@@ -284,6 +284,18 @@ pub(crate) enum AlertsCommand {
         #[arg(long = "for", value_name = "TIME")]
         time: String,
     },
+    /// Announce a deployment or a planned load test: what judges by rates, sizes and times is mute for its length
+    Change {
+        /// Service that changes; all if left out
+        #[arg(long, default_value = "")]
+        service: String,
+        /// Why
+        #[arg(long)]
+        reason: String,
+        /// How long, like 30m; at most a day
+        #[arg(long = "for", value_name = "TIME")]
+        time: String,
+    },
     /// End a silence before its time
     Expire {
         /// Its id
@@ -310,4 +322,15 @@ pub(crate) enum AlertsCommand {
         #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=365))]
         days: u64,
     },
+}
+
+/// `coverage`
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  countersign coverage\n  countersign coverage --all\n  countersign coverage -o json"
+)]
+pub(crate) struct CoverageArgs {
+    /// Every edge that is expected or seen, too
+    #[arg(long)]
+    pub(crate) all: bool,
 }

@@ -40,14 +40,16 @@ pub(crate) fn run(global: &Global, args: &AlertsArgs) -> Result<Exit, CliError> 
             server.act("ack", json!({ "target": target, "note": note, "by": by }), "acknowledged")
         }
         AlertsCommand::Silence { rule, service, caller, label, tenant, severity, reason, time } => {
-            let ms = parse_span_ms(time)
-                .ok_or_else(|| CliError::Failed(format!("`{time}` is no time: write 30m, 2h or 7d")))?;
-            let seconds = ms / 1_000;
+            let seconds = seconds(time)?;
             let body = json!({ "rule": rule, "service": service, "caller": caller, "label": label, "tenant": tenant,
                 "severity": severity, "reason": reason, "seconds": seconds, "by": by });
             let made = server.post("silence", body)?;
             writeln!(std::io::stdout().lock(), "{}", output::plain(made.get("id")))?;
             Ok(Exit::Yes)
+        }
+        AlertsCommand::Change { service, reason, time } => {
+            let body = json!({ "service": service, "reason": reason, "seconds": seconds(time)?, "by": by });
+            server.act("change", body, "announced")
         }
         AlertsCommand::Expire { id } => server.act("expire", json!({ "id": id, "by": by }), "ended"),
         AlertsCommand::Feedback { index, answer, why } => {
@@ -56,6 +58,12 @@ pub(crate) fn run(global: &Global, args: &AlertsArgs) -> Result<Exit, CliError> 
         }
         AlertsCommand::Propose { rule, days } => propose(global, &config, &server, rule, *days),
     }
+}
+
+fn seconds(time: &str) -> Result<u64, CliError> {
+    let ms = parse_span_ms(time);
+    ms.map(|ms| ms / 1_000)
+        .ok_or_else(|| CliError::Failed(format!("`{time}` is no time: write 30m, 2h or 7d")))
 }
 
 /// The server.

@@ -3,6 +3,7 @@
 pub(crate) mod alerts;
 pub(crate) mod check;
 pub(crate) mod completions;
+pub(crate) mod coverage;
 pub(crate) mod demo;
 pub(crate) mod detect;
 pub(crate) mod doctor;

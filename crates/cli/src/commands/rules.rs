@@ -7,7 +7,6 @@ use crate::output::escape_line;
 use crate::stages::rules::{compile, configured, read};
 use countersign_detect::Hmac;
 use countersign_detect::sigma::{CASES_MAX_BYTES, Options, RuleInfo, RuleText, try_rules};
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -66,10 +65,9 @@ fn check(global: &Global, paths: &[PathBuf]) -> Result<Exit, CliError> {
     let lines = refused.chain(warnings).chain(compiled.rules.rules().iter().map(line));
     // What rules say of themselves is a stranger's text: one line stays one line.
     let out: String = lines.map(|line| escape_line(&line) + "\n").collect();
-    let (runs, refused) = (compiled.rules.rules().len(), compiled.refused.len());
+    let refused = compiled.refused.len();
     super::policy::print(&out)?;
-    let warned: BTreeSet<&str> = compiled.warnings.iter().map(|warning| warning.id.as_str()).collect();
-    eprintln!("loaded {runs}, refused {refused}, can-never-match {}", warned.len());
+    eprintln!("{}", compiled.summary());
     Ok(if refused == 0 { Exit::Yes } else { Exit::No })
 }
 

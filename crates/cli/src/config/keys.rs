@@ -8,6 +8,7 @@ mod identity;
 mod input;
 mod listener;
 mod server;
+mod watch;
 
 use super::schema::{Key, Kind};
 
@@ -29,7 +30,9 @@ pub(crate) const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug
 
 /// All of them.
 pub(super) fn all() -> impl Iterator<Item = &'static Key> {
-    [GENERAL, listener::KEYS, input::KEYS, edge::KEYS, identity::KEYS, server::KEYS].into_iter().flatten()
+    [GENERAL, listener::KEYS, input::KEYS, edge::KEYS, identity::KEYS, server::KEYS, watch::KEYS]
+        .into_iter()
+        .flatten()
 }
 
 const GENERAL: &[Key] = &[

@@ -3,6 +3,7 @@
 //! `schema` declares, `load` checks, this file turns checked values into types. It does not open what
 //! the paths name: that is for those who need it.
 
+pub(crate) mod alert;
 pub(crate) mod defaults;
 pub(crate) mod docs;
 pub(crate) mod edge;
@@ -20,6 +21,7 @@ pub(crate) mod schema;
 mod tls;
 mod trail;
 pub(crate) mod units;
+pub(crate) mod witness;
 
 use crate::args::{Global, Role};
 use crate::exit::CliError;
@@ -78,6 +80,10 @@ pub(crate) struct Config {
     pub(crate) baselines: (Duration, u64, u64),
     /// Where findings go.
     pub(crate) webhooks: Vec<Webhook>,
+    /// Receivers of other kinds, and who gets what.
+    pub(crate) alerting: alert::Alerting,
+    /// What is held against the record.
+    pub(crate) coverage: witness::CoverageSettings,
     /// Address of the dashboard; `None` = not served.
     pub(crate) web: Option<SocketAddr>,
     /// What must not be kept, besides secrets.
@@ -140,7 +146,7 @@ impl SecretSource {
             return Err(CliError::new(
                 format!("cannot use the secret in {name}"),
                 "it is empty",
-                "put whsec_ and base64 there",
+                "put it there",
             ));
         }
         Ok(secret.into())
@@ -279,6 +285,8 @@ impl Reader<'_> {
                 self.number("detect.state", defaults::DETECT_STATE),
             ),
             webhooks: self.each("webhook", |at| self.webhook(at))?,
+            alerting: self.alerting()?,
+            coverage: self.coverage()?,
             web: self.web()?,
             redaction: self.redaction(),
             log: self.log(),
@@ -295,17 +303,20 @@ impl Reader<'_> {
     }
 
     fn webhook(&self, at: &str) -> Result<Webhook, ConfigError> {
-        let file = self.path(&format!("{at}.secret_file"));
-        let secret = match (file, self.text(&format!("{at}.secret_env"))) {
-            (Some(file), None) => SecretSource::File(file),
-            (None, Some(name)) => SecretSource::Env(name),
-            _ => {
-                return Err(self
-                    .settings
-                    .conflict(at, "a webhook needs exactly one of `secret_file` and `secret_env`"));
-            }
-        };
+        let what = "a webhook needs exactly one of `secret_file` and `secret_env`";
+        let secret = self.secret(at)?.ok_or_else(|| self.settings.conflict(at, what))?;
         Ok(Webhook { url: self.need(at, "url"), secret })
+    }
+
+    /// Where the secret of the table at `at` is; both places at once are refused.
+    fn secret(&self, at: &str) -> Result<Option<SecretSource>, ConfigError> {
+        match (self.path(&format!("{at}.secret_file")), self.text(&format!("{at}.secret_env"))) {
+            (Some(_), Some(_)) => {
+                Err(self.settings.conflict(at, "needs exactly one of `secret_file` and `secret_env`"))
+            }
+            (Some(file), None) => Ok(Some(SecretSource::File(file))),
+            (None, name) => Ok(name.map(SecretSource::Env)),
+        }
     }
 
     fn web(&self) -> Result<Option<SocketAddr>, ConfigError> {

@@ -3,8 +3,12 @@
 //! Every deed is an event of `alert`'s own before it is answered. `by` in a body names the person; who was signed in stands
 //! beside it, so that nobody acts under another's name alone.
 
+use super::reports::Reports;
 use countersign_alert::{AlertError, Alerts, Answer, Match, Silence};
-use countersign_event::Severity;
+use countersign_event::{
+    Core, Decision, Event, Kind, Outcome, Principal, Rec, Severity, TimeBasis, Verified,
+};
+use countersign_ledger::Source;
 use countersign_store::Store;
 use countersign_web::{Desk, DeskError};
 use serde_json::{Value, json};
@@ -17,11 +21,13 @@ const SECOND_NS: u64 = 1_000_000_000;
 pub(crate) struct AlertDesk {
     alerts: Arc<Alerts>,
     store: Store,
+    reports: Reports,
+    platform: Source,
 }
 
 impl AlertDesk {
-    pub(crate) fn new(alerts: Arc<Alerts>, store: Store) -> AlertDesk {
-        AlertDesk { alerts, store }
+    pub(crate) fn new(alerts: Arc<Alerts>, store: Store, reports: Reports, platform: Source) -> AlertDesk {
+        AlertDesk { alerts, store, reports, platform }
     }
 }
 
@@ -49,6 +55,7 @@ impl Desk for AlertDesk {
                 });
                 rules.collect()
             }
+            "coverage" | "service-levels" | "detectors" => self.reports.ask(what).unwrap_or(Value::Null),
             _ => return Err(DeskError::Unknown),
         })
     }
@@ -77,6 +84,7 @@ impl Desk for AlertDesk {
             "resend" => alerts.resend(need("receiver")?, need("id")?).map_err(failed)?,
             "feedback" => self.feedback(body, &by, need("answer")?, text("why"))?,
             "propose" => return self.propose(body, need("rule")?),
+            "change" => self.change(body, text("service"), &by, need("reason")?)?,
             _ => return Err(DeskError::Unknown),
         }
         Ok(json!({}))
@@ -114,6 +122,30 @@ impl AlertDesk {
             .and_then(|stored| stored.event)
             .ok_or_else(|| DeskError::Bad(format!("there is no event at ledger index {index}")))?;
         self.alerts.feedback(&event, index, answer, by, why).map_err(failed)
+    }
+
+    /// A change of a service (empty = all) is announced: detection mutes what judges by rates, sizes and times.
+    fn change(&self, body: &Value, service: &str, by: &str, reason: &str) -> Result<(), DeskError> {
+        let seconds = body.get("seconds").and_then(Value::as_u64).filter(|s| (1..=86_400).contains(s));
+        let seconds = seconds.ok_or_else(|| DeskError::Bad("`seconds` is needed: 1 to 86400".into()))?;
+        let now = now_ns();
+        let mut event = Event::default();
+        event.core = Core {
+            t_obs: now,
+            t_event: i64::try_from(now).ok(),
+            t_basis: Some(TimeBasis::Measured),
+            rec: Some(Rec::Platform),
+            kind: Some(Kind::Lifecycle),
+            op: "change_window".to_owned(),
+            outcome: Some(Outcome::Success),
+            dur: Some(seconds.saturating_mul(SECOND_NS)),
+            decision: Some(Box::new(Decision { purpose: reason.to_owned(), ..Decision::default() })),
+            ..Core::default()
+        };
+        event.who.who = Some(Principal::new(format!("user:local/{by}"), Verified::Asserted));
+        event.target.svc = service.to_owned();
+        let ack = self.platform.record_wait(vec![event]).map_err(|e| DeskError::Failed(e.to_string()))?;
+        ack.rejected.first().map_or(Ok(()), |(_, why)| Err(DeskError::Bad(why.to_string())))
     }
 
     fn propose(&self, body: &Value, rule: &str) -> Result<Value, DeskError> {

@@ -5,26 +5,38 @@
 //! recorded twice. Time is the ledger's: when a detector waits for time to pass and nothing is committed, a tick is.
 
 use super::follow::{Control, Follower, SCAN};
+use super::reports::Reports;
 use super::snapshot::Snapshots;
-use crate::config::Config;
+use crate::config::{Config, read_bounded};
 use crate::exit::CliError;
+use countersign_detect::contract::{Contract, ContractConfig, Contracts};
+use countersign_detect::coverage::{Coverage, CoverageConfig, Document, Expected};
+use countersign_detect::slo::{BurnRate, BurnRateConfig, Slos};
 use countersign_detect::{
     AGENT, Baselines, BaselinesConfig, Collected, Detector, Edge, FirstSeen, FirstSeenConfig, Hmac, Rules,
 };
 use countersign_event::{Core, Event, Rec, TimeBasis};
 use countersign_ledger::{Committed, Feed, Ledger, Payload, Source};
 use countersign_store::{Cell, Rows, SqlRequest, Store};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// State is saved at least so often while something comes, by time and by events.
 const SAVE_EVERY: Duration = Duration::from_secs(60);
 const SAVE_EVENTS: u64 = 1_000_000;
+/// Largest document of what is expected, bytes.
+const DOCUMENT_MAX: u64 = 8 << 20;
 /// Ticks are at least so far apart.
 const TICK_EVERY: Duration = Duration::from_secs(5);
 
 /// Runs the detectors.
-pub(crate) fn start(config: &Config, ledger: &Ledger, store: &Store) -> Result<Follower, CliError> {
+pub(crate) fn start(
+    config: &Config,
+    ledger: &Ledger,
+    store: &Store,
+    reports: Reports,
+) -> Result<Follower, CliError> {
     let source = super::ledger::source(ledger, AGENT)?;
     let key = ledger.digest_key();
     let sealing = key.hmac(b"countersign detector state v1");
@@ -59,6 +71,7 @@ pub(crate) fn start(config: &Config, ledger: &Ledger, store: &Store) -> Result<F
         source,
         store: store.clone(),
         snapshots,
+        reports,
         next,
         known_below: ledger.size(),
         unsaved: 0,
@@ -83,13 +96,65 @@ pub(crate) fn detectors(config: &Config, hmac: &Hmac) -> Result<Vec<Box<dyn Dete
     };
     let mut detectors: Vec<Box<dyn Detector>> = vec![
         Box::new(Collected::new(Arc::clone(hmac))),
-        Box::new(Baselines::new(baselines, Arc::clone(hmac))),
+        Box::new(Baselines::new(baselines.clone(), Arc::clone(hmac))),
     ];
+    let expected = Arc::new(expected(config)?);
+    if !expected.is_empty() || !config.coverage.witnesses.is_empty() {
+        detectors.push(Box::new(Coverage::new(CoverageConfig::default(), expected, Arc::clone(hmac))));
+    }
+    let levels = Arc::new(levels(config)?);
+    if !levels.slos.is_empty() {
+        detectors.push(Box::new(BurnRate::new(BurnRateConfig::default(), levels, Arc::clone(hmac))));
+    }
+    let contracts = ContractConfig {
+        learn_ns: baselines.learn_ns,
+        learn_events: baselines.learn_events,
+        ..ContractConfig::default()
+    };
+    detectors.push(Box::new(Contract::new(contracts, Arc::new(contracts_of(config)?), Arc::clone(hmac))));
     let rules = super::rules::load(config, Arc::clone(hmac))?;
     if !rules.rules().is_empty() {
         detectors.push(Box::new(Rules::new(rules, Arc::clone(hmac))));
     }
     Ok(detectors)
+}
+
+/// What should be, by the configuration's documents; one that cannot be read is named, with its place.
+pub(crate) fn expected(config: &Config) -> Result<Expected, CliError> {
+    let read = documents(&config.coverage.expected, Expected::read)?;
+    all_taken("coverage.expected", read.refused.first())?;
+    Ok(read)
+}
+
+/// The promises of the configuration.
+pub(crate) fn levels(config: &Config) -> Result<Slos, CliError> {
+    let read = documents(&config.coverage.levels, Slos::read)?;
+    all_taken("slo.files", read.refused.first())?;
+    Ok(read)
+}
+
+fn contracts_of(config: &Config) -> Result<Contracts, CliError> {
+    let read = documents(&config.coverage.contracts, Contracts::read)?;
+    all_taken("contract.files", read.refused.first())?;
+    Ok(read)
+}
+
+fn documents<T>(files: &[(String, PathBuf)], read: impl FnOnce(&[Document<'_>]) -> T) -> Result<T, CliError> {
+    let mut texts = Vec::new();
+    for (service, file) in files {
+        texts.push((service, file.display().to_string(), read_bounded(file, DOCUMENT_MAX)?));
+    }
+    let documents: Vec<Document<'_>> =
+        texts.iter().map(|(service, source, text)| Document { source, service, text }).collect();
+    Ok(read(&documents))
+}
+
+fn all_taken(key: &str, refused: Option<&impl std::fmt::Display>) -> Result<(), CliError> {
+    refused.map_or(Ok(()), |refused| {
+        let next =
+            format!("correct or remove it in {key}; docs/guide/coverage.md and slo.md say what is read");
+        Err(CliError::new(format!("a document of {key} cannot be used"), refused, next))
+    })
 }
 
 pub(crate) fn first_seen_config(config: &Config) -> FirstSeenConfig {
@@ -105,6 +170,7 @@ struct Detection {
     source: Source,
     store: Store,
     snapshots: Snapshots,
+    reports: Reports,
     /// The next index to look at.
     next: u64,
     /// Events below this were committed before the start: findings of theirs may be in the ledger.
@@ -130,6 +196,7 @@ impl Detection {
             }
             None => self.tick(),
         }
+        self.reports.serve(&self.detectors);
         if self.unsaved >= SAVE_EVENTS || (self.unsaved > 0 && self.saved.elapsed() >= SAVE_EVERY) {
             self.save();
         }

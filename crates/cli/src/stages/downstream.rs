@@ -2,11 +2,12 @@
 //! the dashboard over them. Not in the data path: nothing here can delay or lose an acknowledged event, and an
 //! edge has none of it.
 
-use super::{alerts, desk, detect, follow, ledger, recover, web};
+use super::reports::Reports;
+use super::{alerts, desk, detect, follow, ledger, recover, web, witness};
 use crate::config::Config;
 use crate::exit::CliError;
 use crate::pipeline::Flavour;
-use countersign_alert::{Alerts, Webhook};
+use countersign_alert::{Alerts, Receiver, Webhook};
 use countersign_gateway::HealthWatch;
 use countersign_ledger::{Ledger, Source};
 use countersign_store::Store;
@@ -27,9 +28,10 @@ pub(crate) struct Downstream {
     pub(crate) store: Store,
     alerts: Arc<Alerts>,
     hub: TailHub,
-    tail: follow::Follower,
-    detect: follow::Follower,
-    deliver: follow::Follower,
+    /// Live tail, detection, delivery.
+    followers: (follow::Follower, follow::Follower, follow::Follower),
+    reports: Reports,
+    witnesses: witness::Witnesses,
     web: Option<web::Web>,
 }
 
@@ -38,7 +40,7 @@ impl Downstream {
     pub(crate) fn start(
         config: &Config,
         ledger: &Ledger,
-        webhooks: Vec<Webhook>,
+        (webhooks, receivers): (Vec<Webhook>, Vec<Receiver>),
         platform: &Source,
         say: &dyn Fn(&str),
     ) -> Result<Downstream, CliError> {
@@ -53,7 +55,7 @@ impl Downstream {
         }
 
         // Findings leave by webhooks; what becomes of them returns as platform events.
-        let alerts = Arc::new(alerts::start(config, ledger, webhooks, platform.clone())?);
+        let alerts = Arc::new(alerts::start(config, ledger, webhooks, receivers, platform.clone())?);
 
         // A strict route's intents that a dead run left without an outcome are closed as unknown.
         recover::close(config, &store, platform, say)?;
@@ -63,8 +65,12 @@ impl Downstream {
         let hub = TailHub::new();
         let tail = follow::tail(ledger, hub.clone())?;
         let deliver = follow::deliver(config, ledger, &store, Arc::clone(&alerts))?;
-        let detect = detect::start(config, ledger, &store)?;
-        Ok(Downstream { store, alerts, hub, tail, detect, deliver, web: None })
+        let reports = Reports::default();
+        let detect = detect::start(config, ledger, &store, reports.clone())?;
+        // Who else looks, and what they see.
+        let witnesses = witness::start(config, ledger, say)?;
+        let (followers, web) = ((tail, detect, deliver), None);
+        Ok(Downstream { store, alerts, hub, followers, reports, witnesses, web })
     }
 
     /// Lets people and commands in: dashboard on loopback, on the one of `sockets` that has its address if any has;
@@ -79,7 +85,12 @@ impl Downstream {
         say: &dyn Fn(&str),
     ) -> Result<(), CliError> {
         let (ledger, store, hub) = (ledger.clone(), self.store.clone(), self.hub.clone());
-        let desk = Arc::new(desk::AlertDesk::new(Arc::clone(&self.alerts), store.clone()));
+        let desk = Arc::new(desk::AlertDesk::new(
+            Arc::clone(&self.alerts),
+            store.clone(),
+            self.reports.clone(),
+            platform.clone(),
+        ));
         let parts = web::Parts { ledger, store, hub, source: platform, health, desk };
         self.web = Some(web::start(config, flavour, parts, &mut sockets, say)?);
         Ok(())
@@ -103,11 +114,13 @@ impl Downstream {
     }
 
     /// Ends once everything up to the end of the ledger was looked at; gives the counters, one line each.
-    pub(crate) fn stop(mut self, ledger: &Ledger) -> Vec<String> {
-        self.detect.finish(ledger.size(), LAST_EVENTS);
+    pub(crate) fn stop(self, ledger: &Ledger) -> Vec<String> {
+        drop(self.witnesses);
+        let (mut tail, mut detect, mut deliver) = self.followers;
+        detect.finish(ledger.size(), LAST_EVENTS);
         // What was found on the way is told too.
-        self.deliver.finish(ledger.size(), LAST_EVENTS);
-        self.tail.finish(0, Duration::ZERO);
+        deliver.finish(ledger.size(), LAST_EVENTS);
+        tail.finish(0, Duration::ZERO);
         self.alerts.shutdown();
         let counters = alerts::counters(&self.alerts);
         self.store.shutdown();

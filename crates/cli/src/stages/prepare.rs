@@ -32,6 +32,8 @@ pub(crate) struct Prepared {
     pub(crate) ship: Option<Arc<ClientTls>>,
     /// Receivers of findings with their signing secrets.
     pub(crate) webhooks: Vec<countersign_alert::Webhook>,
+    /// The other receivers with their secrets.
+    pub(crate) receivers: Vec<countersign_alert::Receiver>,
 }
 
 /// Reads keys, bundles and secrets.
@@ -58,7 +60,9 @@ pub(crate) fn prepare(config: &Config) -> Result<Prepared, CliError> {
     let gateway = gateway(config, workload.as_ref())?;
     let policy = policies.clone().map_or_else(PolicySet::allow_all, |set| set as Arc<dyn Policy>);
     let ship = super::ship::tls(config, workload.as_ref())?;
-    Ok(Prepared { identities: Arc::new(identities), policy, policies, gateway, workload, ship, webhooks })
+    let receivers = super::alerts::receivers(config)?;
+    let identities = Arc::new(identities);
+    Ok(Prepared { identities, policy, policies, gateway, workload, ship, webhooks, receivers })
 }
 
 /// Reads and compiles everything that a start would, secrets of webhooks left out. Writes, binds and asks nothing.

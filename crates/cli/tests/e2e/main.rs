@@ -7,6 +7,7 @@
 mod adoption;
 mod alerts;
 mod bad_input;
+mod blind;
 mod collect;
 mod counts;
 mod demo;

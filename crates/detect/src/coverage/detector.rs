@@ -313,6 +313,11 @@ impl Detector for Coverage {
         out
     }
 
+    fn reports(&self) -> Vec<(&'static str, serde_json::Value)> {
+        // A report is numbers and texts: it always is a value.
+        vec![("coverage", serde_json::to_value(self.report()).unwrap_or_default())]
+    }
+
     fn save(&self) -> Vec<u8> {
         super::save::write(self)
     }

@@ -358,6 +358,10 @@ impl Detector for BurnRate {
         any.then(|| (self.looked_ns / EVERY_NS).saturating_add(1).saturating_mul(EVERY_NS))
     }
 
+    fn reports(&self) -> Vec<(&'static str, serde_json::Value)> {
+        vec![("service-levels", serde_json::to_value(self.report()).unwrap_or_default())]
+    }
+
     fn save(&self) -> Vec<u8> {
         let mut out = Writer::new();
         out.key(&self.mark());

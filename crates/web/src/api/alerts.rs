@@ -25,12 +25,13 @@ pub enum DeskError {
 
 /// Answers and acts for people.
 pub trait Desk: Send + Sync {
-    /// What is asked: `open`, `dead`, `silences`, `opinions`, `precision`.
+    /// What is asked: `open`, `dead`, `silences`, `opinions`, `precision`; of detection `coverage`, `service-levels`,
+    /// `detectors` (null where nothing of it is configured).
     ///
     /// # Errors
     /// There is no such question.
     fn show(&self, what: &str) -> Result<Value, DeskError>;
-    /// What is done: `ack`, `silence`, `expire`, `resend`, `feedback`, `propose`. `by` is who is signed in.
+    /// What is done: `ack`, `silence`, `expire`, `resend`, `feedback`, `propose`, `change` (a deployment or load test is announced). `by` is who is signed in.
     ///
     /// # Errors
     /// As the deed says.
@@ -82,7 +83,7 @@ fn desk(state: &AppState) -> Result<Arc<dyn Desk>, Problem> {
 fn problem(error: DeskError) -> Problem {
     match error {
         DeskError::Unknown => Problem::new("not-found", "alerts know no such word").hint(
-            "GET: open, dead, silences, opinions, precision; POST: ack, silence, expire, resend, feedback, propose",
+            "GET: open, dead, silences, opinions, precision; POST: ack, silence, expire, resend, feedback, propose, change",
         ),
         DeskError::Bad(what) => Problem::new("bad-value", what),
         DeskError::Failed(what) => Problem::new("internal", what),

@@ -50,6 +50,7 @@ pub(crate) fn routes() -> Router<AppState> {
         .route("/api/v1/gaps", get(ledger::gaps))
         .route("/api/v1/findings", get(events::findings))
         .route("/api/v1/alerts", get(alerts::open))
+        .route("/api/v1/detection/{what}", get(alerts::show))
         .route("/api/v1/alerts/{what}", get(alerts::show).post(alerts::act))
         .route("/api/v1/checkpoint", get(ledger::checkpoint))
         .route("/api/v1/consistency", get(ledger::consistency))

@@ -54,8 +54,10 @@ pub(super) async fn show(
         (0..found.rows.len()).filter_map(|row| u64::try_from(int(&found, row, "index")?).ok()).collect(),
     )
     .await?;
+    let told = super::desk::sections(&state).await?;
     let body = html! {
         header { h1 { "Alerts" } p { "Each finding is an event in the log: committed, provable, delivered to your webhook." } }
+        (told)
         (table::completeness(&found))
         section.panel aria-label="Findings" {
             @if findings.is_empty() { (nothing()) } @else { (list(&findings)) }
@@ -144,9 +146,9 @@ fn describe(event: &Event) -> String {
 fn nothing() -> Markup {
     html! {
         h2 { "No findings" }
-        p { "The rule in force is " strong { "first-seen edge" } ": it fires when a machine calls a service, or uses an operation on it, that it never used before. "
-            "It stays quiet while it learns what is normal." }
+        p { "Detectors and rules look at every event as it is committed. What needs a baseline stays quiet while it learns what is normal; "
+            "a gap, a replayed token or a match of a rule is found from the first event on." }
         p { "To be told at once, set a webhook in the configuration:" }
-        (crate::frame::copy("Webhook", "[[alert.webhook]]\nurl = \"https://alerts.example/hook\"", None))
+        (crate::frame::copy("Webhook", "[[webhook]]\nurl = \"https://alerts.example/hook\"\nsecret_file = \"webhook.secret\"", None))
     }
 }

@@ -1,6 +1,7 @@
 //! Pages for people: server-rendered, whole before any script runs.
 
 mod alerts;
+mod desk;
 mod event;
 mod events;
 mod integrity;
@@ -40,6 +41,7 @@ pub(crate) fn routes() -> Router<AppState> {
         .route("/tail", get(tail::show))
         .route("/map", get(map::show))
         .route("/alerts", get(alerts::show))
+        .route("/coverage", get(desk::coverage))
         .route("/integrity", get(integrity::show))
         .route("/login", get(login))
         .route("/login/renew", post(renew))

@@ -12,6 +12,7 @@ const PRIVATE: [&str; 18] = [
     "/tail",
     "/map",
     "/alerts",
+    "/coverage",
     "/integrity",
     "/nowhere",
     "/api/v1/events",

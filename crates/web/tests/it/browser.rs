@@ -72,7 +72,7 @@ fn hostile_text_breaks_no_policy_and_keys_lead_through_the_pages() {
     let first = world.record(hostile::events());
     let mut browser = Browser::start();
     browser.open(&world.state.login_link(world.address).unwrap());
-    for path in ["/", "/events", "/map", "/alerts", "/integrity", "/tail"] {
+    for path in ["/", "/events", "/map", "/alerts", "/coverage", "/integrity", "/tail"] {
         browser.open(&format!("http://{}{path}", world.address));
         assert_eq!(browser.trouble(), Vec::<String>::new(), "{path}");
     }

@@ -90,7 +90,7 @@ fn hostile_text_in_every_field_comes_back_as_text() {
     let first = world.record(events());
     let client = world.login();
     let mut paths: Vec<String> =
-        ["/", "/events", "/tail", "/map", "/alerts", "/integrity"].map(str::to_owned).to_vec();
+        ["/", "/events", "/tail", "/map", "/alerts", "/coverage", "/integrity"].map(str::to_owned).to_vec();
     paths.extend((0..2 * CORPUS.len() as u64).map(|at| format!("/events/{}", first + at)));
     for text in CORPUS {
         let q: String = text.bytes().map(|b| format!("%{b:02X}")).collect();

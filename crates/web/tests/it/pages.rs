@@ -4,7 +4,7 @@ use crate::support::{World, call, some_calls};
 use countersign_event::Outcome;
 use std::collections::{BTreeSet, VecDeque};
 
-const PAGES: [&str; 6] = ["/", "/events", "/tail", "/map", "/alerts", "/integrity"];
+const PAGES: [&str; 7] = ["/", "/events", "/tail", "/map", "/alerts", "/coverage", "/integrity"];
 /// Pages that the link check visits at most.
 const VISITS_MAX: usize = 300;
 
