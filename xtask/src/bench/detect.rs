@@ -88,10 +88,10 @@ fn latency() -> Result<(), XtaskError> {
     command.args(["run", "--config"]).arg(home.path().join("countersign.toml"));
     let server = Child::start(command, &home.path().join("run.log"))?;
     wait_for_port(front, Duration::from_secs(30))?;
-    let mut connection = Connection::open(front).map_err(failed("connecting"))?;
+    let mut connection = Connection::open(front)?;
     let mut took = Vec::new();
     for n in 0..CALLS {
-        connection.request(&format!("VERB{n}"), "/orders/1", &[], b"").map_err(failed("calling"))?;
+        connection.request(&format!("VERB{n}"), "/orders/1", &[], b"")?;
         let answered = Instant::now();
         let needle = format!("bench-{n}-");
         // The connection stays open, and the next call is only made once this one was told of.
