@@ -63,7 +63,7 @@ fn detectors(hmac: &Hmac) -> Vec<Box<dyn Detector>> {
 
 fn rules(hmac: &Hmac) -> Result<Rules, Failed> {
     let texts: Vec<RuleText<'_>> = pack().iter().map(|(source, text)| RuleText { source, text }).collect();
-    let options = Options { hmac: Arc::clone(hmac), ..Options::default() };
+    let options = Options { hmac: Arc::clone(hmac), placeholders: Default::default() };
     let compiled = RuleSet::compile(&texts, &options);
     if let Some(refused) = compiled.refused.first() {
         return Err(refused.to_string().into());

@@ -60,7 +60,7 @@ fn latency() -> Result<(), XtaskError> {
     let (Ok(hook_at), Ok(upstream_at)) = addresses else {
         return Err(XtaskError::Wrong("a listener has no address".into()));
     };
-    let (told, heard) = mpsc::channel();
+    let (told, heard) = mpsc::sync_channel(1024);
     serve(hook, move |path, body| {
         let _ = told.send((path.to_owned(), body.to_vec(), Instant::now()));
     });

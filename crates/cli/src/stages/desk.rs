@@ -129,8 +129,7 @@ impl AlertDesk {
         let seconds = body.get("seconds").and_then(Value::as_u64).filter(|s| (1..=86_400).contains(s));
         let seconds = seconds.ok_or_else(|| DeskError::Bad("`seconds` is needed: 1 to 86400".into()))?;
         let now = now_ns();
-        let mut event = Event::default();
-        event.core = Core {
+        let core = Core {
             t_obs: now,
             t_event: i64::try_from(now).ok(),
             t_basis: Some(TimeBasis::Measured),
@@ -142,6 +141,7 @@ impl AlertDesk {
             decision: Some(Box::new(Decision { purpose: reason.to_owned(), ..Decision::default() })),
             ..Core::default()
         };
+        let mut event = Event { core, ..Event::default() };
         event.who.who = Some(Principal::new(format!("user:local/{by}"), Verified::Asserted));
         event.target.svc = service.to_owned();
         let ack = self.platform.record_wait(vec![event]).map_err(|e| DeskError::Failed(e.to_string()))?;

@@ -59,10 +59,8 @@ pub(crate) fn start(
         }
     }
     let known = snapshot.section(first_seen.id());
-    if known.is_empty() || !first_seen.load(known) {
-        if next > 0 {
-            warm(&mut first_seen, ledger, store, next)?;
-        }
+    if (known.is_empty() || !first_seen.load(known)) && next > 0 {
+        warm(&mut first_seen, ledger, store, next)?;
     }
     detectors.insert(0, Box::new(first_seen));
     read_back(&mut detectors, ledger, store, next)?;

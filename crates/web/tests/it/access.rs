@@ -4,7 +4,7 @@ use crate::support::{World, some_calls};
 use countersign_web::{HEADERS, serve};
 
 const PUBLIC: [&str; 5] = ["/login", "/healthz", "/readyz", "/assets/0/none.js", "/favicon.ico"];
-const PRIVATE: [&str; 18] = [
+const PRIVATE: [&str; 19] = [
     "/",
     "/events",
     "/events/0",

@@ -59,6 +59,7 @@ impl World {
                 let cause = *cause.lock().unwrap();
                 (if cause.is_some() { "audit-blocked" } else { "ok" }, cause)
             })),
+            desk: None,
         };
         let state = AppState::new(ledger.clone(), store.clone(), hub, audit, options);
         let runtime =
