@@ -14,7 +14,9 @@ mod save;
 use crate::clock::{Clock, Timely};
 use crate::finding::{Evidence, Finding, Flag, Rule, signed};
 use crate::first_seen::nobody;
-use crate::watch::{Call, Draft, Key, Keys, Watcher, WatcherStats, caller_name, group_name, is_call};
+use crate::watch::{
+    Call, Draft, Key, Keys, Watcher, WatcherStats, caller_name, deployed_name, group_name, is_call,
+};
 pub use crate::watchers::Grant;
 use crate::{Detector, Hmac};
 pub use agree::AGREE_NS;
@@ -182,6 +184,8 @@ impl Baselines {
         };
         let group = keys.of(SERVICE, &[tenant, &group_name(event)]);
         let service = keys.of(SERVICE, &[tenant, &target.svc]);
+        // A change names the service as it is deployed, whatever kind of id it calls under.
+        let deployed = keys.of(SERVICE, &[tenant, &deployed_name(event)]);
         Call {
             index,
             ledger_ns,
@@ -198,7 +202,7 @@ impl Baselines {
             route: keys.of(ROUTE, &[tenant, &target.svc, &event.core.op, &target.res]),
             source: keys.of(SOURCE, &[tenant, &event.core.agent]),
             learning: true,
-            changing: self.changes.now(moment.at_ns, &[group, service]),
+            changing: self.changes.now(moment.at_ns, &[group, deployed, service]),
             keys,
         }
     }

@@ -1,5 +1,6 @@
 //! The watchers, one file each: what machines usually do, and what of it has changed.
 
+mod beacon;
 mod clock_skew;
 mod enumeration;
 mod error_shift;
@@ -38,6 +39,7 @@ pub(crate) fn all(config: &BaselinesConfig) -> Vec<Box<dyn Watcher>> {
         Box::new(impossible_source::ImpossibleSource::new(config.state_bytes / 16)),
         Box::new(token_replay::TokenReplay::new(config.state_bytes / 16)),
         Box::new(sequence_gap::SequenceGap::new()),
+        Box::new(beacon::Beacon::new(keys(131_072))),
         Box::new(silence::Silence::new(config.state_bytes / 16, config.learn_ns, config.learn_events)),
         Box::new(clock_skew::ClockSkew::new()),
         Box::new(misconfiguration::Misconfiguration::new(config)),
