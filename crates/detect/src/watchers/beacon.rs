@@ -8,12 +8,15 @@
 //! are loops, and over [`PERIOD_MAX_MS`]; folded records, whose times are their observer's. Not seen: a beacon within
 //! other calls of the same edge, since the intervals are then the others', and one that waits at random.
 
+mod outside;
+
 use crate::bytes::{Reader, Saved, Writer};
 use crate::clock::Timely;
 use crate::finding::signed;
 use crate::watch::{
     Call, Draft, Key, Matters, Said, Standing, Table, Watcher, WatcherStats, short, span_text,
 };
+use outside::is_outside;
 use std::net::IpAddr;
 
 const ID: &str = "beacon";
@@ -159,25 +162,6 @@ fn regularity((median, deviation): (u32, u32)) -> f64 {
     (1.0 - f64::from(deviation) / f64::from(median.max(1))).max(0.0)
 }
 
-/// Whether this address is nobody's own: not private, local, or shared by a provider's customers (RFC 6890).
-fn is_outside(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => {
-            let [a, b, ..] = ip.octets();
-            let shared = a == 100 && (64..128).contains(&b);
-            let local = ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_unspecified();
-            !(local || shared || ip.is_multicast() || ip.is_broadcast())
-        }
-        IpAddr::V6(ip) => ip.to_ipv4_mapped().map_or_else(
-            || {
-                let local = ip.is_loopback() || ip.is_unspecified() || ip.is_multicast();
-                !(local || ip.is_unique_local() || ip.is_unicast_link_local())
-            },
-            |ip| is_outside(IpAddr::V4(ip)),
-        ),
-    }
-}
-
 fn address(call: &Call<'_>) -> Option<IpAddr> {
     call.event.peer.dst.as_ref().and_then(|dst| dst.ip)
 }
@@ -288,6 +272,9 @@ impl Watcher for Beacon {
         }
         let Some(rhythm) = edge.rhythm() else { return };
         if call.learning {
+            if edge.samples.len() < KNOWN_MIN {
+                return;
+            }
             edge.usual = edge.usual.max((rhythm.times * 100.0) as u8).max(1);
             return;
         }

@@ -1,7 +1,6 @@
 //! What a beacon is, and the rhythms that are none.
 
 use super::super::testing::*;
-use super::*;
 use countersign_event::{Endpoint, Event, Payload, Rec};
 
 /// Eight days of calls of orders each five minutes, and of a store outside at uneven times.
@@ -10,7 +9,7 @@ fn days() -> Traffic {
     for n in 0..8 * 288u64 {
         traffic.call(n * 5 * MINUTE, |_| {});
         if n % 6 == 0 {
-            traffic.call((n * 5 + n * n % 29) * MINUTE + S, outside("files.example.com", 900));
+            traffic.call((n * 5 + n * n % 290) * MINUTE + S, outside("files.example.com", 900));
         }
     }
     traffic
@@ -107,20 +106,4 @@ fn any_cut_and_any_restart_give_the_same() {
     let mut traffic = days();
     beats(&mut traffic, "cdn.example.net", 90, 60, 5);
     traffic.holds_together("beacon");
-}
-
-#[test]
-fn private_shared_and_local_addresses_are_inside() {
-    for (ip, want) in [
-        ("10.1.2.3", false),
-        ("100.64.0.1", false),
-        ("::ffff:192.168.1.1", false),
-        ("fd00::1", false),
-        ("fe80::1", false),
-        ("198.51.100.7", true),
-        ("2a00::1", true),
-        ("::ffff:8.8.8.8", true),
-    ] {
-        assert_eq!(is_outside(ip.parse().unwrap()), want, "{ip}");
-    }
 }
