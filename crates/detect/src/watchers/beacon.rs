@@ -253,7 +253,7 @@ impl Watcher for Beacon {
         let outside = address(call).is_some_and(is_outside);
         let fresh = || Edge { since_ns: at_ns, ..Edge::default() };
         let (standing, edge) = self.edges.see(key, call.index, call.at_ns, fresh);
-        if standing == Standing::New && !(call.changing && !call.learning) {
+        if standing == Standing::New && (call.learning || !call.changing) {
             edge.kind = match (call.learning, outside) {
                 (false, _) => Kind::New,
                 (true, true) => Kind::Outside,
