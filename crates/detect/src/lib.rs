@@ -21,6 +21,7 @@ mod finding;
 mod first_seen;
 pub mod fuzz;
 mod rules;
+pub mod series;
 pub mod sigma;
 pub mod sketch;
 pub mod slo;

@@ -43,7 +43,7 @@ pub(crate) fn hour_of(at_ns: i64) -> i64 {
 }
 
 /// Hour of the day and, 24 later, of the weekend's days. 1 January 1970 was a Thursday.
-fn cell(hour: i64) -> usize {
+pub(crate) fn cell(hour: i64) -> usize {
     let weekend = (hour.div_euclid(24) + 3).rem_euclid(7) >= 5;
     hour.rem_euclid(24) as usize + if weekend { 24 } else { 0 }
 }

@@ -1,5 +1,6 @@
 //! The detectors from the outside: streams of events in, findings out.
 
+mod nab;
 mod rules;
 mod scenarios;
 #[path = "../score/mod.rs"]
