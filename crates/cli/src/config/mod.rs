@@ -26,6 +26,7 @@ pub(crate) mod witness;
 use crate::args::{Global, Role};
 use crate::exit::CliError;
 use crate::log;
+use countersign_detect::Grant;
 use countersign_detect::sigma::Placeholders;
 use countersign_gateway::Redaction;
 use countersign_proof::note::VerifierKey;
@@ -78,6 +79,8 @@ pub(crate) struct Config {
     pub(crate) learning: (Duration, u64),
     /// Baselines: learning span, least number of events, bytes of state.
     pub(crate) baselines: (Duration, u64, u64),
+    /// What was granted: a use of each within 90 days is expected.
+    pub(crate) grants: Vec<Grant>,
     /// Where findings go.
     pub(crate) webhooks: Vec<Webhook>,
     /// Receivers of other kinds, and who gets what.
@@ -284,6 +287,10 @@ impl Reader<'_> {
                 self.number("detect.baseline_events", defaults::BASELINE_EVENTS),
                 self.number("detect.state", defaults::DETECT_STATE),
             ),
+            grants: self.each("detect.grant", |at| {
+                let (principal, service) = (self.need(at, "principal"), self.need(at, "service"));
+                Ok(Grant { principal, service, operations: self.texts(&format!("{at}.operations"), &[]) })
+            })?,
             webhooks: self.each("webhook", |at| self.webhook(at))?,
             alerting: self.alerting()?,
             coverage: self.coverage()?,

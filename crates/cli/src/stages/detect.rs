@@ -90,6 +90,7 @@ pub(crate) fn detectors(config: &Config, hmac: &Hmac) -> Result<Vec<Box<dyn Dete
         learn_ns: u64::try_from(learn.as_nanos()).unwrap_or(u64::MAX),
         learn_events,
         state_bytes,
+        grants: config.grants.as_slice().into(),
         ..BaselinesConfig::default()
     };
     let mut detectors: Vec<Box<dyn Detector>> = vec![

@@ -50,6 +50,17 @@ pub(super) const KEYS: &[Key] = &[
         "Name of a placeholder in rules: admins, for %admins%.",
     ),
     required("detect.placeholder[].values", Kind::Texts, "What it stands for; each value is matched."),
+    required(
+        "detect.grant[].principal",
+        Kind::Text,
+        "Whom operations are granted; * stands for any run of characters.",
+    ),
+    required("detect.grant[].service", Kind::Text, "Service that they are granted on."),
+    required(
+        "detect.grant[].operations",
+        Kind::Texts,
+        "Operations granted, as records name them (GET, SELECT). What nobody used in 90 days is a finding.",
+    ),
     key(
         "detect.learning",
         Kind::Span(0, 30 * DAY),
