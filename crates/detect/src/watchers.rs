@@ -8,6 +8,7 @@ mod exfiltration;
 mod impossible_source;
 mod misconfiguration;
 mod quantile_shift;
+mod rare_operation;
 mod rate_shift;
 mod sequence_gap;
 mod shared_credential;
@@ -29,6 +30,7 @@ pub(crate) fn all(config: &BaselinesConfig) -> Vec<Box<dyn Watcher>> {
     let keys =
         |of_a_gib: u64| usize::try_from((of_a_gib * (config.state_bytes >> 10)) >> 20).unwrap_or(usize::MAX);
     vec![
+        Box::new(rare_operation::RareOperation::new(keys(262_144))),
         Box::new(rate_shift::RateShift::new(keys(1_000_000))),
         Box::new(slow_shift::SlowShift::new(keys(524_288))),
         Box::new(error_shift::ErrorShift::new(keys(65_536))),
