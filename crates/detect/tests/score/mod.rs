@@ -2,6 +2,7 @@
 //!
 //! Shared by the test and by `examples/scenarios.rs`. Seeds below 1,000 are for tuning, the others for reports.
 
+use countersign_detect::coverage::{Coverage, CoverageConfig};
 use countersign_detect::sigma::{Options, RuleSet, RuleText, pack};
 use countersign_detect::{
     Baselines, BaselinesConfig, Detector, Finding, FirstSeen, FirstSeenConfig, Hmac, Rules,
@@ -37,6 +38,7 @@ pub(crate) fn detectors() -> Vec<Box<dyn Detector>> {
     vec![
         Box::new(FirstSeen::new(first_seen, hmac())),
         Box::new(Baselines::new(baselines, hmac())),
+        Box::new(Coverage::new(CoverageConfig::default(), Arc::default(), hmac())),
         Box::new(Rules::new(rules, hmac())),
     ]
 }
