@@ -17,7 +17,11 @@ fn empty_pages_teach_the_first_step() {
         // Signing in is the first event; what is left out of lists must not count as data.
         assert!(text.contains("countersign run --proxy") || path == "/events", "{path}");
     }
-    assert!(client.get("/alerts").text().contains("first-seen edge"));
+    assert!(client.get("/alerts").text().contains("stays quiet while it learns what is normal"));
+    assert!(
+        client.get("/coverage").text().contains("[[witness]]"),
+        "nobody looks, and the page says how one does"
+    );
 }
 
 #[test]
