@@ -50,7 +50,7 @@ pub(crate) fn run(what: &str, quick: bool) -> Result<(), XtaskError> {
         collect::run()?;
     }
     if matches!(what, "all" | "detect") {
-        detect::run()?;
+        detect::run(quick)?;
     }
     if matches!(what, "all" | "verify") {
         verify::run()?;
