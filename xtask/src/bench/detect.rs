@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 /// Rules (generated ones beside our own) and events of the comparison.
 const RULES: &str = "600";
 const EVENTS: &str = "100000";
-/// Calls whose alerts are timed: fewer than the groups of which the first is told at once (`AT_ONCE_MAX`).
+/// Calls whose alerts are timed: fewer than the 64 paths beyond which a recorded path becomes a template.
 const CALLS: usize = 60;
 
 /// `quick` = the way to the webhook alone.
