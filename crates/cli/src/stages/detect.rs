@@ -18,6 +18,7 @@ use countersign_detect::{
 use countersign_event::{Core, Event, Rec, TimeBasis};
 use countersign_ledger::{Committed, Feed, Ledger, Payload, Source};
 use countersign_store::{Cell, Rows, SqlRequest, Store};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -58,8 +59,8 @@ pub(crate) fn start(
             tracing::warn!(detector = detector.id(), "what it knew cannot be read: it begins anew");
         }
     }
-    let known = snapshot.section(first_seen.id());
-    if (known.is_empty() || !first_seen.load(known)) && next > 0 {
+    let saved = snapshot.section(first_seen.id());
+    if (saved.is_empty() || !first_seen.load(saved)) && next > 0 {
         warm(&mut first_seen, ledger, store, next)?;
     }
     detectors.insert(0, Box::new(first_seen));
@@ -72,6 +73,7 @@ pub(crate) fn start(
         reports,
         next,
         known_below: ledger.size(),
+        known: known(ledger, store, next)?,
         unsaved: 0,
         saved: Instant::now(),
         ticked: Instant::now(),
@@ -174,6 +176,8 @@ struct Detection {
     next: u64,
     /// Events below this were committed before the start: findings of theirs may be in the ledger.
     known_below: u64,
+    /// Event ids of these.
+    known: BTreeSet<[u8; 16]>,
     /// Events since the state was saved, and when that was.
     unsaved: u64,
     saved: Instant,
@@ -221,13 +225,7 @@ impl Detection {
     /// Records what was found, but for what an earlier run recorded before it was killed.
     fn report(&self, mut found: Vec<Event>, from: u64) -> Result<(), String> {
         if from < self.known_below {
-            let mut fresh = Vec::with_capacity(found.len());
-            for event in found {
-                if self.store.find_eid(event.core.eid).map_err(|e| e.to_string())?.is_none() {
-                    fresh.push(event);
-                }
-            }
-            found = fresh;
+            found.retain(|event| !self.known.contains(&event.core.eid));
         }
         if found.is_empty() {
             return Ok(());
@@ -270,6 +268,23 @@ impl Detection {
         }
         (self.unsaved, self.saved) = (0, Instant::now());
     }
+}
+
+/// Event ids of the findings that the ledger holds behind the place from which it is looked at again. One pass: asked for
+/// one by one, they made a start after many kills too slow to end before the next stop.
+fn known(ledger: &Ledger, store: &Store, next: u64) -> Result<BTreeSet<[u8; 16]>, CliError> {
+    let (mut from, size, mut known) = (next, ledger.size(), BTreeSet::new());
+    store.wait_visible(size, Duration::from_secs(60));
+    while from < size {
+        let end = from.saturating_add(SCAN).min(size);
+        let records = store
+            .scan(from, end)
+            .map_err(|e| CliError::new("cannot read what was found before", e, "run countersign fsck"))?;
+        let found = events(&records).into_iter().filter(|(.., event)| event.core.rec == Some(Rec::Finding));
+        known.extend(found.map(|(.., event)| event.core.eid));
+        from = end;
+    }
+    Ok(known)
 }
 
 /// Shows detectors the events before the cursor that windows of theirs began with. About these everything was said.
